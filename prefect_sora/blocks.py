@@ -1,0 +1,256 @@
+"""Blocks: who renders, and where videos are kept, saved once and named in flows.
+
+Each has a required field, without which a deployment could not refer to a
+saved document of it.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from prefect.blocks.core import Block
+from prefect.types import SecretDict
+from pydantic import Field, SecretStr
+
+from prefect_sora.client import VideoClient, connect
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.ledger import Ledger
+from prefect_sora.local import ensure_running
+from prefect_sora.profiles import PROFILES
+from prefect_sora.server import Server, azure_server, local_server, remote
+from prefect_sora.storage import VideoFolder
+
+_DOCS: Final = "https://docs.prefect.io/integrations/"
+_OPENAI_LOGO: Final = (
+    "https://cdn.sanity.io/images/3ugk85nk/production/"
+    "760539393a7dbf93a143fb01c2a8b0fe7157a8d8-247x250.png"
+)
+_FOLDER_LOGO: Final = (
+    "https://raw.githubusercontent.com/PrefectHQ/prefect/"
+    "420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
+)
+_MASK: Final = "********"
+
+
+class _Connects:
+    """What renders: anything that gives a client of a video server."""
+
+    async def get_server(self) -> Server:
+        """Describe the server: its address, its account, what it can do."""
+        raise AssertionError("each provider says it")
+
+    async def get_client(self) -> VideoClient:
+        """Connect: one client per server and event loop, shared and closed with it.
+
+        Raises:
+            InvalidRequestError: The address is not one that requests can go to.
+        """
+        return connect(await self.get_server())
+
+
+class OpenAICredentials(_Connects, Block):
+    """A server that speaks OpenAI's video protocol, and the key to it.
+
+    Example:
+        Load the saved server and render on it:
+        ```python
+        from prefect_sora import OpenAICredentials, text_to_video
+
+        provider = OpenAICredentials.load("BLOCK_NAME")
+        await text_to_video("a red kite over a park", provider=provider, store="s3://clips")
+        ```
+    """
+
+    _block_type_name = "Sora OpenAI Credentials"
+    _block_type_slug = "sora-openai-credentials"
+    _logo_url = _OPENAI_LOGO  # type: ignore[assignment]  # Prefect's own blocks give a str, too
+    _documentation_url = _DOCS  # type: ignore[assignment]  # the same
+
+    base_url: str = Field(
+        title="Base URL",
+        description="Where the server answers, up to and with /v1: OpenAI's form of address.",
+        examples=["http://127.0.0.1:30010/v1"],
+    )
+    api_key: SecretStr | None = Field(
+        default=None, title="API key", description="The server's key; none where it asks for none."
+    )
+    organization: str | None = Field(
+        default=None, description="OpenAI organization that the requests are counted to."
+    )
+    project: str | None = Field(
+        default=None, description="OpenAI project that the requests are counted to."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        title="Webhook secret",
+        description="Signing secret of the server's webhooks, whsec_ and what follows.",
+    )
+    profile: Literal["openai", "generic"] = Field(
+        default="openai",
+        description="What the server can do: openai for all verbs, generic for the common ones.",
+    )
+
+    async def get_server(self) -> Server:
+        """Describe the server."""
+        return remote(
+            self.base_url,
+            api_key=_usable(self.api_key, "api_key"),
+            organization=self.organization,
+            project=self.project,
+            profile=PROFILES[self.profile],
+        )
+
+
+class AzureOpenAICredentials(_Connects, Block):
+    """A video model deployed on Azure OpenAI, or behind a gateway of its shape.
+
+    Example:
+        Load the saved deployment and render on it:
+        ```python
+        from prefect_sora import AzureOpenAICredentials, text_to_video
+
+        provider = AzureOpenAICredentials.load("BLOCK_NAME")
+        await text_to_video("a red kite over a park", provider=provider, store="abfs://clips")
+        ```
+    """
+
+    _block_type_name = "Sora Azure OpenAI Credentials"
+    _block_type_slug = "sora-azure-openai-credentials"
+    _logo_url = _OPENAI_LOGO  # type: ignore[assignment]  # Prefect's own blocks give a str, too
+    _documentation_url = _DOCS  # type: ignore[assignment]  # the same
+
+    endpoint: str = Field(
+        description="The resource's URL, with or without /openai/v1 and ?api-version=.",
+        examples=["https://my-resource.openai.azure.com"],
+    )
+    deployment: str | None = Field(
+        default=None, description="Name of the model's deployment; stands in for the model's name."
+    )
+    api_key: SecretStr | None = Field(
+        default=None, title="API key", description="One of the resource's two keys."
+    )
+    api_version: str | None = Field(
+        default=None,
+        title="API version",
+        description="Sent as api-version; the one in the endpoint's URL where this is empty.",
+    )
+
+    async def get_server(self) -> Server:
+        """Describe the server."""
+        return azure_server(
+            self.endpoint,
+            deployment=self.deployment,
+            api_key=_usable(self.api_key, "api_key"),
+            api_version=self.api_version,
+        )
+
+
+class LocalRenderer(_Connects, Block):
+    """The embedded renderer: a process on this machine that makes real MP4 files for nothing.
+
+    It starts when it is first asked, is found again when it runs, and ends by
+    itself when nobody has asked it for a quarter of an hour.
+
+    Example:
+        Load the saved renderer and render on it:
+        ```python
+        from prefect_sora import LocalRenderer, text_to_video
+
+        provider = LocalRenderer.load("BLOCK_NAME")
+        await text_to_video("a red kite over a park", provider=provider, store="./renders")
+        ```
+    """
+
+    _block_type_name = "Sora Local Renderer"
+    _block_type_slug = "sora-local-renderer"
+    _logo_url = _FOLDER_LOGO  # type: ignore[assignment]  # Prefect's own blocks give a str, too
+    _documentation_url = _DOCS  # type: ignore[assignment]  # the same
+
+    folder: str = Field(
+        description="Where the renderer keeps its jobs; made if missing.",
+        examples=["~/.prefect-sora/renderer"],
+    )
+
+    def __init__(self, **fields: Any) -> None:
+        if isinstance(fields.get("folder"), Path):
+            fields["folder"] = str(fields["folder"])
+        super().__init__(**fields)
+
+    async def get_server(self) -> Server:
+        """Start the renderer, unless it runs, and describe it."""
+        return local_server(await asyncio.to_thread(ensure_running, self.folder))
+
+
+class VideoStore(Block):
+    """Where videos and the records of their renders are kept: any URL that fsspec opens.
+
+    Example:
+        Load the saved store and keep a render in it:
+        ```python
+        from prefect_sora import LocalRenderer, VideoStore, text_to_video
+
+        store = VideoStore.load("BLOCK_NAME")
+        await text_to_video("a red kite", provider=LocalRenderer(folder="./r"), store=store)
+        ```
+    """
+
+    _block_type_name = "Sora Video Store"
+    _block_type_slug = "sora-video-store"
+    _logo_url = _FOLDER_LOGO  # type: ignore[assignment]  # Prefect's own blocks give a str, too
+    _documentation_url = _DOCS  # type: ignore[assignment]  # the same
+
+    url: str = Field(
+        title="URL",
+        description="A folder: a path, file://, s3://bucket/prefix, gs://, abfs:// or memory://.",
+        examples=["s3://my-bucket/clips"],
+    )
+    storage_options: SecretDict | None = Field(
+        default=None,
+        title="Storage options",
+        description="What fsspec passes to the file system, such as key, secret and endpoint_url.",
+    )
+
+    def __init__(self, url: str | Path | None = None, /, **fields: Any) -> None:
+        if url is not None:
+            fields["url"] = url
+        if isinstance(fields.get("url"), Path):
+            fields["url"] = str(fields["url"])
+        super().__init__(**fields)
+
+    @property
+    def folder(self) -> VideoFolder:
+        """The writer of this store."""
+        options = self.storage_options.get_secret_value() if self.storage_options else {}
+        if any(value == _MASK for value in options.values()):
+            raise _masked("storage_options")
+        return VideoFolder(self.url, options)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The records of this store."""
+        return Ledger(self.folder)
+
+
+Provider = OpenAICredentials | AzureOpenAICredentials | LocalRenderer
+Store = Annotated[
+    VideoStore | str, Field(description="A saved store, or the URL of a folder to keep videos in.")
+]
+
+
+def store_of(store: VideoStore | str | Path) -> VideoStore:
+    """Take a store as it is, or make one of its URL."""
+    return store if isinstance(store, VideoStore) else VideoStore(url=str(store))
+
+
+def _usable(secret: SecretStr | None, name: str) -> SecretStr | None:
+    if secret is not None and set(secret.get_secret_value()) == {"*"}:
+        raise _masked(name)
+    return secret
+
+
+def _masked(name: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{name} is a row of asterisks: Prefect hides secrets in a run's parameters.",
+        next_step="Pass a saved block to a deployment by reference, as "
+        '{"$ref": {"block_document_slug": "type-slug/name"}}, not the block itself.',
+    )

@@ -1,0 +1,56 @@
+"""The command line: `prefect-sora`.
+
+Commands are imported when they are called, and what they need when they need it:
+`--help` knows neither Prefect nor a codec.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from prefect_sora import __version__
+from prefect_sora.cli import exits
+from prefect_sora.cli.options import Shown
+from prefect_sora.cli.screen import Screen
+from prefect_sora.cli.stopping import on_sigterm
+
+_COMMANDS = {
+    "render": "Render a prompt into a video that is kept in the store.",
+    "resume": "Bring unfinished renders home, without paying again.",
+    "doctor": "Check versions, provider, server, store and Prefect.",
+    "local": "Run the local renderer until Ctrl-C.",
+    "models": "List the known models, their sizes and prices.",
+}
+
+app = App(
+    name="prefect-sora",
+    help="AI video, paid for once and kept.",
+    help_epilogue=exits.EPILOGUE,
+    help_format="plaintext",
+    version=__version__,
+)
+for _name, _help in _COMMANDS.items():
+    app.command(f"prefect_sora.cli.{_name}:{_name}", name=_name, help=_help)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = sys.argv[1:] if words is None else list(words)
+    on_sigterm()
+    try:
+        code = app(words, print_error=False, exit_on_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _bad_usage(error, as_json="--json" in words)
+    return code if isinstance(code, int) else exits.OK
+
+
+def _bad_usage(error: CycloptsError, as_json: bool) -> int:
+    screen = Screen(Shown(json=as_json))
+    said = " ".join(str(error).split())
+    screen.err.print(f"✗ {said} See prefect-sora --help.", style="red", markup=False)
+    screen.document({"error": {"type": "UsageError", "message": said, "exit_code": exits.USAGE}})
+    return exits.USAGE
+
+
+__all__ = ["app", "main"]

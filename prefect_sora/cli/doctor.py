@@ -1,0 +1,177 @@
+"""`prefect-sora doctor`: is everything there that a render needs? Nothing is sent or paid."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from prefect_sora import __version__
+from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
+from prefect_sora.cli.redaction import safe
+from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+_PACKAGES: Final = ("prefect", "openai", "av", "pillow", "fsspec", "s3fs")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome.
+
+    Attributes:
+        check: What was looked at.
+        ok: Whether a render can go on; a doubt is fine.
+        found: What was found.
+        next_step: What to do, where something is wrong or doubtful.
+    """
+
+    check: str
+    ok: bool
+    found: str
+    next_step: str | None = None
+
+
+def doctor(
+    *, provider: Provider = None, store: Store = DEFAULT_STORE, shown: Shown | None = None
+) -> int:
+    """Check versions, provider, server, store and Prefect; nothing is rendered or paid.
+
+    Args:
+        provider: See above.
+        store: See above.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        findings = []
+        for finding in _findings(provider, store):
+            findings.append(finding)
+            _tell(screen, finding)
+        healthy = all(finding.ok for finding in findings)
+        screen.document({"ok": healthy, "checks": [_as_json(finding) for finding in findings]})
+        return exits.OK if healthy else exits.FAILED
+
+    return run_command(shown, body)
+
+
+def _findings(provider: str | None, store: str) -> Iterator[Finding]:
+    yield _versions()
+    server = None
+    try:
+        chosen = providers.choose(provider)
+        server = chosen.server()
+    except SoraError as error:
+        yield _trouble("provider", error)
+    else:
+        yield _described(chosen, server)
+    if server is not None:
+        yield from stopping.run(lambda: _asked(server))
+    yield stopping.run(lambda: _store(store))
+    yield stopping.run(_prefect)
+
+
+def _versions() -> Finding:
+    found = [f"Python {sys.version.split()[0]}", f"prefect-sora {__version__}"]
+    missing = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        step = "pip install --force-reinstall prefect-sora"
+        return Finding("versions", False, f"missing: {', '.join(missing)}", step)
+    return Finding("versions", True, " · ".join(found))
+
+
+def _described(chosen: providers.Provider, server: Server) -> Finding:
+    key = "" if server.local else f" · {'with a' if server.api_key else 'without'} key"
+    deployment = f" · deployment {server.deployment}" if server.deployment else ""
+    return Finding("provider", True, f"{chosen.name}: {chosen.label}{deployment}{key}")
+
+
+async def _asked(server: Server) -> list[Finding]:
+    from prefect_sora.client import connect
+
+    client = connect(server)
+    listed = unlisted = None
+    try:
+        listed = await client.list_page(limit=1)
+    except SoraError as error:
+        unlisted = error
+    try:
+        models = await client.models()
+        more = f" and {len(models) - 4} more" if len(models) > 4 else ""
+        named = f"models: {', '.join(models[:4])}{more}" if models else "it names no models"
+        answers = Finding("server", True, f"answers and takes the key; {named}")
+    except SoraError as error:
+        # Few servers other than OpenAI's have that list; jobs are what matters.
+        has_none = isinstance(error, (RejectedError, VideoNotFoundError))
+        if listed is not None and has_none:
+            answers = Finding("server", True, "answers and takes the key; it names no models")
+        else:
+            return [_trouble("server", error)]
+    if listed is not None:
+        return [answers, Finding("listing", True, "it lists its jobs")]
+    if isinstance(unlisted, RejectedError):
+        return [
+            answers,
+            Finding(
+                "listing",
+                True,
+                "it lists no jobs",
+                "A render in doubt after a crash has to be decided by a person "
+                "(prefect-sora resume KEY --adopt or --resubmit).",
+            ),
+        ]
+    return [answers, *([_trouble("listing", unlisted)] if unlisted else [])]
+
+
+async def _store(store: str) -> Finding:
+    try:
+        await VideoFolder(store).check()
+    except SoraError as error:
+        return _trouble("store", error)
+    return Finding("store", True, f"{store}: writes, reads, lists, and lets one writer win")
+
+
+async def _prefect() -> Finding:
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_ENABLED
+
+    url = PREFECT_API_URL.value()
+    if not url and PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        home = PREFECT_HOME.value()
+        return Finding("prefect", True, f"a temporary server per command, with its data in {home}")
+    if not url:
+        step = "prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        return Finding("prefect", False, "no API, and temporary servers are forbidden", step)
+    async with get_client() as client:
+        error = await client.api_healthcheck()
+    if error is None:
+        return Finding("prefect", True, f"{url} answers")
+    return Finding(
+        "prefect",
+        False,
+        f"{url} does not answer: {type(error).__name__}: {error}",
+        "Start it with `prefect server start`, or correct PREFECT_API_URL.",
+    )
+
+
+def _trouble(check: str, error: SoraError) -> Finding:
+    return Finding(check, False, error.message, error.next_step)
+
+
+def _as_json(finding: Finding) -> dict[str, object]:
+    return {name: safe(v) if isinstance(v, str) else v for name, v in asdict(finding).items()}
+
+
+def _tell(screen: Screen, finding: Finding) -> None:
+    style = "red" if not finding.ok else "yellow" if finding.next_step else "green"
+    screen.result(f"{'✓' if finding.ok else '✗'} {finding.check:<9} {finding.found}", style=style)
+    if finding.next_step:
+        screen.result(f"  {'':<9} → {finding.next_step}")

@@ -1,0 +1,65 @@
+"""Exit codes: what a script can tell about how a command ended."""
+
+from signal import SIGINT
+from typing import Final
+
+from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.errors import (
+    ApiError,
+    AuthenticationError,
+    DownloadError,
+    InvalidRequestError,
+    ModerationError,
+    QuotaError,
+    RenderTimeoutError,
+    StorageError,
+    UncertainSubmitError,
+    UnfinishedRenderError,
+)
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+UNDECIDED: Final = 5
+SIGNALLED: Final = 128
+"""Plus the signal's number, as shells do."""
+
+# The most special class of an error that stands here decides.
+_BY_ERROR: Final[dict[type[BaseException], int]] = {
+    InvalidRequestError: USAGE,
+    AuthenticationError: 3,
+    QuotaError: 3,
+    ModerationError: 4,
+    UnfinishedRenderError: UNDECIDED,
+    UncertainSubmitError: UNDECIDED,
+    RenderTimeoutError: 6,
+    ApiError: 7,
+    DownloadError: 8,
+    StorageError: 8,
+}
+
+MEANINGS: Final = {
+    "0": "all is well",
+    "1": "another error; of `doctor`: a check failed",
+    "2": "bad usage or an invalid request: nothing was sent",
+    "3": "authentication or quota",
+    "4": "moderation",
+    "5": "an unfinished render, or one in doubt: a person decides",
+    "6": "timeout: it is still rendering",
+    "7": "the video server is unavailable, or refused",
+    "8": "download or storage: the render can be resumed",
+    "130, 143": "stopped by Ctrl-C or SIGTERM: what was sent is still rendering",
+}
+
+EPILOGUE: Final = "\n".join(
+    ["Exit codes:", *(f"  {code:<8}  {text}" for code, text in MEANINGS.items())]
+)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error, by its type."""
+    if isinstance(error, InterruptedBySignal):
+        return SIGNALLED + error.signum
+    if isinstance(error, KeyboardInterrupt):
+        return SIGNALLED + SIGINT
+    return next((_BY_ERROR[cls] for cls in type(error).__mro__ if cls in _BY_ERROR), FAILED)

@@ -1,0 +1,49 @@
+"""Interruption: what goes on at the server after we have stopped, from the records."""
+
+from prefect_sora.cli.screen import resume_command
+from prefect_sora.errors import SoraError
+from prefect_sora.identity import title_slug
+from prefect_sora.ledger import Ledger
+from prefect_sora.storage import VideoFolder
+
+
+async def what_goes_on(store: str, provider: str, prompt: str | None = None) -> str:
+    """Say which renders of this process are unfinished, and how to go on with them.
+
+    Args:
+        store: Where its records are.
+        provider: As --provider takes it.
+        prompt: Look at renders of this prompt only.
+    """
+    ledger = Ledger(VideoFolder(store))
+    try:
+        states = await ledger.unfinished(title_slug(prompt) if prompt else None)
+    except SoraError as error:
+        return f"Stopped. What was begun is in the records of {store}, unless: {error}"
+    mine = [s for s in states if s.reserved and s.reserved.owner.is_this_process()]
+    if not mine:
+        return "Stopped. Nothing was sent, so nothing was paid."
+    said = []
+    for state in mine:
+        command = f"`{resume_command(state.key, store, provider)}`"
+        if state.accepted:
+            job = state.accepted.job
+            said.append(
+                f"Video {job.video_id} (render {state.key}) goes on rendering at {job.provider} "
+                f"and is paid for. Continue with {command}"
+            )
+        else:
+            said.append(
+                f"Render {state.key} may have been accepted; it is looked for with {command}"
+            )
+    return "Stopped. Nothing was deleted. " + " ".join(f"{sentence}." for sentence in said)
+
+
+async def still_unfinished(store: str, provider: str | None) -> str:
+    """Say which renders of the store are unfinished after a resume was stopped."""
+    states = await Ledger(VideoFolder(store)).unfinished()
+    if not states:
+        return "Stopped. Nothing is unfinished."
+    keys = ", ".join(state.key for state in states)
+    command = resume_command(None, store, provider)
+    return f"Stopped. Nothing was deleted; still unfinished: {keys}. Continue with `{command}`."

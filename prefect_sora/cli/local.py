@@ -1,0 +1,84 @@
+"""`prefect-sora local`: the renderer of this machine, in the foreground."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from prefect_sora.cli import exits, providers
+from prefect_sora.cli.options import Flag, Shown
+from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, serve
+
+
+def local(
+    *,
+    folder: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: float | None = None,
+    min_render_seconds: float = 0.0,
+    parallel: int = 2,
+    ttl: float = 3600.0,
+    idle_exit: float | None = None,
+    poll_after_ms: int = 200,
+    idempotency: Flag = False,
+    control: Annotated[bool, Parameter(negative="", show=False)] = False,
+    faults: Annotated[str | None, Parameter(show=False)] = None,
+    shown: Shown | None = None,
+) -> int:
+    """Run the local renderer until Ctrl-C: OpenAI's video protocol with real MP4 files.
+
+    PREFECT_SORA_LOCAL_KEY sets a key that its clients must send.
+
+    Args:
+        folder: Where its jobs are kept; PREFECT_SORA_LOCAL_FOLDER or ~/.prefect-sora/renderer.
+        host: Where to listen.
+        port: 0 takes the folder's last port if it is free, else any.
+        speed: Simulated pace: a job takes ten times its seconds, divided by this.
+        min_render_seconds: No job takes less.
+        parallel: Jobs rendered at once.
+        ttl: Seconds from a job's end until its video is forgotten.
+        idle_exit: Seconds without work after which it ends.
+        poll_after_ms: Advice to pollers; 0 gives none.
+        idempotency: Honour a repeated Idempotency-Key.
+        control: For tests: /faults, /requests and /reset.
+        faults: For tests: scripted faults, as JSON or a file of it.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        options = RendererOptions(
+            host=host,
+            port=port,
+            speed=speed,
+            min_render_seconds=min_render_seconds,
+            parallel=parallel,
+            ttl=ttl,
+            idle_exit=idle_exit,
+            poll_after_ms=poll_after_ms,
+            idempotency=idempotency,
+            control=control,
+            faults=faults,
+            api_key=os.environ.get(KEY_VARIABLE) or None,
+        )
+
+        def announce(address: RendererAddress, already: bool) -> None:
+            _announce(screen, address, already)
+
+        serve(folder or providers.local_folder(), options, announce=announce)
+        return exits.OK
+
+    return run_command(shown, body)
+
+
+def _announce(screen: Screen, address: RendererAddress, already: bool) -> None:
+    screen.document({"base_url": address.base_url, "pid": address.pid, "already": already})
+    verb = "already runs" if already else "answers"
+    screen.result(f"The local renderer {verb} at {address.base_url} (pid {address.pid})")
+    screen.note("Point any client of OpenAI's video protocol at it:")
+    screen.note(f"  export OPENAI_BASE_URL={address.base_url} OPENAI_API_KEY=none")
+    screen.note('  prefect-sora render "a red kite over a park"')
+    if not already:
+        screen.note("Ctrl-C stops it.")

@@ -1,0 +1,74 @@
+"""Origins: the server that an unfinished render was sent to, with the credentials for it."""
+
+import asyncio
+
+from prefect_sora.cli import providers
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.ledger import RenderState
+from prefect_sora.server import Server
+
+
+class Origins:
+    """Finds servers by their identity in the records; each is asked for once.
+
+    A server's key is sent to that server alone: one that the environment does not
+    describe is not guessed.
+    """
+
+    def __init__(self, provider: str | None) -> None:
+        self._named = providers.choose(provider) if provider else None
+        # Loading a block runs an event loop of its own, so not within ours.
+        loads = self._named is not None and self._named.needs_prefect
+        self._server = self._named.server() if self._named and loads else None
+        self._local = providers.Local(providers.local_folder())
+        self._lock = asyncio.Lock()
+
+    async def server_of(self, state: RenderState, *, named: bool) -> Server:
+        """Find the server of one render.
+
+        Args:
+            state: Where the render stands.
+            named: The render was asked for by its key, so that the named provider is
+                tried whatever the record says: the error then says what differs.
+
+        Raises:
+            InvalidRequestError: It is another server than we can reach.
+        """
+        wanted = state.reserved.server if state.reserved else None
+        async with self._lock:
+            if self._named is not None:
+                if self._server is None:
+                    self._server = await asyncio.to_thread(self._named.server)
+                server = self._server
+                if named or wanted in (None, server.identity):
+                    return server
+                raise _elsewhere(state)
+            if wanted is not None and wanted == self._local.identity:
+                return await asyncio.to_thread(self._local.server)
+        for candidate in providers.in_environment():
+            if candidate.server().identity == wanted:
+                return candidate.server()
+        raise _elsewhere(state)
+
+
+def _elsewhere(state: RenderState) -> InvalidRequestError:
+    wanted = state.reserved.server if state.reserved else ""
+    if wanted.startswith("local:"):
+        message = "It was sent to a local renderer of another folder."
+        step = f"Set {providers.LOCAL_FOLDER_VARIABLE} to that folder."
+    elif wanted:
+        message = f"It was sent to {wanted}, which nothing here describes."
+        step = (
+            "Name it with --provider, or set OPENAI_BASE_URL and OPENAI_API_KEY, or the "
+            "AZURE_OPENAI variables."
+        )
+    else:
+        message, step = "Its record does not say where it was sent.", "Name it with --provider."
+    accepted = state.accepted
+    return InvalidRequestError(
+        message,
+        key=state.key,
+        video_id=accepted.job.video_id if accepted else None,
+        paid="yes" if accepted else "unknown",
+        next_step=step,
+    )

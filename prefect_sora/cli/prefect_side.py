@@ -1,0 +1,105 @@
+"""Prefect: kept quiet and started early; nothing else here imports it at its top.
+
+On a fresh machine Prefect's temporary server takes most of a first render's time. It
+is started first, and what else has to be imported is imported meanwhile.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from threading import Thread
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from prefect_sora.cli.progress import Display
+from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.wire import Video
+
+if TYPE_CHECKING:
+    from prefect_sora.reports import Listener
+
+_LEVEL: Final = "PREFECT_LOGGING_LEVEL"
+# Any key of Prefect's logging.yml can be set so. Only the terminal is quiet:
+# what goes to the API, and so to the UI, stays whole.
+_CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+_START_SECONDS: Final = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+
+_NEEDED: Final = ("openai", "av", "PIL.Image", "prefect_sora.flows")
+
+
+def load(display: Display, debug: bool) -> ModuleType:
+    """Return our flows, with a Prefect API to report to.
+
+    Raises:
+        Exception: Whatever Prefect raises where its temporary server does not start.
+    """
+    user_chose = _LEVEL in os.environ
+    if not debug and not user_chose:
+        os.environ.setdefault(_CONSOLE_LEVEL, "CRITICAL")
+    # Its 20 s are short for the first start on a slow machine, which migrates a database.
+    os.environ.setdefault(_START_SECONDS, "90")
+    display.phase("starting Prefect")
+    from prefect.settings import PREFECT_API_URL
+
+    starter = None
+    if not PREFECT_API_URL.value():
+        # Imported here, so that the process is started before the others take their time.
+        import_module("prefect.server.api.server")
+        starter = _Starter(daemon=True)
+        starter.start()
+    for module in _NEEDED:
+        import_module(module)
+    if starter is not None:
+        starter.join()
+        if starter.failure is not None:
+            raise starter.failure
+    if user_chose and not debug:
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_without_traceback)
+    return import_module("prefect_sora.flows")
+
+
+@contextmanager
+def shown_on(display: Display) -> Iterator[None]:
+    """Let the display hear of what the flows do."""
+    from prefect_sora.reports import listening
+
+    with listening(_listener(display)):
+        yield
+
+
+class _Starter(Thread):
+    """Has Prefect start its temporary server, the way it does itself when a flow begins."""
+
+    failure: Exception | None = None
+
+    def run(self) -> None:
+        from prefect import get_client
+
+        try:
+            get_client(sync_client=True)
+        except Exception as error:
+            self.failure = error
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Leave out what Prefect logs of a failure: our own paragraph says it."""
+    return record.exc_info is None
+
+
+def _listener(display: Display) -> "Listener":
+    from prefect_sora.reports import Listener
+
+    class Ears(Listener):
+        def submitted(self, job: VideoJob) -> None:
+            display.submitted(job)
+
+        def progressed(self, job: VideoJob, video: Video) -> None:
+            display.progressed(job, video)
+
+        def kept(self, video: StoredVideo) -> None:
+            display.kept(video)
+
+    return Ears()

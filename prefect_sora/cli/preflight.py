@@ -1,0 +1,108 @@
+"""Before anything is sent: is the request sound, and does an unfinished twin of it wait?"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+
+from pydantic import JsonValue
+
+from prefect_sora import catalogue
+from prefect_sora.cli.providers import Provider
+from prefect_sora.cli.screen import resume_command
+from prefect_sora.errors import UnfinishedRenderError
+from prefect_sora.identity import request_digest, title_slug
+from prefect_sora.ledger import Ledger, RenderState, Reserved
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request, and where its video goes."""
+
+    request: VideoRequest
+    store: str
+    scope: str | None = None
+    anew: bool = False
+
+
+async def check(order: Order, provider: Provider, warn: Callable[[str], None]) -> str | None:
+    """Look at the request, its picture and the store.
+
+    Returns:
+        The picture's hash, where there is one.
+
+    Raises:
+        InvalidRequestError: It cannot be rendered as it stands.
+        UnfinishedRenderError: The store holds an unfinished render of the same request.
+    """
+    request = order.request
+    known = None if provider.is_local or provider.needs_prefect else provider.server()
+    for warning in catalogue.check(request, known.service if known else None):
+        warn(warning)
+    hashed = None
+    if request.reference is not None:
+        from prefect_sora.references import prepare
+
+        prepared = await prepare(request.reference, request.pixels, request.fit)
+        hashed = prepared.source_sha256
+    if not provider.needs_prefect:
+        await refuse_a_twin(order, provider, hashed)
+    return hashed
+
+
+async def refuse_a_twin(order: Order, provider: Provider, reference_sha256: str | None) -> None:
+    """Stop where another run's render of the same request is unfinished.
+
+    The server is asked for only where there is something to compare: the local
+    renderer may still be starting.
+
+    Raises:
+        UnfinishedRenderError: It says how to bring that one home, and how to pay anew.
+    """
+    if order.anew:
+        return
+    ledger = Ledger(VideoFolder(order.store))
+    unfinished = [
+        (state, state.reserved)
+        for state in await ledger.unfinished(title_slug(order.request.prompt))
+        if state.reserved and state.reserved.scope != order.scope
+    ]
+    if not unfinished:
+        return
+    server = await asyncio.to_thread(provider.server)
+    for state, reserved in unfinished:
+        if _is_twin(reserved, order.request, server, reference_sha256):
+            raise _unfinished(state, reserved, order)
+
+
+def _is_twin(
+    reserved: Reserved, request: VideoRequest, server: Server, reference_sha256: str | None
+) -> bool:
+    if request.kind != "remix":
+        return reserved.request_digest == request_digest(request, server, reference_sha256)
+    # A remix takes its model from its source, which nobody has looked at yet.
+    return reserved.server == server.identity and _but_model(reserved.request) == _but_model(
+        request.model_dump(mode="json", exclude={"reference"}, exclude_none=True)
+    )
+
+
+def _but_model(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {name: value for name, value in fields.items() if name != "model"}
+
+
+def _unfinished(state: RenderState, reserved: Reserved, order: Order) -> UnfinishedRenderError:
+    accepted = state.accepted
+    minutes = max(0.0, time() - reserved.at) / 60
+    ago = f"{minutes:.0f} minutes ago" if minutes >= 2 else f"{minutes * 60:.0f} s ago"
+    return UnfinishedRenderError(
+        f"The store {order.store} holds an unfinished render of the same request, begun {ago}.",
+        key=state.key,
+        video_id=accepted.job.video_id if accepted else None,
+        paid="yes" if accepted else "unknown",
+        next_step=f"Bring it home without paying again: "
+        f"`{resume_command(state.key, order.store)}`. "
+        "Or render, and pay for, another one: the same command with --anew.",
+    )

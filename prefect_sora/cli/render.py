@@ -1,0 +1,207 @@
+"""`prefect-sora render`: one clip, as a Prefect flow in this process."""
+
+import asyncio
+import json
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from pydantic import JsonValue
+
+from prefect_sora import catalogue
+from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
+from prefect_sora.cli.interruption import what_goes_on
+from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store, Words
+from prefect_sora.cli.preflight import Order
+from prefect_sora.cli.progress import Display
+from prefect_sora.cli.screen import Screen, kept_lines, place, run_command, usd
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.handles import StoredVideo
+from prefect_sora.requests import VideoRequest
+
+
+def render(
+    prompt: str,
+    *,
+    provider: Provider = None,
+    model: str = "sora-2",
+    size: str | None = None,
+    aspect_ratio: str | None = None,
+    seconds: int | None = None,
+    image: str | None = None,
+    fit: Literal["cover", "contain", "exact"] = "cover",
+    remix: Annotated[str | None, Parameter(negative="")] = None,
+    store: Store = DEFAULT_STORE,
+    take: int = 1,
+    scope: str | None = None,
+    timeout: Positive = 600.0,
+    poll_interval: Positive = 5.0,
+    extra: Words = None,
+    allow_unlisted: Flag = False,
+    anew: Flag = False,
+    shown: Shown | None = None,
+) -> int:
+    """Render a prompt into a video that is kept in the store.
+
+    Args:
+        prompt: What to show; with --remix, what to change.
+        provider: See above.
+        model: The video model; "" lets a server that has only one choose.
+        size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
+        aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
+        seconds: Length of the clip; 8 where nothing is said.
+        image: Path or URL of the picture to start from.
+        fit: How a picture of another size is made to fit.
+        remix: Id of the finished video to change.
+        store: See above.
+        take: Count it up to render the same request once more in one scope.
+        scope: Runs that name one scope share their renders; without it, each is new.
+        timeout: Seconds to wait for the video; past them it stays resumable.
+        poll_interval: Shortest pause between two polls, in seconds.
+        extra: KEY=VALUE, a further field that this server takes; may be repeated.
+        allow_unlisted: Send what the catalogue says the model does not offer.
+        anew: Pay for another one even if an unfinished one is in the store.
+        shown: See above.
+    """
+    given = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds, "image": image}
+
+    def body(screen: Screen) -> int:
+        request = (
+            _remix(prompt, remix, take, given, extra)
+            if remix is not None
+            else VideoRequest.of(
+                prompt=prompt,
+                model=model or None,
+                size=size,
+                aspect_ratio=aspect_ratio,
+                seconds=8 if seconds is None else seconds,
+                reference=image,
+                fit=fit,
+                take=take,
+                extra=_fields(extra),
+                allow_unlisted=allow_unlisted,
+            )
+        )
+        waiting = {"timeout_seconds": timeout, "poll_interval_seconds": poll_interval}
+        order = Order(request, store, scope, anew)
+        video = _rendered(order, providers.choose(provider), waiting, screen)
+        screen.document(video.model_dump(mode="json"))
+        _tell(screen, video)
+        return exits.OK
+
+    return run_command(shown, body)
+
+
+def _rendered(
+    order: Order, provider: providers.Provider, waiting: dict[str, Any], screen: Screen
+) -> StoredVideo:
+    # The renderer takes a second to start: before Prefect does, and beside it.
+    provider.start()
+    hashed = asyncio.run(preflight.check(order, provider, screen.warn))
+    _announce(screen, order, provider)
+    with Display(screen) as display:
+        flows = prefect_side.load(display, screen.shown.debug)
+        if provider.needs_prefect:
+            for warning in catalogue.check(order.request, provider.server().service):
+                screen.warn(warning)
+            asyncio.run(preflight.refuse_a_twin(order, provider, hashed))
+        block = provider.block()
+        display.phase("submitting")
+
+        async def work() -> StoredVideo:
+            with prefect_side.shown_on(display):
+                return await _flow(flows, order, block, waiting)
+
+        try:
+            return stopping.run(work)
+        except stopping.InterruptedBySignal as stop:
+            message = asyncio.run(what_goes_on(order.store, provider.name, order.request.prompt))
+            raise stopping.InterruptedBySignal(stop.signum, message) from None
+
+
+async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -> StoredVideo:
+    request = order.request
+    common = {
+        "provider": block,
+        "store": order.store,
+        "scope": order.scope,
+        "take": request.take,
+        **waiting,
+    }
+    if request.kind == "remix":
+        clips: list[StoredVideo] = await flows.remix_chain(
+            source=request.source_video_id, remixes=[request.prompt], **common
+        )
+        return clips[-1]
+    common |= {
+        "model": request.model,
+        "size": request.size,
+        "seconds": request.seconds,
+        "extra": request.extra,
+        "allow_unlisted": request.allow_unlisted,
+    }
+    if request.reference is None:
+        made: StoredVideo = await flows.text_to_video(request.prompt, **common)
+    else:
+        made = await flows.image_to_video(
+            request.prompt, request.reference, fit=request.fit, **common
+        )
+    return made
+
+
+def _remix(
+    prompt: str, source: str, take: int, given: dict[str, Any], extra: list[str] | None
+) -> VideoRequest:
+    unused = [name for name, value in {**given, "extra": extra}.items() if value is not None]
+    if unused:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise InvalidRequestError(
+            f"A remix takes its size, length and picture from its source: {words} cannot be given.",
+            next_step="Leave it out; nothing was sent.",
+        )
+    return VideoRequest.of(
+        prompt=prompt, kind="remix", model=None, source_video_id=source, take=take
+    )
+
+
+def _fields(extra: list[str] | None) -> dict[str, JsonValue]:
+    fields: dict[str, JsonValue] = {}
+    for word in extra or []:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise InvalidRequestError(
+                f"--extra {word!r} is not KEY=VALUE.", next_step="Nothing was sent."
+            )
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields
+
+
+def _announce(screen: Screen, order: Order, provider: providers.Provider) -> None:
+    request = order.request
+    if request.kind == "remix":
+        what = f"a remix of video {request.source_video_id}"
+    else:
+        what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
+    what += f" · take {request.take}" if request.take > 1 else ""
+    price = catalogue.cost_usd(request.model, request.size, request.seconds)
+    cost = "$0.00 (local)" if provider.is_local else usd(price)
+    kept = place(order.store) if _is_path(order.store) else order.store
+    screen.note(request.title, style="bold")
+    for name, value in {"what": what, "who": provider.label, "cost": cost, "into": kept}.items():
+        screen.note(f"  {name:<5} {value}")
+
+
+def _is_path(store: str) -> bool:
+    return "://" not in store or store.startswith("file://")
+
+
+def _tell(screen: Screen, video: StoredVideo) -> None:
+    path, *facts = kept_lines(video)
+    if screen.shown.quiet:
+        screen.result(place(video.url))
+        return
+    screen.result(f"✓ {path}", style="green")
+    for fact in facts:
+        screen.result(f"  {fact}")

@@ -1,0 +1,176 @@
+"""`prefect-sora resume`: bring unfinished renders home, from the store's records alone."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from prefect_sora.cli import exits, stopping
+from prefect_sora.cli.interruption import still_unfinished
+from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store
+from prefect_sora.cli.origins import Origins
+from prefect_sora.cli.progress import Display
+from prefect_sora.cli.screen import Screen, describe, kept_lines, run_command
+from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.handles import StoredVideo
+from prefect_sora.ledger import Ledger, RenderState
+from prefect_sora.storage import VideoFolder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the resuming of one render ended."""
+
+    state: RenderState
+    how: Literal["kept", "failed", "skipped"]
+    video: StoredVideo | None = None
+    error: Exception | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Its share in the command's exit code."""
+        if self.how == "skipped":
+            return exits.UNDECIDED
+        return exits.exit_code(self.error) if self.error else exits.OK
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as JSON."""
+        return {
+            "key": self.state.key,
+            "outcome": self.how,
+            "video": self.video.model_dump(mode="json") if self.video else None,
+            "error": describe(self.error) if self.error else None,
+        }
+
+
+@dataclass(frozen=True)
+class _Way:
+    adopt_video_id: str | None
+    resubmit: bool
+    waiting: dict[str, float]
+
+
+def resume(
+    *keys: str,
+    store: Store = DEFAULT_STORE,
+    provider: Provider = None,
+    adopt: Annotated[str | None, Parameter(negative="")] = None,
+    resubmit: Flag = False,
+    timeout: Positive = 600.0,
+    poll_interval: Positive = 5.0,
+    shown: Shown | None = None,
+) -> int:
+    """Bring unfinished renders home; nothing is paid again unless --resubmit says so.
+
+    Args:
+        keys: Keys of renders, or how they begin; without any, all that are unfinished.
+        store: See above.
+        provider: See above; without it, the server that the record names.
+        adopt: Take this video of the server as the render's outcome.
+        resubmit: Send, and pay for, a render that is in doubt or has failed once more.
+        timeout: Seconds to wait for each video.
+        poll_interval: Shortest pause between two polls, in seconds.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        if adopt is not None and (len(keys) != 1 or resubmit):
+            raise InvalidRequestError(
+                "--adopt takes one KEY, and no --resubmit.",
+                next_step="prefect-sora resume KEY --adopt VIDEO_ID",
+            )
+        if resubmit and not keys:
+            raise InvalidRequestError(
+                "--resubmit pays again, so each render has to be named.",
+                next_step="prefect-sora resume KEY --resubmit",
+            )
+        ledger = Ledger(VideoFolder(store))
+        origins = Origins(provider)
+        way = _Way(
+            adopt, resubmit, {"timeout_seconds": timeout, "poll_interval_seconds": poll_interval}
+        )
+        try:
+            with Display(screen) as display:
+                outcomes = stopping.run(lambda: _resumed(keys, ledger, origins, way, display))
+        except stopping.InterruptedBySignal as stop:
+            message = asyncio.run(still_unfinished(store, provider))
+            raise stopping.InterruptedBySignal(stop.signum, message) from None
+        screen.document({"renders": [outcome.as_json() for outcome in outcomes]})
+        for outcome in outcomes:
+            _tell(screen, outcome)
+        if not outcomes:
+            screen.result(f"Nothing is unfinished in {store}.")
+        return next((o.exit_code for o in outcomes if o.exit_code), exits.OK)
+
+    return run_command(shown, body)
+
+
+async def _resumed(
+    keys: tuple[str, ...], ledger: Ledger, origins: Origins, way: _Way, display: Display
+) -> list[Outcome]:
+    if keys:
+        folders = dict.fromkeys([await _folder(key, ledger) for key in keys])
+        states = [await ledger.state(folder) for folder in folders]
+    else:
+        states = await ledger.unfinished()
+    return list(
+        await asyncio.gather(
+            *(_resume(state, ledger, origins, way, display, named=bool(keys)) for state in states)
+        )
+    )
+
+
+async def _resume(
+    state: RenderState, ledger: Ledger, origins: Origins, way: _Way, display: Display, named: bool
+) -> Outcome:
+    if state.stored:
+        return Outcome(state, "kept", video=state.stored.video)
+    try:
+        server = await origins.server_of(state, named=named)
+    except SoraError as error:
+        return Outcome(state, "failed" if named else "skipped", error=error.about(key=state.key))
+
+    from prefect_sora.client import connect
+    from prefect_sora.resuming import resume
+
+    try:
+        video = await resume(
+            state,
+            connect(server),
+            ledger,
+            adopt_video_id=way.adopt_video_id,
+            resubmit=way.resubmit,
+            on_progress=display.follower(state),
+            **way.waiting,
+        )
+    except Exception as error:  # one that fails keeps no other from coming home
+        return Outcome(state, "failed", error=error)
+    display.kept(video)
+    return Outcome(state, "kept", video=video)
+
+
+async def _folder(key: str, ledger: Ledger) -> str:
+    found = await ledger.find(key)
+    if not found:
+        raise InvalidRequestError(
+            f"The store {ledger.store.root} has no render whose key begins with {key!r}.",
+            next_step="`prefect-sora resume` without a key shows all that are unfinished; "
+            "--store names another store.",
+        )
+    if len(found) > 1:
+        raise InvalidRequestError(
+            f"{len(found)} renders begin with {key!r}: {', '.join(sorted(found)[:5])}.",
+            next_step="Give more of the key.",
+        )
+    return found[0]
+
+
+def _tell(screen: Screen, outcome: Outcome) -> None:
+    if outcome.video is not None:
+        path, *facts = kept_lines(outcome.video)
+        screen.result(f"✓ {path}", style="green")
+        for fact in facts:
+            screen.result(f"  {fact}")
+    elif outcome.error is not None:
+        screen.trouble(outcome.error, skipped=outcome.how == "skipped")

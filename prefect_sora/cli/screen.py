@@ -1,0 +1,160 @@
+"""Screen: results on stdout, everything else on stderr, errors as one paragraph."""
+
+import json
+import logging
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from prefect_sora.cli import exits, redaction
+from prefect_sora.cli.options import Shown
+from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.errors import SoraError
+from prefect_sora.handles import StoredVideo
+
+
+class Screen:
+    """What a person sees of a command, or what a script reads of it."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+        self.out = _console(sys.stdout.isatty())
+        self.err = _console(sys.stderr.isatty(), stderr=True)
+        self._warned: set[str] = set()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a progress bar can move here."""
+        return self.err.is_terminal and not self.shown.quiet
+
+    def note(self, text: str, style: str | None = None) -> None:
+        """Tell what happens; not with --quiet."""
+        if not self.shown.quiet:
+            self.err.print(redaction.safe(text), style=style, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Tell what is doubtful, once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.note(f"! {text}", style="yellow")
+
+    def result(self, text: str, style: str | None = None) -> None:
+        """Tell what came of it; with --json the document says it."""
+        if not self.shown.json:
+            self.out.print(redaction.safe(text), style=style, markup=False)
+
+    def document(self, value: Any) -> None:
+        """Print the one JSON document of --json."""
+        if self.shown.json:
+            text = json.dumps(value, indent=2, ensure_ascii=False)
+            sys.stdout.write(redaction.safe(text) + "\n")
+            sys.stdout.flush()
+
+    def trouble(self, error: BaseException, *, skipped: bool = False) -> None:
+        """Print an error, as one paragraph."""
+        if self.shown.debug and not isinstance(error, InterruptedBySignal):
+            text = "".join(traceback.format_exception(error))
+            self.err.print(redaction.safe(text), style="dim", markup=False, soft_wrap=True)
+        mark, style = ("-", "yellow") if skipped else ("✗", "red")
+        text = redaction.safe(_paragraph(error))
+        self.err.print(f"{mark} {text}", style=style, markup=False)
+
+    def failure(self, error: BaseException) -> int:
+        """Print the error that ends the command, and return its exit code."""
+        self.trouble(error)
+        self.document({"error": describe(error)})
+        return exits.exit_code(error)
+
+
+def run_command(shown: Shown | None, body: Callable[[Screen], int]) -> int:
+    """Run a command's body; whatever ends it is told in words, and gives the exit code."""
+    screen = Screen(shown or Shown())
+    _show_our_log(screen)
+    try:
+        return body(screen)
+    except (Exception, KeyboardInterrupt) as error:
+        return screen.failure(error)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as JSON."""
+    ours = error if isinstance(error, SoraError) else None
+    return {
+        "type": type(error).__name__,
+        "message": redaction.safe(ours.message if ours else str(error) or type(error).__name__),
+        "video_id": ours.video_id if ours else None,
+        "key": ours.key if ours else None,
+        "paid": ours.paid if ours else "unknown",
+        "next_step": ours.next_step if ours else None,
+        "exit_code": exits.exit_code(error),
+    }
+
+
+def _console(is_terminal: bool, **more: Any) -> Console:
+    """Make a console; a path in a pipe is never broken, and a table never cut."""
+    if is_terminal:
+        return Console(highlight=False, **more)
+    return Console(highlight=False, soft_wrap=True, width=240, **more)
+
+
+def usd(cost: float | None) -> str:
+    """Write a cost; one that is not known is never written as 0."""
+    return "unknown" if cost is None else f"${cost:.2f}"
+
+
+def size_of(size_bytes: int) -> str:
+    """Write a file's size."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+
+
+def place(url: str) -> str:
+    """Write where a file is: a plain path where it is on this machine."""
+    from prefect_sora.filesystems import local_path, scheme_of
+
+    return local_path(url) if scheme_of(url) in {"file", "local"} else url
+
+
+def kept_lines(video: StoredVideo) -> list[str]:
+    """Tell where a kept video is and what it is, the path first."""
+    length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
+    by = f"made by {video.provider}"
+    return [
+        f"{place(video.url)}  {size_of(video.size_bytes)}",
+        f"{video.width}x{video.height}{length} · {by} · cost {usd(video.cost_usd)}",
+        f"video {video.video_id} · render {video.key}",
+    ]
+
+
+def resume_command(key: str | None, store: str, provider: str | None = None) -> str:
+    """The command that brings a render, or all of them, home."""
+    words = ["prefect-sora", "resume", *([key] if key else []), "--store", store]
+    words += ["--provider", provider] if provider else []
+    return shlex.join(words)
+
+
+def _paragraph(error: BaseException) -> str:
+    if isinstance(error, (SoraError, InterruptedBySignal)):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped."
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said} (run with --debug for the traceback)"
+
+
+def _show_our_log(screen: Screen) -> None:
+    """Show our warnings on the same screen, between the lines of a progress bar."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            screen.warn(record.getMessage())
+
+    redaction.guard_logs()
+    log = logging.getLogger("prefect_sora")
+    log.addHandler(Lines(logging.INFO if screen.shown.debug else logging.WARNING))
+    if screen.shown.debug:
+        log.setLevel(logging.INFO)
+    log.propagate = False

@@ -1,0 +1,123 @@
+"""Stopping: a signal cancels the work, lets it end well, and never hangs.
+
+The work runs in a thread of its own, because Prefect sets its own SIGTERM
+handler in the main thread and would end a run with an exception in its middle.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from types import FrameType
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+GRACE_SECONDS: Final = 8.0
+"""How long cancelled work may take to end: a create under way is given five seconds. Ours."""
+
+EXIT_SECONDS: Final = 6.0
+"""How long the process may then take to end. Ours."""
+
+
+class InterruptedBySignal(Exception):  # noqa: N818 - no error: somebody wanted it
+    """A signal stopped the command.
+
+    Attributes:
+        signum: Its number.
+    """
+
+    def __init__(self, signum: int, message: str = "Stopped.") -> None:
+        super().__init__(message)
+        self.signum = signum
+
+
+def on_sigterm() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: with a word, and its temporary server stopped."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise InterruptedBySignal(signum)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end, or until a signal.
+
+    Raises:
+        InterruptedBySignal: A signal came, and the work has ended or its grace is over.
+    """
+    thread = _Thread(work)
+    caught: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if caught:  # pressed twice: no more waiting
+            raise InterruptedBySignal(signum)
+        caught.append(signum)
+        thread.cancel()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        thread.start()
+        if caught:
+            thread.cancel()
+        deadline = None
+        while thread.is_alive():
+            thread.join(0.2)  # with a limit, so that Windows sees a signal, too
+            if caught and deadline is None:
+                deadline = monotonic() + GRACE_SECONDS
+            if deadline is not None and monotonic() > deadline:
+                break
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught and (thread.is_alive() or thread.failure is not None):
+        end_soon(caught[0])
+        raise InterruptedBySignal(caught[0])
+    if thread.failure is not None:
+        raise thread.failure
+    result: T = thread.result
+    return result
+
+
+def end_soon(signum: int) -> None:
+    """End the process in a while even if a library's threads cannot."""
+    watchdog = threading.Timer(EXIT_SECONDS, os._exit, [128 + signum])
+    watchdog.daemon = True
+    watchdog.start()
+
+
+class _Thread(threading.Thread):
+    """One event loop, one task, one outcome."""
+
+    result: Any
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        super().__init__(name="prefect-sora", daemon=True)
+        self.failure: BaseException | None = None
+        self._work = work
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = asyncio.run(self._main())
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> Any:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._ready.set()
+        return await self._work()
+
+    def cancel(self) -> None:
+        if not self.is_alive():
+            return
+        self._ready.wait()
+        if self._loop is not None and self._task is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)

@@ -1,0 +1,189 @@
+"""A local or mounted disk: files are written aside, synced, then linked or renamed."""
+
+import errno
+import io
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import BinaryIO
+from uuid import uuid4
+
+_PART_NAME = re.compile(r"\..+\.[0-9a-f]{32}\.part")
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class Disk:
+    """Files in folders, made on demand; durable once a call has returned."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Link the finished file to its name, which only one can do."""
+        if os.path.lexists(path):
+            return False
+        aside = DiskUpload(path)
+        try:
+            aside.write(data)
+            aside.sync()
+            created = _link(aside.part, path)
+            if created is None:
+                created = _create_in_place(path, data)
+        finally:
+            aside.discard()
+        if created:
+            _sync_folder(os.path.dirname(path))
+        return created
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Rename the finished file over any other."""
+        aside = DiskUpload(path)
+        try:
+            aside.write(data)
+            aside.publish()
+        finally:
+            aside.discard()
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes on the disk."""
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def names(self, path: str) -> list[str]:
+        """Return what people see there: not what is still being written."""
+        try:
+            with os.scandir(path) as entries:
+                return sorted(
+                    entry.name + "/" * entry.is_dir()
+                    for entry in entries
+                    if not _PART_NAME.fullmatch(entry.name)
+                )
+        except FileNotFoundError:
+            return []
+
+    def delete(self, path: str) -> None:
+        """Unlink the file."""
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def upload(self, path: str) -> "DiskUpload":
+        """Begin a file beside the final one, for a rename within one file system."""
+        return DiskUpload(path)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Open the file itself."""
+        with open(path, "rb") as file:
+            yield file
+
+    def sweep(self, path: str, age: timedelta) -> list[str]:
+        """Remove old `.part` files; younger ones may belong to a living writer."""
+        swept = []
+        born_before = time.time() - age.total_seconds()
+        for folder, _, files in os.walk(path):
+            for part in (os.path.join(folder, f) for f in files if _PART_NAME.fullmatch(f)):
+                with suppress(FileNotFoundError):
+                    if os.stat(part).st_mtime <= born_before:
+                        os.unlink(part)
+                        swept.append(part)
+        return sorted(swept)
+
+
+class DiskUpload:
+    """A dot-file beside the final name; unique, so that two writers never share one."""
+
+    def __init__(self, path: str) -> None:
+        folder, name = os.path.split(path)
+        self.path = path
+        self.part = os.path.join(folder, f".{name}.{uuid4().hex}.part")
+        self._file: io.FileIO | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append `data`."""
+        if self._file is None:
+            _make_folder(os.path.dirname(self.path))
+            # Unbuffered: a full disk shows where it is met, not again when closing.
+            self._file = io.FileIO(self.part, "xb")
+        _write_all(self._file, data)
+
+    def sync(self) -> None:
+        """Bring what was written onto the disk, under its passing name."""
+        self.write(b"")  # an empty file is a file too
+        assert self._file is not None  # noqa: S101 - for the type checker: write opened it
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def publish(self) -> None:
+        """Rename the whole file to its name."""
+        self.sync()
+        os.replace(self.part, self.path)
+        _sync_folder(os.path.dirname(self.path))
+
+    def discard(self) -> None:
+        """Remove what is left under the passing name."""
+        if self._file is not None:
+            self._file.close()
+            with suppress(FileNotFoundError):
+                os.unlink(self.part)
+
+
+def _link(part: str, path: str) -> bool | None:
+    """Give the file its final name: False if that is taken, None where links are unknown."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        # A network disk may have lost the answer to a link that it made.
+        return os.path.samefile(part, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return None
+    return True
+
+
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _create_in_place(path: str, data: bytes) -> bool:
+    """Create where no hard links are: exclusive, but a crash can leave a torn file.
+
+    Whoever reads records meets a torn one without falling over.
+    """
+    try:
+        file = io.FileIO(path, "xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            _write_all(file, data)
+            os.fsync(file.fileno())
+    except BaseException:
+        os.unlink(path)
+        raise
+    return True
+
+
+def _make_folder(folder: str) -> None:
+    missing = []
+    above = folder
+    while not os.path.isdir(above) and os.path.dirname(above) != above:
+        missing.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(folder, exist_ok=True)
+    for made in missing:
+        _sync_folder(os.path.dirname(made))
+
+
+def _sync_folder(folder: str) -> None:
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot, and need not
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

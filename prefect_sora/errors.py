@@ -1,0 +1,238 @@
+"""Every error says which render it is about, whether it was paid, and what to do next.
+
+```text
+SoraError
+├─ InvalidRequestError (ValueError)     nothing was sent
+│  ├─ RetiredModelError                 its own service has ended it
+│  └─ ReferenceImageError               missing, unreadable, too large, wrong size
+├─ UnfinishedRenderError                a render of the same request waits in the store
+├─ ApiError  .status .code .request_id  the server answered with an error
+│  ├─ AuthenticationError               401, 403
+│  ├─ QuotaError                        429 that waiting does not cure
+│  ├─ RejectedError (400 and kin)       ModerationError below it
+│  ├─ VideoNotFoundError                404: unknown or forgotten
+│  ├─ RateLimitError *  .retry_after_s
+│  └─ UnavailableError *                no connection, 5xx, not a video server
+├─ UncertainSubmitError                 sent, no answer, not found: a person decides
+├─ RenderFailedError  .code             the job ended without a video
+│  └─ ModerationError                   by moderation, at once or later
+├─ RenderTimeoutError (TimeoutError)    our deadline passed; the job may still finish
+│  └─ RenderStalledError                nothing moved for too long
+├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
+└─ StorageError *                       the store refused
+                                        * retryable
+```
+"""
+
+from typing import Any, ClassVar, Literal
+
+Paid = Literal["no", "yes", "unknown"]
+
+_PAID = {
+    "no": "Nothing was paid for it.",
+    "yes": "The server accepted it, so it counts as paid.",
+    "unknown": "Whether it was paid is not known.",
+}
+
+
+class SoraError(Exception):
+    """Base of all errors of this package.
+
+    Attributes:
+        message: What went wrong, without the rest.
+        video_id: The server's id of the job, where there is one.
+        key: The render's key: 12 hex digits, as in its folder's name.
+        paid: Whether the server accepted the render.
+        next_step: What to do next, as a sentence.
+        retryable: Whether trying the same step again can help.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        video_id: str | None = None,
+        key: str | None = None,
+        paid: Paid = "no",
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.video_id = video_id
+        self.key = key
+        self.paid = paid
+        self.next_step = next_step
+
+    def about(
+        self, *, key: str | None = None, video_id: str | None = None, paid: Paid | None = None
+    ) -> "SoraError":
+        """Fill in what a lower layer could not know; what is set stays."""
+        self.key = self.key or key
+        self.video_id = self.video_id or video_id
+        if paid is not None:
+            self.paid = paid
+        return self
+
+    def __str__(self) -> str:
+        """One readable paragraph: what, about which render, paid or not, what next."""
+        parts = [self.message]
+        about = [f"render {self.key}"] if self.key else []
+        about += [f"video {self.video_id}"] if self.video_id else []
+        if about:
+            parts.append(f"({', '.join(about)})")
+        parts.append(_PAID[self.paid])
+        if self.next_step:
+            parts.append(self.next_step)
+        return " ".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling, which Prefect does to a failed state's exception."""
+        return (_rebuild, (type(self), self.message, self.__dict__.copy()))
+
+
+def _rebuild(cls: type[SoraError], message: str, state: dict[str, Any]) -> SoraError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequestError(SoraError, ValueError):
+    """The request cannot be rendered as it stands; nothing was sent."""
+
+
+class RetiredModelError(InvalidRequestError):
+    """The model's own service has ended it."""
+
+
+class ReferenceImageError(InvalidRequestError):
+    """The reference image is missing, unreadable, too large or of the wrong size."""
+
+
+class UnfinishedRenderError(SoraError):
+    """The store holds an unfinished render of the same request."""
+
+
+class ApiError(SoraError):
+    """The video server answered with an error.
+
+    Attributes:
+        status: HTTP status, or None where no answer came.
+        code: The server's own error code.
+        request_id: The server's `x-request-id`, for its support.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        **about: Any,
+    ) -> None:
+        super().__init__(message, **about)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class AuthenticationError(ApiError):
+    """The key is wrong, or may not do this."""
+
+
+class QuotaError(ApiError):
+    """The account's quota or credit is used up: waiting does not help."""
+
+
+class RejectedError(ApiError):
+    """The server refused the request as it stands."""
+
+
+class VideoNotFoundError(ApiError):
+    """The server knows no such video: a wrong id, or one that it has forgotten."""
+
+
+class RateLimitError(ApiError):
+    """Too many requests or running jobs: wait, then try again."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(ApiError):
+    """No connection, a server error, or an answer that is not the video protocol.
+
+    Attributes:
+        never_sent: The connection was never made, so nothing can have been accepted.
+        retry_after_s: Seconds the server asked to wait.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        never_sent: bool = False,
+        retry_after_s: float | None = None,
+        **about: Any,
+    ) -> None:
+        super().__init__(message, **about)
+        self.never_sent = never_sent
+        self.retry_after_s = retry_after_s
+
+
+class UncertainSubmitError(SoraError):
+    """The create request may have been accepted, and the server cannot tell."""
+
+
+class RenderFailedError(SoraError):
+    """The job ended without a video.
+
+    Attributes:
+        code: The server's own error code.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.code = code
+
+
+class ModerationError(RenderFailedError):
+    """Moderation refused the prompt, the reference or the result."""
+
+
+class RenderTimeoutError(SoraError, TimeoutError):
+    """Our deadline passed; the job may still finish and stays resumable."""
+
+
+class RenderStalledError(RenderTimeoutError):
+    """Neither status nor progress moved for too long; the job stays resumable."""
+
+
+class DownloadError(SoraError):
+    """The finished video could not be fetched; the server still has it."""
+
+    retryable = True
+
+
+class VideoExpiredError(DownloadError):
+    """The server no longer has the video."""
+
+    retryable = False
+
+
+class CorruptVideoError(DownloadError):
+    """What arrived is not the whole video."""
+
+
+class StorageError(SoraError):
+    """The store refused to read or write."""
+
+    retryable = True

@@ -1,0 +1,142 @@
+"""Faults: a script of what goes wrong, read rule by rule and used up in order."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+OPERATIONS = ("create", "retrieve", "list", "content", "remix", "delete", "models")
+
+FATES = ("fail", "moderate", "stall")
+"""What may befall a job: told when it is made."""
+
+_NUMBERED = ("status", "html", "cut", "short", "delay", "delay_after")
+_PLAIN = ("drop", "drop_after", "garbage", "pass", "unknown_status", *FATES)
+
+
+class FaultError(ValueError):
+    """A rule says something that cannot be done."""
+
+
+@dataclass
+class Fault:
+    """One rule: on this operation, do that, so many times.
+
+    | do | what happens |
+    | --- | --- |
+    | `status:N[:CODE]` | an error answer with that status (and error code); nothing is processed |
+    | `drop` | the connection is closed before the request is processed |
+    | `drop_after` | the request is processed, then the connection is closed without an answer |
+    | `html[:N]` | a page of HTML, as from a proxy, with status N or 200 |
+    | `garbage` | status 200 and 4096 bytes that are no JSON and no MP4 |
+    | `cut:BYTES` | the whole length is announced, the connection closes after so many bytes |
+    | `short:BYTES` | a whole answer, but only so many bytes of its body |
+    | `delay:SECONDS` | first wait; the next matching rule applies too |
+    | `delay_after:SECONDS` | process, then wait, then answer |
+    | `unknown_status[:WORD]` | a true answer, but every status reads WORD, or `dreaming` |
+    | `fail`, `moderate` | the job is accepted and ends failed (create and remix) |
+    | `stall` | the job is accepted and stops at 40 % (create and remix) |
+    | `pass` | nothing but the headers |
+
+    Attributes:
+        on: The operation.
+        do: What happens, as above.
+        times: How often; None: for ever.
+        match: Only where this is a part of the job's prompt.
+        headers: Added to the answer.
+    """
+
+    on: str
+    do: str
+    times: int | None = 1
+    match: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.on not in OPERATIONS:
+            raise FaultError(f"'on' is {self.on!r}, not one of {', '.join(OPERATIONS)}")
+        if self.verb in FATES and self.on not in ("create", "remix"):
+            raise FaultError(f"{self.verb!r} befalls a job, so it stands on create or remix")
+        if self.verb not in (*_NUMBERED, *_PLAIN):
+            raise FaultError(f"'do' is {self.do!r}, not one of {', '.join(_NUMBERED + _PLAIN)}")
+        if self.verb in _NUMBERED and not (self.verb == "html" and not self.argument):
+            try:
+                float(self.argument.partition(":")[0])
+            except ValueError:
+                raise FaultError(f"{self.do!r} needs a number: '{self.verb}:NUMBER'") from None
+
+        times: Any = self.times  # these come from JSON: their types are hopes
+        match: Any = self.match
+        headers: Any = self.headers
+        if times is not None and not (isinstance(times, int) and times > 0):
+            raise FaultError(f"'times' is {times!r}, neither a count from 1 nor null")
+        if not (match is None or isinstance(match, str)) or not isinstance(headers, Mapping):
+            raise FaultError("'match' is a text or null, 'headers' an object")
+
+    @property
+    def verb(self) -> str:
+        """The word before the colon."""
+        return self.do.partition(":")[0]
+
+    @property
+    def argument(self) -> str:
+        """What stands after the colon."""
+        return self.do.partition(":")[2]
+
+    @property
+    def number(self) -> float:
+        """The number after the colon."""
+        return float(self.argument.partition(":")[0])
+
+    def as_rule(self) -> dict[str, Any]:
+        """The rule as it would be written, with the times that are left."""
+        return {
+            "on": self.on,
+            "do": self.do,
+            "times": self.times,
+            "match": self.match,
+            "headers": dict(self.headers),
+        }
+
+
+@dataclass
+class Faults:
+    """The rules that are left, in order."""
+
+    rules: list[Fault] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, script: str | None) -> "Faults":
+        """Rules from a JSON text, or from the file that it names."""
+        if not script:
+            return cls()
+        text = script if script.lstrip().startswith(("[", "{")) else Path(script).read_text("utf-8")
+        faults = cls()
+        faults.add(json.loads(text))
+        return faults
+
+    def add(self, rules: Any) -> None:
+        """Append rules, all or, if one is wrong, none."""
+        if isinstance(rules, dict):
+            rules = rules.get("faults", [rules])
+        if not isinstance(rules, list):
+            raise FaultError("faults are a list of rules")
+        try:
+            self.rules += [Fault(**rule) for rule in rules]
+        except TypeError as error:
+            raise FaultError(f"a rule has on, do, times, match, headers: {error}") from None
+
+    def take(self, operation: str, prompt: str) -> list[Fault]:
+        """Use up the rules that this request meets: delays, and the first other one."""
+        met: list[Fault] = []
+        for fault in self.rules:
+            fits = fault.on == operation and (fault.match is None or fault.match in prompt)
+            if fits and fault.times != 0:
+                if fault.times is not None:
+                    fault.times -= 1
+                met.append(fault)
+                if fault.verb != "delay":
+                    break
+        self.rules = [fault for fault in self.rules if fault.times != 0]
+        return met

@@ -1,0 +1,326 @@
+"""Look into a finished video: what it is, and small pictures of it for people.
+
+A video of any size is looked at through a few frames: they are decoded one by
+one, shrunk at once, and never collected in full size, so that memory does not
+grow with the video. The file may be remote; only the ranges needed are read.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+from PIL import Image, ImageStat
+
+from prefect_sora.errors import CorruptVideoError
+
+# No service renders more than 20 s at once; all of it is decoded in one pass. Of longer videos,
+# the sheet shows keyframes, which a seek finds without decoding what lies between.
+ONE_PASS_SECONDS = 20.0
+THUMBNAIL_SIDE = 1280  # fills a page, at some 50 kB
+PREVIEW_SECONDS, PREVIEW_FPS, PREVIEW_SIDE, PREVIEW_MAX_BYTES = 4.0, 8.0, 320, 400_000
+
+# Spread of brightness (0 to 127) below which a frame shows nothing: a fade-in, a blank wall.
+_BLANK_STDDEV = 6.0
+# From good to poor; after the last, frames are left out.
+_WEBP_QUALITIES = (60, 40, 20, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What the container says of its first video and audio streams; no frame is decoded."""
+
+    video_codec: str
+    audio_codec: str | None
+    width: int
+    height: int
+    duration_seconds: float | None
+    frames: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stills:
+    """Pictures of one video: WebP, JPEG, and WebP that moves."""
+
+    thumbnail: bytes
+    spritesheet: bytes
+    preview: bytes
+
+
+def probe(file: Path | BinaryIO) -> MediaInfo:
+    """Say what a video is, from its headers alone.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+    """
+    with _opened(file) as video:
+        codec = video.stream.codec_context
+        sound = next(iter(video.container.streams.audio), None)
+        return MediaInfo(
+            video_codec=codec.name,
+            audio_codec=sound.codec_context.name if sound else None,
+            width=codec.width,
+            height=codec.height,
+            duration_seconds=video.seconds,
+            frames=video.stream.frames or None,
+        )
+
+
+def stills(file: Path | BinaryIO, *, columns: int = 4, rows: int = 3) -> Stills:
+    """Make a video's thumbnail, spritesheet and preview, decoding it once.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+    """
+    first, sheet, moving = _Thumbnail(), _Sheet(columns, rows), _Preview()
+    _show(file, first, sheet, moving)
+    return Stills(first.webp(), sheet.jpeg(), moving.webp())
+
+
+def thumbnail(file: Path | BinaryIO) -> bytes:
+    """Make a WebP of the first frame that shows something, at most 1280 pixels a side.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+    """
+    _show(file, watcher := _Thumbnail())
+    return watcher.webp()
+
+
+def spritesheet(file: Path | BinaryIO, columns: int = 4, rows: int = 3) -> bytes:
+    """Make a JPEG of frames spread evenly over the video, read like a page.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+    """
+    _show(file, watcher := _Sheet(columns, rows))
+    return watcher.jpeg()
+
+
+def preview(
+    file: Path | BinaryIO,
+    *,
+    max_bytes: int = PREVIEW_MAX_BYTES,
+    width: int = PREVIEW_SIDE,
+    fps: float = PREVIEW_FPS,
+    max_seconds: float = PREVIEW_SECONDS,
+) -> bytes:
+    """Make a WebP that moves, of the video's first seconds.
+
+    Args:
+        file: The video.
+        max_bytes: Quality falls until it fits; then frames are left out.
+        width: Of its longer side, in pixels.
+        fps: Frames a second.
+        max_seconds: Where it ends.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+    """
+    _show(file, watcher := _Preview(max_bytes, width, fps, max_seconds))
+    return watcher.webp()
+
+
+@dataclass(frozen=True, slots=True)
+class _Video:
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    seconds: float | None
+
+    def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Frames from where the container stands, each with its time from the start."""
+        start = self.stream.start_time or 0
+        for frame in self.container.decode(self.stream):
+            if frame.pts is not None and frame.time_base is not None:
+                yield float((frame.pts - start) * frame.time_base), frame
+
+    def keyframe(self, seconds: float) -> av.VideoFrame | None:
+        """The keyframe at or before a time."""
+        base = self.stream.time_base
+        offset = (self.stream.start_time or 0) + (int(seconds / base) if base else 0)
+        self.container.seek(offset, stream=self.stream)
+        return next((frame for _, frame in self.frames()), None)
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[_Video]:
+    opening = file.open("rb") if isinstance(file, Path) else nullcontext(file)
+    try:
+        # Opened by us and as MP4 alone: FFmpeg would follow a URL, or a playlist's entries.
+        with opening as source, av.open(source, "r", format="mp4") as container:
+            if not container.streams.video:
+                raise _unreadable("it has no video stream")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # each further one holds frames of its own
+            yield _Video(container, stream, _seconds(container, stream))
+    except av.FFmpegError as error:
+        raise _unreadable(type(error).__name__) from error
+
+
+def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _unreadable(why: str) -> CorruptVideoError:
+    next_step = "Fetch it again while the server has it."
+    return CorruptVideoError(
+        f"The video cannot be read: {why}.", paid="unknown", next_step=next_step
+    )
+
+
+class _Watcher:
+    """Keeps what it wants of the frames it sees, until it is `done`.
+
+    It writes its picture later, when the decoder is gone: the two never hold memory together.
+    """
+
+    done = False
+
+    def begin(self, video: _Video) -> None:
+        """The video was opened."""
+
+    def see(self, seconds: float, frame: av.VideoFrame) -> None:
+        """A frame comes by."""
+
+    def end(self, video: _Video, last: av.VideoFrame) -> None:
+        """No frame comes any more; `last` did."""
+
+
+def _show(file: Path | BinaryIO, *watchers: _Watcher) -> None:
+    """Decode once for all watchers, no further than the last of them needs."""
+    with _opened(file) as video:
+        for watcher in watchers:
+            watcher.begin(video)
+        frame = None
+        for seconds, frame in video.frames():
+            for watcher in watchers:
+                if not watcher.done:
+                    watcher.see(seconds, frame)
+            if all(watcher.done for watcher in watchers):
+                break
+        if frame is None:
+            raise _unreadable("it has no frames")
+        for watcher in watchers:
+            watcher.end(video, frame)
+
+
+class _Thumbnail(_Watcher):
+    """The first frame with something to see, else the one with the most."""
+
+    def __init__(self) -> None:
+        self._most = -1.0
+        self._image = Image.new("RGB", (1, 1))
+
+    def see(self, seconds: float, frame: av.VideoFrame) -> None:
+        contrast = ImageStat.Stat(_shrunk(frame, 64).convert("L")).stddev[0]
+        if contrast > self._most:
+            self._most, self._image = contrast, _shrunk(frame, THUMBNAIL_SIDE)
+        self.done = contrast >= _BLANK_STDDEV or seconds >= PREVIEW_SECONDS
+
+    def webp(self) -> bytes:
+        return _written(self._image, "WEBP", quality=80, method=2)
+
+
+class _Sheet(_Watcher):
+    """Cells of evenly spread times: of a short video seen as it plays, of a long one sought."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._columns, self._rows = columns, rows
+        self._times: list[float] = []
+        self._is_long = False
+        self._cells: list[Image.Image] = []
+        self._before: av.VideoFrame | None = None
+
+    def begin(self, video: _Video) -> None:
+        seconds, count = video.seconds or PREVIEW_SECONDS, self._columns * self._rows
+        self._times = [seconds * (index + 0.5) / count for index in range(count)]
+        self.done = self._is_long = seconds > ONE_PASS_SECONDS
+
+    def see(self, seconds: float, frame: av.VideoFrame) -> None:
+        # A cell shows the frame that is on screen at its time: the last one not after it.
+        while not self.done and self._times[len(self._cells)] < seconds:
+            self._cells.append(_shrunk(self._before or frame, PREVIEW_SIDE))
+            self.done = len(self._cells) == len(self._times)
+        self._before = frame
+
+    def end(self, video: _Video, last: av.VideoFrame) -> None:
+        self._before = None
+        for seconds in self._times[len(self._cells) :]:
+            frame = video.keyframe(seconds) if self._is_long else None
+            self._cells.append(_shrunk(frame or last, PREVIEW_SIDE))
+
+    def jpeg(self) -> bytes:
+        width, height = self._cells[0].size
+        sheet = Image.new("RGB", (width * self._columns, height * self._rows))
+        for index, cell in enumerate(self._cells):
+            row, column = divmod(index, self._columns)
+            sheet.paste(cell, (column * width, row * height))
+        return _written(sheet, "JPEG", quality=80)
+
+
+class _Preview(_Watcher):
+    """The first seconds, at a rate that a page can bear."""
+
+    def __init__(
+        self,
+        max_bytes: int = PREVIEW_MAX_BYTES,
+        side: int = PREVIEW_SIDE,
+        fps: float = PREVIEW_FPS,
+        max_seconds: float = PREVIEW_SECONDS,
+    ) -> None:
+        self._max_bytes, self._side, self._fps, self._until = max_bytes, side, fps, max_seconds
+        self._frames: list[tuple[float, Image.Image]] = []
+
+    def see(self, seconds: float, frame: av.VideoFrame) -> None:
+        # A millisecond's grace, for times are rounded to the stream's clock.
+        if self._frames and seconds >= self._until:
+            self.done = True
+        elif not self._frames or seconds + 0.001 >= self._frames[-1][0] + 1 / self._fps:
+            self._frames.append((seconds, _shrunk(frame, self._side)))
+
+    def webp(self) -> bytes:
+        frames = self._frames
+        for quality in _WEBP_QUALITIES:
+            data = self._written(frames, quality)
+            if len(data) <= self._max_bytes:
+                return data
+        while len(data) > self._max_bytes and len(frames) > 1:
+            frames = frames[::2]
+            data = self._written(frames, _WEBP_QUALITIES[-1])
+        return data
+
+    def _written(self, frames: Sequence[tuple[float, Image.Image]], quality: int) -> bytes:
+        times = [seconds for seconds, _ in frames]
+        times.append(self._frames[-1][0] + 1 / self._fps)
+        first, *others = (image for _, image in frames)
+        return _written(
+            first,
+            "WEBP",
+            save_all=True,
+            append_images=others,
+            duration=[round(1000 * (end - start)) for start, end in pairwise(times)],
+            loop=0,
+            quality=quality,
+            method=0,
+        )
+
+
+def _shrunk(frame: av.VideoFrame, side: int) -> Image.Image:
+    """The frame as RGB with its longer side at most `side`; FFmpeg shrinks before we copy."""
+    scale = min(1.0, side / max(frame.width, frame.height))
+    width, height = (max(1, round(length * scale)) for length in (frame.width, frame.height))
+    plane = frame.reformat(width, height, "rgb24", interpolation="AREA").planes[0]
+    # Not `to_image`, which copies the picture three times on its way.
+    return Image.frombuffer("RGB", (width, height), plane, "raw", "RGB", plane.line_size, 1)
+
+
+def _written(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()

@@ -1,0 +1,74 @@
+"""Recover: resolve a render in doubt without paying for a new one."""
+
+from time import time
+
+from prefect_sora.attempts import accept, another_worker_holds_it, refuse
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import InvalidRequestError, RejectedError
+from prefect_sora.handles import VideoJob
+from prefect_sora.identity import new_owner
+from prefect_sora.ledger import Ledger, RenderState
+from prefect_sora.reconciling import find_accepted
+
+
+async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> VideoJob | None:
+    """Find the job of a render in doubt at the server.
+
+    Returns:
+        Its job; None where it is shown that none was accepted, which closes the attempt.
+
+    Raises:
+        UncertainSubmitError: The server cannot tell.
+        RenderTimeoutError: A live worker is submitting it right now.
+    """
+    if state.reserved is None:
+        raise InvalidRequestError("Its reservation cannot be read.", key=state.key)
+    if ledger.is_held(state.reserved):
+        raise another_worker_holds_it(state)
+    now = await ledger.state(state.folder)
+    if now != state:  # its owner has recorded the outcome meanwhile
+        return now.accepted.job if now.accepted else None
+    since = state.reserved.in_doubt_since
+    mine = state.reserved.model_copy(
+        update={
+            "attempt": state.attempt + 1,
+            "at": time(),
+            "owner": new_owner(),
+            "uncertain_since": since,
+        }
+    )
+    if not await ledger.reserve(state.folder, mine):
+        raise another_worker_holds_it(state)
+    try:
+        found = await find_accepted(mine, client, ledger, since)
+        if found:
+            return await accept(mine, state.folder, found, client.server, ledger, adopted=True)
+        await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
+        return None
+    finally:
+        ledger.release(mine)
+
+
+async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_id: str) -> VideoJob:
+    """Make a video that a person names the outcome of a render in doubt.
+
+    Raises:
+        VideoNotFoundError: The server does not know it.
+        InvalidRequestError: Another render has it already.
+    """
+    if state.reserved is None:
+        raise InvalidRequestError("This render was never begun.", key=state.key)
+    video = await client.retrieve(video_id)
+    if not await ledger.claim(client.server.identity, video.id, state.key):
+        raise InvalidRequestError(
+            "Another render of this store has this video.", key=state.key, video_id=video_id
+        )
+    reservation = state.reserved.model_copy(
+        update={"attempt": state.attempt + 1, "at": time(), "owner": new_owner()}
+    )
+    if not await ledger.reserve(state.folder, reservation):
+        raise InvalidRequestError("Another worker has just taken this render up.", key=state.key)
+    try:
+        return await accept(reservation, state.folder, video, client.server, ledger, adopted=True)
+    finally:
+        ledger.release(reservation)

@@ -1,0 +1,121 @@
+"""The way of a render, from a request to a kept video, in plain async Python."""
+
+from collections.abc import Mapping
+from time import time
+from typing import Any
+
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import (
+    ModerationError,
+    RenderFailedError,
+    SoraError,
+)
+from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+from prefect_sora.keeping import keep
+from prefect_sora.ledger import Failed, Ledger
+from prefect_sora.requests import VideoRequest
+from prefect_sora.submitting import Doubt, identify, submit
+from prefect_sora.watcher import OnProgress, watcher_of
+from prefect_sora.wire import Failure, Video
+
+
+async def wait(
+    job: VideoJob,
+    client: VideoClient,
+    ledger: Ledger,
+    *,
+    timeout_seconds: float = 600.0,
+    poll_interval_seconds: float = 5.0,
+    max_poll_attempts: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> RenderedVideo:
+    """Wait until the server has finished the video; one that is kept is finished.
+
+    Raises:
+        RenderFailedError: The job ended without a video. Its attempt is closed, so
+            that submitting again makes a new one.
+        ModerationError: It was refused by moderation; submitting again is of no use.
+        RenderTimeoutError: The deadline passed; wait again with the same job.
+    """
+    if job.stored or (await ledger.state(job.folder)).stored:
+        return _rendered(job, None)
+    try:
+        video = await watcher_of(client).wait(
+            job.video_id,
+            timeout_seconds=timeout_seconds,
+            poll_interval_seconds=poll_interval_seconds,
+            max_poll_attempts=max_poll_attempts,
+            on_progress=on_progress,
+        )
+    except SoraError as error:
+        error.next_step = (error.next_step or "").replace(
+            "`prefect-sora resume`", f"`prefect-sora resume {job.key}`"
+        ) or None
+        raise error.about(key=job.key) from error.__cause__
+    if video.status != "completed":
+        raise await _close(job, video, ledger)
+    return _rendered(job, video)
+
+
+async def render(
+    request: VideoRequest,
+    client: VideoClient,
+    ledger: Ledger,
+    scope: str,
+    *,
+    parent_key: str | None = None,
+    timeout_seconds: float = 600.0,
+    poll_interval_seconds: float = 5.0,
+    on_progress: OnProgress | None = None,
+    in_doubt: Doubt = "stop",
+    reference_options: Mapping[str, Any] | None = None,
+) -> StoredVideo:
+    """Render one request: pay for it at most once, and keep it.
+
+    Raises:
+        SoraError: As `submit`, `wait` and `keep` say.
+    """
+    wish = await identify(
+        request, client, scope, parent_key=parent_key, reference_options=reference_options
+    )
+    job = await submit(wish, client, ledger, timeout_seconds=timeout_seconds, in_doubt=in_doubt)
+    rendered = await wait(
+        job,
+        client,
+        ledger,
+        timeout_seconds=timeout_seconds,
+        poll_interval_seconds=poll_interval_seconds,
+        on_progress=on_progress,
+    )
+    return await keep(rendered, client, ledger)
+
+
+def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
+    return RenderedVideo(
+        **job.model_dump(exclude={"stored"}),
+        stored=video is None,
+        expires_at=video.expires_at if video else None,
+    )
+
+
+async def _close(job: VideoJob, video: Video, ledger: Ledger) -> RenderFailedError:
+    """Record that this attempt ended without a video, and say why."""
+    failure = video.failure or Failure()
+    said = failure.message or f"the server gave no reason (status {video.raw_status!r})"
+    moderated = failure.is_moderation or "moderation" in video.raw_status
+    record = Failed(
+        key=job.key,
+        attempt=job.attempt,
+        at=time(),
+        kind="moderated" if moderated else "failed",
+        message=f"The render ended without a video: {said}",
+        code=failure.code,
+        video_id=job.video_id,
+        # What a server charges for a job that failed is its own affair; none says so.
+        paid="unknown",
+    )
+    await ledger.fail(job.folder, record)
+    error = record.error()
+    if not isinstance(error, ModerationError):
+        error.next_step = "Run it again: a new attempt is made. Its record says what failed."
+    return error

@@ -1,0 +1,220 @@
+"""Report: what the Prefect UI shows of a render. A report that fails fails no render."""
+
+import asyncio
+import base64
+import html
+import logging
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from prefect_sora.errors import SoraError
+from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.storage import VideoFolder
+from prefect_sora.watcher import OnProgress
+from prefect_sora.wire import Video
+
+PROGRESS_EVERY_SECONDS: Final = 2.0
+"""At most one update of the UI per render in this time: each costs the server some 20 ms."""
+
+INLINE_VIDEO_BYTES: Final = 4 * 1024 * 1024
+"""Up to here the clip itself is part of the artifact, and plays from there. Ours."""
+
+
+class Listener:
+    """Hears of each step, for a program that shows renders its own way; see `listening`."""
+
+    def submitted(self, job: VideoJob) -> None:
+        """A render was accepted, or found again."""
+
+    def progressed(self, job: VideoJob, video: Video) -> None:
+        """The server told something new of it."""
+
+    def kept(self, video: StoredVideo) -> None:
+        """It is in the store."""
+
+
+_listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Let `listener` hear of all renders that are run inside the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+def logger() -> Logger:
+    """The run's logger, whose lines the UI shows; the module's outside of a run."""
+    try:
+        adapter: logging.LoggerAdapter[Any] | logging.Logger = get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
+    return adapter
+
+
+def submitted(job: VideoJob) -> None:
+    """Say where a submission stands."""
+    if heard := _listener.get():
+        heard.submitted(job)
+    if job.stored:
+        logger().info("Render %s is in the store already; nothing is sent.", job.key)
+        return
+    how = "found again at" if job.adopted else "accepted by"
+    logger().info("Render %s: %s %s as video %s.", job.key, how, job.provider, job.video_id)
+
+
+@asynccontextmanager
+async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIterator[OnProgress]:
+    """Show a job's progress as an artifact, at a bounded rate, while the block lasts."""
+    artifact = None
+    shown_at, latest = float("-inf"), 0.0
+    in_run = TaskRunContext.get() or FlowRunContext.get()
+
+    async def show(progress: float) -> None:
+        nonlocal artifact
+        try:
+            if artifact is None:
+                artifact = await acreate_progress_artifact(
+                    progress, description=f"{job.title} · video {job.video_id}"
+                )
+            else:
+                await aupdate_progress_artifact(artifact, progress)
+        except Exception as error:
+            logger().debug("No progress shown: %s", error)
+
+    async def tell(video: Video) -> None:
+        nonlocal shown_at, latest
+        # A hint, clamped and never falling: some servers send none, or start again at 0.
+        latest = max(latest, min(max(video.progress or 0.0, 0.0), 100.0))
+        if video.status == "completed":
+            latest = 100.0
+        elif monotonic() - shown_at < PROGRESS_EVERY_SECONDS:
+            return
+        shown_at = monotonic()
+        if in_run and not (artifact is None and video.status == "completed"):
+            await show(latest)
+
+    async def both(video: Video) -> None:
+        if also is not None:
+            result = also(video)
+            if asyncio.iscoroutine(result):
+                await result
+        if heard := _listener.get():
+            heard.progressed(job, video)
+        await tell(video)
+
+    yield both
+
+
+async def show(video: StoredVideo, folder: VideoFolder) -> None:
+    """Put the kept clip into the UI: a preview that moves, the clip itself, the facts."""
+    if heard := _listener.get():
+        heard.kept(video)
+    logger().info(
+        "Kept %s (%s, %dx%d) at %s",
+        video.video_id,
+        _size(video.size_bytes),
+        video.width,
+        video.height,
+        video.url,
+    )
+    if not (TaskRunContext.get() or FlowRunContext.get()):
+        return
+    try:
+        await acreate_markdown_artifact(
+            key=f"video-{video.key}",
+            markdown=await _markdown(video, folder),
+            description=video.title,
+        )
+    except Exception as error:
+        logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
+
+
+async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:
+    """Write the page. One of the UI's two bundles plays the video element, the other drops it."""
+    parts = [f"## {_plain(video.title)}"]
+    preview = await _read(folder, f"{video.folder}/preview.webp") if video.preview_url else None
+    if preview:
+        parts.append(f"![preview]({_data_url('image/webp', preview)})")
+    source = None
+    if video.size_bytes <= INLINE_VIDEO_BYTES:
+        clip = await _read(folder, f"{video.folder}/video.mp4")
+        source = _data_url("video/mp4", clip) if clip else None
+    elif urlsplit(video.url).scheme in ("http", "https"):
+        source = video.url
+    if source:
+        parts.append(
+            f'<video controls loop muted playsinline width="640" '
+            f'src="{html.escape(source, quote=True)}"></video>'
+        )
+    if urlsplit(video.url).scheme in ("http", "https"):
+        parts.append(f"[Open the video]({video.url})")
+    parts.append(_table(_facts(video)))
+    return "\n\n".join(parts)
+
+
+def _facts(video: StoredVideo) -> MutableMapping[str, str]:
+    facts = {
+        "file": f"`{video.url}`",
+        "made by": f"{video.provider}{f', {video.model}' if video.model else ''}",
+        "picture": f"{video.width} x {video.height}",
+        "length": f"{video.duration_seconds:.2f} s" if video.duration_seconds else "unknown",
+        "size": _size(video.size_bytes),
+        "cost": cost(video.cost_usd),
+        "sha256": f"`{video.sha256}`",
+        "video id": f"`{video.video_id}`",
+        "render key": f"`{video.key}`",
+        "take": str(video.take),
+    }
+    if video.parent_key:
+        facts["remix of"] = f"`{video.parent_key}`"
+    return facts
+
+
+def cost(usd: float | None) -> str:
+    """Write a cost in USD; one that is not known is never written as 0."""
+    return "unknown" if usd is None else f"${usd:.2f}"
+
+
+def _table(facts: MutableMapping[str, str]) -> str:
+    rows = [f"| {name} | {value.replace('|', '&#124;')} |" for name, value in facts.items()]
+    return "\n".join(["| | |", "| --- | --- |", *rows])
+
+
+def _plain(text: str) -> str:
+    """Keep a prompt's own characters from becoming markup."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]()#!|~" else c for c in html.escape(text))
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+
+
+def _data_url(content_type: str, data: bytes) -> str:
+    return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
+
+
+async def _read(folder: VideoFolder, name: str) -> bytes | None:
+    try:
+        return await folder.read(name)
+    except SoraError:
+        return None

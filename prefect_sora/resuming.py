@@ -1,0 +1,107 @@
+"""Resume: carry an unfinished render home, from its records alone."""
+
+from typing import Any
+
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import InvalidRequestError, RenderFailedError
+from prefect_sora.handles import StoredVideo
+from prefect_sora.identity import request_digest
+from prefect_sora.keeping import keep
+from prefect_sora.ledger import Ledger, RenderState, Reserved
+from prefect_sora.recovering import adopt, recover
+from prefect_sora.references import prepare
+from prefect_sora.rendering import wait
+from prefect_sora.requests import VideoRequest
+from prefect_sora.submitting import Wish, submit
+
+
+async def resume(
+    state: RenderState,
+    client: VideoClient,
+    ledger: Ledger,
+    *,
+    adopt_video_id: str | None = None,
+    resubmit: bool = False,
+    **waiting: Any,
+) -> StoredVideo:
+    """Bring one render home; nothing is paid unless `resubmit` says so.
+
+    Args:
+        state: Where it stands, from the ledger.
+        client: The server that it was sent to.
+        ledger: The store's records.
+        adopt_video_id: The video that a person found at the server.
+        resubmit: Pay again where it is not known to be accepted, or has failed.
+        waiting: As `rendering.wait` takes it.
+
+    Raises:
+        UncertainSubmitError: Nobody can tell whether it was accepted.
+        RenderFailedError: It ended without a video, or was never accepted.
+        SoraError: As waiting and keeping say.
+    """
+    if state.stored:
+        return state.stored.video
+    if state.reserved is None and state.accepted is None:
+        raise InvalidRequestError(
+            "The store holds no readable record of this render.",
+            key=state.key,
+            next_step="Run it again with the same scope.",
+        )
+    if state.reserved and state.reserved.server != client.server.identity:
+        raise InvalidRequestError(
+            f"This render was sent to {state.reserved.provider}, not to {client.server.label}.",
+            key=state.key,
+            next_step="Name that server with --provider.",
+        )
+    if adopt_video_id:
+        job = await adopt(state, client, ledger, adopt_video_id)
+    elif state.failed and not resubmit:
+        raise state.failed.error()
+    elif state.accepted and not state.failed:
+        job = state.accepted.job
+    elif resubmit and state.reserved:
+        wish = await _wish_again(state.reserved, state.folder, client)
+        job = await submit(wish, client, ledger, in_doubt="resubmit")
+    else:
+        found = await recover(state, client, ledger)
+        if found is None:
+            raise RenderFailedError(
+                "The server never accepted this render.",
+                key=state.key,
+                next_step="Run it again with the same scope, or "
+                f"`prefect-sora resume {state.key} --resubmit`.",
+            )
+        job = found
+    rendered = await wait(job, client, ledger, **waiting)
+    return await keep(rendered, client, ledger)
+
+
+async def _wish_again(reserved: Reserved, folder: str, client: VideoClient) -> Wish:
+    """Rebuild what was asked for; the reference must still be the same picture."""
+    request = VideoRequest.model_validate(
+        {**reserved.request, **({"reference": reserved.reference} if reserved.reference else {})}
+    )
+    reference = None
+    if reserved.reference_sha256:
+        if request.reference is None:
+            raise InvalidRequestError(
+                "The reference image was given as bytes, which the records do not hold.",
+                key=reserved.key,
+                next_step="Run it again with the same picture and the same scope.",
+            )
+        reference = await prepare(request.reference, request.pixels, request.fit)
+        if reference.source_sha256 != reserved.reference_sha256:
+            raise InvalidRequestError(
+                f"{reserved.reference} is another picture than the one that was sent.",
+                key=reserved.key,
+                next_step="Run it again with the same picture and the same scope.",
+            )
+    return Wish(
+        request=request,
+        reference=reference,
+        scope=reserved.scope,
+        fingerprint=reserved.fingerprint,
+        request_digest=request_digest(request, client.server, reserved.reference_sha256),
+        folder=folder,
+        parent_key=reserved.parent_key,
+    )

@@ -1,0 +1,157 @@
+"""Who answers `/v1/videos`: address, credentials and what it can do, as one frozen value."""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import SecretStr
+
+from prefect_sora.catalogue import Service
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.local.address import RendererAddress
+from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile
+
+_AZURE_HOSTS: Final = (
+    ".openai.azure.com",
+    ".services.ai.azure.com",
+    ".cognitiveservices.azure.com",
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One video server, as one account sees it.
+
+    Attributes:
+        base_url: Where `/videos` hangs, without a slash at its end.
+        identity: What makes two servers the same one. It stands in every render's
+            key, so it names no port that changes and no key that is rotated.
+        label: A short name of it for people, on every result.
+        api_key: Its key; None where it asks for none.
+        auth: `bearer` in the Authorization header, or the `api-key` header.
+        query: Sent with every request, such as Azure's api-version.
+        deployment: Azure's name for the model, sent in the model's place.
+        local: Made here, by the local renderer, so it costs nothing.
+    """
+
+    base_url: str
+    identity: str
+    label: str
+    api_key: SecretStr | None = None
+    auth: Literal["bearer", "api-key"] = "bearer"
+    organization: str | None = None
+    project: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    deployment: str | None = None
+    profile: Profile = field(default=GENERIC)
+    local: bool = False
+
+    @property
+    def service(self) -> Service | None:
+        """Whose own service this is, where it is one: it decides which models have ended."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host == "api.openai.com":
+            return "openai"
+        return "azure" if host.endswith(_AZURE_HOSTS) else None
+
+
+def remote(
+    base_url: str,
+    *,
+    api_key: SecretStr | None = None,
+    organization: str | None = None,
+    project: str | None = None,
+    profile: Profile = GENERIC,
+    auth: Literal["bearer", "api-key"] = "bearer",
+    query: tuple[tuple[str, str], ...] = (),
+    deployment: str | None = None,
+) -> Server:
+    """Describe a server by its URL.
+
+    Raises:
+        InvalidRequestError: The URL is not one that requests can go to.
+    """
+    url, in_url = clean_url(base_url)
+    account = "".join(f"#{part}" for part in (organization, project, deployment) if part)
+    return Server(
+        base_url=url,
+        identity=url + account,
+        label=url.partition("://")[2],
+        api_key=api_key if api_key and api_key.get_secret_value() else None,
+        auth=auth,
+        organization=organization,
+        project=project,
+        query=query or in_url,
+        deployment=deployment,
+        profile=profile,
+    )
+
+
+def azure_server(
+    endpoint: str,
+    *,
+    deployment: str | None = None,
+    api_key: SecretStr | None = None,
+    api_version: str | None = None,
+) -> Server:
+    """Describe a deployment on Azure OpenAI, or behind a gateway of its shape.
+
+    Args:
+        endpoint: The resource's URL, with or without /openai/v1 and ?api-version=.
+        deployment: Azure's name for the model, sent in the model's place.
+        api_key: One of the resource's keys.
+        api_version: In place of the one in the URL.
+
+    Raises:
+        InvalidRequestError: The endpoint is not one that requests can go to.
+    """
+    url, query = clean_url(endpoint)
+    head, slash, _ = url.partition("/openai")
+    version = api_version or dict(query).get("api-version")
+    return remote(
+        f"{head if slash else url}/openai/v1",
+        api_key=api_key,
+        profile=AZURE,
+        auth="api-key",
+        query=(("api-version", version),) if version else (),
+        deployment=deployment,
+    )
+
+
+def local_server(address: RendererAddress) -> Server:
+    """Describe a local renderer; its port may change, its identity stays."""
+    return Server(
+        base_url=address.base_url,
+        identity=f"local:{address.identity}",
+        label="local",
+        profile=LOCAL,
+        local=True,
+    )
+
+
+def clean_url(base_url: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Split a base_url into itself, without slash and query, and the query's pairs.
+
+    Raises:
+        InvalidRequestError: No http(s) scheme, no host, or credentials in it.
+    """
+    text = base_url.strip()
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if parts.scheme.lower() not in ("http", "https") or not host:
+        raise InvalidRequestError(
+            "base_url is not an http(s) address.",
+            next_step="Give it as https://host/v1, with the path under which /videos answers.",
+        )
+    if parts.username or parts.password:
+        raise InvalidRequestError(
+            f"base_url for {host} carries credentials.",
+            next_step="Take them out of the URL and give them as api_key: URLs end up in logs.",
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += f":{port}" if port else ""
+    url = f"{parts.scheme.lower()}://{netloc}{parts.path.rstrip('/')}"
+    return url, tuple(parse_qsl(parts.query))

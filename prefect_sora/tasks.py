@@ -1,0 +1,258 @@
+"""Tasks: one per step, small handles in and out, and the records decide what is sent.
+
+Prefect's cache is off on all of them: it fails open, and the ledger is the one
+source of truth on what was paid. Retrying any of them is therefore safe.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.runtime import flow_run as running_flow
+from prefect.runtime import task_run as running_task
+from prefect.tasks import Task
+
+from prefect_sora import keeping, rendering, reports, submitting
+from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora.errors import SoraError
+from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+from prefect_sora.requests import VideoRequest
+from prefect_sora.submitting import Doubt
+from prefect_sora.watcher import OnProgress
+
+_RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
+
+
+async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Let the error's type decide: never moderation, bad requests, keys or quota."""
+    error = await state.aresult(raise_on_failure=False)
+    return error.retryable if isinstance(error, SoraError) else False
+
+
+def _named(step: str, argument: str) -> Any:
+    """Name a task run for the timeline: `submit · a red kite over…`."""
+
+    def name() -> str:
+        value = running_task.parameters[argument]
+        return f"{step} · {getattr(value, 'title', value)}"[:80]
+
+    return name
+
+
+@task(
+    name="submit-video",
+    task_run_name=_named("submit", "request"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,  # whether sending again is safe is known inside, where the records are
+)
+async def submit_video(
+    request: VideoRequest,
+    provider: Provider,
+    store: VideoStore | str,
+    *,
+    scope: str | None = None,
+    parent_key: str | None = None,
+    timeout_seconds: float = 600.0,
+    in_doubt: Doubt = "stop",
+    reference_options: Mapping[str, Any] | None = None,
+) -> VideoJob:
+    """Have a render accepted, once: the same request in the same scope is the same job.
+
+    Args:
+        request: What to render.
+        provider: Who renders it.
+        store: Where its records, and later its video, are kept.
+        scope: Whom the render is shared with; the root flow run where it is None.
+        parent_key: The render that this one starts from.
+        timeout_seconds: How long a server may put us off.
+        in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
+        reference_options: fsspec options for the reference image's URL.
+
+    Raises:
+        SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
+    """
+    client = await provider.get_client()
+    wish = await submitting.identify(
+        request,
+        client,
+        scope or await run_scope(),
+        parent_key=parent_key,
+        reference_options=reference_options,
+    )
+    job = await submitting.submit(
+        wish,
+        client,
+        store_of(store).ledger,
+        timeout_seconds=timeout_seconds,
+        in_doubt=in_doubt,
+    )
+    reports.submitted(job)
+    return job
+
+
+@task(
+    name="remix-video",
+    task_run_name=_named("remix", "prompt"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,  # as for submit-video
+)
+async def remix_video(
+    prompt: str,
+    source: StoredVideo | VideoJob | str,
+    provider: Provider,
+    store: VideoStore | str,
+    *,
+    take: int = 1,
+    scope: str | None = None,
+    timeout_seconds: float = 600.0,
+    in_doubt: Doubt = "stop",
+) -> VideoJob:
+    """Have a remix of a finished video accepted, once.
+
+    Args:
+        prompt: What to change.
+        source: The finished video, as a handle or as the server's id.
+        provider: Who renders it: the server that holds the source.
+        store: As in `submit_video`, like the rest.
+        take: As in `VideoRequest`.
+        scope: As in `submit_video`.
+        timeout_seconds: As in `submit_video`.
+        in_doubt: As in `submit_video`.
+
+    Raises:
+        SoraError: See `submit_video`.
+    """
+    request = VideoRequest.of(
+        prompt=prompt,
+        kind="remix",
+        model=None if isinstance(source, str) else source.model,
+        source_video_id=source if isinstance(source, str) else source.video_id,
+        take=take,
+    )
+    submitted: VideoJob = await submit_video.fn(
+        request,
+        provider,
+        store,
+        scope=scope,
+        parent_key=None if isinstance(source, str) else source.key,
+        timeout_seconds=timeout_seconds,
+        in_doubt=in_doubt,
+    )
+    return submitted
+
+
+@task(
+    name="wait-for-video",
+    task_run_name=_named("wait", "job"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+)
+async def wait_for_video(
+    job: VideoJob,
+    provider: Provider,
+    store: VideoStore | str,
+    *,
+    timeout_seconds: float = 600.0,
+    poll_interval_seconds: float = 5.0,
+    max_poll_attempts: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> RenderedVideo:
+    """Wait for a job; all that wait for one server in one process share their requests.
+
+    Args:
+        job: From `submit_video` or `remix_video`.
+        provider: Who renders it.
+        store: Where its records are.
+        timeout_seconds: The deadline; past it the job is still resumable.
+        poll_interval_seconds: Shortest pause between two requests.
+        max_poll_attempts: Another way to say the deadline, in polls.
+        on_progress: Called with the server's Video at each change, plain or async.
+
+    Raises:
+        SoraError: See `prefect_sora.rendering.wait`.
+    """
+    async with reports.progress_of(job, on_progress) as tell:
+        return await rendering.wait(
+            job,
+            await provider.get_client(),
+            store_of(store).ledger,
+            timeout_seconds=timeout_seconds,
+            poll_interval_seconds=poll_interval_seconds,
+            max_poll_attempts=max_poll_attempts,
+            on_progress=tell,
+        )
+
+
+@task(
+    name="persist-video",
+    task_run_name=_named("persist", "video"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+)
+async def persist_video(
+    video: RenderedVideo, provider: Provider, store: VideoStore | str
+) -> StoredVideo:
+    """Stream a finished video into the store, check it, record it, and show it in the UI.
+
+    Args:
+        video: From `wait_for_video`.
+        provider: Who holds it.
+        store: Where to keep it.
+
+    Raises:
+        SoraError: See `prefect_sora.keeping.keep`; the job stays resumable.
+    """
+    block = store_of(store)
+    stored = await keeping.keep(video, await provider.get_client(), block.ledger)
+    await reports.show(stored, block.folder)
+    return stored
+
+
+@task(
+    name="download-video",
+    task_run_name=_named("download", "video"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+)
+async def download_video(video: RenderedVideo, provider: Provider, path: str | Path) -> Path:
+    """Fetch a finished video to a file on this machine, whole or not at all.
+
+    Args:
+        video: From `wait_for_video`.
+        provider: Who holds it.
+        path: The file to write; one that is there is replaced.
+
+    Raises:
+        DownloadError: It could not be fetched; the server still has it, unless it
+            is a `VideoExpiredError`.
+        StorageError: The path cannot be written.
+    """
+    target = Path(path).expanduser().absolute()
+    await keeping.download(video, await provider.get_client(), target)
+    return target
+
+
+async def run_scope() -> str:
+    """Name the run that this render belongs to: the root flow run, through all retries."""
+    # Reading the chain of parents asks the API, so it goes to a thread.
+    root = await asyncio.to_thread(running_flow.get_root_flow_run_id)
+    if root:
+        return str(root)
+    context = TaskRunContext.get()
+    return str(context.task_run.id) if context else "none"

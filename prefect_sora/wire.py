@@ -1,0 +1,198 @@
+"""What servers answer, read tolerantly: the Video object, lists, and errors in all shapes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+Status = Literal[
+    "queued", "in_progress", "completed", "failed", "cancelled", "deleted", "expired", "unknown"
+]
+
+_ALIASES: Final[Mapping[Status, str]] = {
+    "queued": "queued pending submitted created waiting scheduled not_start notstarted not_started "
+    "preparing starting accepted validating",
+    "in_progress": "in_progress inprogress processing running generating postprocessing "
+    "post_processing preprocessing rendering encoding finalizing started",
+    "completed": "completed complete succeeded success finished done ready",
+    "failed": "failed failure fail error errored rejected moderation_blocked blocked timeout "
+    "timed_out",
+    "cancelled": "cancelled canceled aborted",
+    "deleted": "deleted removed",
+    "expired": "expired",
+}
+_CANONICAL: Final[Mapping[str, Status]] = {
+    alias: status for status, aliases in _ALIASES.items() for alias in aliases.split()
+}
+
+
+def canonical_status(value: object) -> Status:
+    """Map a server's word to the protocol's; what we do not know is `unknown`, never final."""
+    word = str(value or "").strip().lower().replace("-", "_").replace(" ", "_")
+    return _CANONICAL.get(word, "unknown")
+
+
+class Failure(BaseModel):
+    """Why a request or a job failed, whatever shape the server gave it."""
+
+    message: str = ""
+    code: str | None = None
+    type: str | None = None
+
+    @property
+    def is_moderation(self) -> bool:
+        """Moderation refused it, so asking again with the same request is of no use."""
+        code, message = (self.code or "").lower(), self.message.lower()
+        return (
+            "moderation" in code
+            or code in ("content_policy_violation", "content_filter", "sentinel_block")
+            or any(hint in message for hint in _MODERATION_HINTS)
+        )
+
+    @property
+    def is_quota(self) -> bool:
+        """The account's quota or credit is used up."""
+        words = f"{self.code or ''} {self.type or ''}".lower()
+        return "insufficient_quota" in words or "billing" in words
+
+
+_MODERATION_HINTS: Final = (
+    "moderation",
+    "safety system",
+    "content policy",
+    "content_policy",
+    "guardrail",
+    "human face",
+    "copyrighted character",
+)
+
+
+def read_failure(value: object) -> Failure | None:
+    """Read an error that is an object, a string, null, or JSON inside a message."""
+    if not value:
+        return None
+    if isinstance(value, str):
+        inner = _json_object(value)
+        return (read_failure(inner) if inner else None) or Failure(message=value)
+    if not isinstance(value, Mapping):
+        return Failure(message=str(value))
+    if isinstance(value.get("error"), (Mapping, str)) and value["error"]:
+        return read_failure(value["error"])
+    detail = value.get("message") or value.get("detail") or ""
+    nested = read_failure(_json_object(detail)) if isinstance(detail, str) else None
+    if nested and nested.message:
+        return nested
+    code = value.get("code")
+    return Failure(
+        message=detail if isinstance(detail, str) else json.dumps(detail),
+        code=None if code is None else str(code),
+        type=str(value["type"]) if value.get("type") else None,
+    )
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    start = text.find("{")
+    if start < 0:
+        return None
+    try:
+        value = json.loads(text[start:])
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class Video(BaseModel):
+    """The server's job. All but the id may be missing; unknown fields are let through."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str = Field(min_length=1)
+    raw_status: str = Field(default="", alias="status")
+    progress: float | None = None
+    created_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    model: str | None = None
+    prompt: str | None = None
+    size: str | None = None
+    seconds: str | None = None
+    url: str | None = None
+    remixed_from_video_id: str | None = None
+    failure: Failure | None = Field(default=None, alias="error")
+    _poll_after_s: float | None = PrivateAttr(default=None)
+
+    @property
+    def status(self) -> Status:
+        """The protocol's word for the server's."""
+        return canonical_status(self.raw_status)
+
+    @property
+    def poll_after_s(self) -> float | None:
+        """When the server itself wants to be asked again, in seconds."""
+        return self._poll_after_s
+
+    @field_validator("raw_status", mode="before")
+    @classmethod
+    def _any_word(cls, value: object) -> str:
+        return "" if value is None else str(value)
+
+    @field_validator("progress", "created_at", "completed_at", "expires_at", mode="before")
+    @classmethod
+    def _a_number_or_nothing(cls, value: object) -> float | None:
+        try:
+            return float(value)  # type: ignore[arg-type]  # the except below is the check
+        except (TypeError, ValueError):
+            return None
+
+    @field_validator(
+        "model", "prompt", "size", "seconds", "url", "remixed_from_video_id", mode="before"
+    )
+    @classmethod
+    def _text_or_nothing(cls, value: object) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return None
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    @field_validator("failure", mode="before")
+    @classmethod
+    def _any_error(cls, value: object) -> Failure | None:
+        return read_failure(value)
+
+
+def read_video(value: object, poll_after_s: float | None = None) -> Video | None:
+    """Read a Video, or None where this is none: no object, or no id in it."""
+    if not isinstance(value, Mapping):
+        return None
+    given = value.get("id") or value.get("task_id")
+    if not isinstance(given, (str, int)) or isinstance(given, bool):
+        return None
+    try:
+        video = Video.model_validate({**value, "id": str(given)})
+    except ValidationError:
+        return None
+    video._poll_after_s = poll_after_s
+    return video
+
+
+class VideoPage(BaseModel):
+    """One page of the list, newest first."""
+
+    videos: list[Video]
+    next_after: str | None = None
+    poll_after_s: float | None = None
+
+
+def read_page(value: object, poll_after_s: float | None = None) -> VideoPage | None:
+    """Read a page of the list, or None where this is none."""
+    data = value.get("data") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(data, list):
+        return None
+    videos = [video for item in data if (video := read_video(item))]
+    last = value.get("last_id") or (videos[-1].id if videos else None)
+    more = value.get("has_more") is not False and bool(videos)
+    return VideoPage(
+        videos=videos,
+        next_after=str(last) if more and last else None,
+        poll_after_s=poll_after_s,
+    )

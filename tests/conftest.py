@@ -1,0 +1,53 @@
+"""Fixtures that all tests share, and the order in which they read: along the way of a render."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from prefect_sora.client import VideoClient
+from prefect_sora.ledger import Ledger
+from prefect_sora.profiles import LOCAL
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts
+    from tests.support.renderer import Renderer
+
+pytest_plugins = [
+    "tests.support.renderer",
+    "tests.support.s3",
+    "tests.support.prefect_server",
+]
+
+
+@pytest.fixture
+def server(renderer: "Renderer") -> Server:
+    """The local renderer, as the client sees any server."""
+    return Server(
+        base_url=renderer.base_url, identity="test", label="test", profile=LOCAL, local=True
+    )
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[VideoClient]:
+    """A client of the local renderer, over real HTTP."""
+    client = VideoClient(server)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def ledger(folder: VideoFolder) -> Ledger:
+    """The records of a store: on a disk, in memory, on S3."""
+    return Ledger(folder)
+
+
+@pytest.fixture
+def prefect(prefect_api: str, tmp_path: Path) -> Iterator[str]:
+    """This process talks to the session's real Prefect server."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_HOME: tmp_path / "prefect"}):
+        yield prefect_api

@@ -1,0 +1,114 @@
+"""Wire: strangers are read tolerantly, and never taken for a success."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefect_sora.wire import canonical_status, read_failure, read_page, read_video
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("queued", "queued"),
+        ("NOT_START", "queued"),
+        ("In Progress", "in_progress"),
+        ("post-processing", "in_progress"),
+        ("generating", "in_progress"),
+        ("Succeeded", "completed"),
+        ("errored", "failed"),
+        ("moderation_blocked", "failed"),
+        ("canceled", "cancelled"),
+        ("dreaming", "unknown"),
+        ("", "unknown"),
+        (None, "unknown"),
+        (3, "unknown"),
+    ],
+)
+def test_a_servers_word_becomes_the_protocols(word: object, status: str) -> None:
+    assert canonical_status(word) == status
+
+
+@given(JSON)
+def test_any_json_is_a_video_or_is_none(value: object) -> None:
+    video = read_video(value)
+    assert video is None or (video.id and video.status)
+    read_page(value)
+    read_failure(value)
+
+
+@given(st.fixed_dictionaries({"id": st.text(min_size=1)}, optional={
+    name: JSON for name in
+    ("status", "progress", "created_at", "expires_at", "model", "prompt", "seconds", "error", "url")
+}))  # fmt: skip
+def test_an_id_is_enough_whatever_stands_in_the_other_fields(value: dict[str, Any]) -> None:
+    video = read_video(value)
+    assert video is not None
+    assert video.id == value["id"]
+    if "status" not in value:
+        assert video.status == "unknown"
+
+
+@pytest.mark.parametrize("value", [{}, {"id": ""}, {"id": None}, {"id": True}, [], "x", None])
+def test_without_an_id_it_is_no_video(value: object) -> None:
+    assert read_video(value) is None
+
+
+def test_an_id_under_another_name_is_read() -> None:
+    video = read_video({"task_id": "task_7", "status": "NOT_START"})
+    assert video is not None
+    assert (video.id, video.status) == ("task_7", "queued")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message", "code"),
+    [
+        ({"error": {"message": "no", "code": "bad"}}, "no", "bad"),
+        ({"error": {"message": "no", "code": 400}}, "no", "400"),
+        ({"error": "Unauthorized"}, "Unauthorized", None),
+        ({"detail": "in progress"}, "in progress", None),
+        ({"detail": [{"loc": ["size"]}]}, '[{"loc": ["size"]}]', None),
+        ({"object": "error", "message": "flat", "code": 422}, "flat", "422"),
+        ("out of memory", "out of memory", None),
+        (
+            {"error": {"message": 'litellm: {"error": {"message": "inner", "code": "x"}}'}},
+            "inner",
+            "x",
+        ),
+    ],
+    ids=["object", "int code", "string", "detail", "list", "flat", "text", "nested"],
+)
+def test_an_error_of_any_shape_is_understood(shape: object, message: str, code: str | None) -> None:
+    failure = read_failure(shape)
+    assert failure is not None
+    assert (failure.message, failure.code) == (message, code)
+
+
+def test_moderation_and_quota_are_told_from_other_failures() -> None:
+    def read(**error: str) -> Any:
+        return read_failure({"error": error})
+
+    assert read(message="x", code="moderation_blocked").is_moderation
+    assert read(message="Your request was rejected by our safety system").is_moderation
+    assert not read(message="CUDA out of memory", code="server_error").is_moderation
+    assert read(message="x", code="insufficient_quota").is_quota
+    assert not read(message="x", code="rate_limit_exceeded").is_quota
+
+
+def test_a_page_without_paging_fields_goes_on_after_its_last_item_until_one_is_empty() -> None:
+    page = read_page({"data": [{"id": "b"}, {"id": "a"}]})
+    assert page is not None
+    assert page.next_after == "a"
+    last = read_page({"data": [{"id": "b"}], "has_more": False})
+    empty = read_page({"data": []})
+    assert last is not None
+    assert empty is not None
+    assert (last.next_after, empty.next_after) == (None, None)
