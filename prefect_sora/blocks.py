@@ -6,13 +6,14 @@ saved document of it.
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
 from pydantic import Field, SecretStr
 
-from prefect_sora.client import VideoClient, connect
+from prefect_sora.client import VideoClient
+from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.local import ensure_running
@@ -209,6 +210,10 @@ class VideoStore(Block):
         title="Storage options",
         description="What fsspec passes to the file system, such as key, secret and endpoint_url.",
     )
+
+    # Block's own takes nothing by position.
+    def __new__(cls, _url: str | Path | None = None, /, **fields: Any) -> Self:
+        return super().__new__(cls, **fields)
 
     def __init__(self, url: str | Path | None = None, /, **fields: Any) -> None:
         if url is not None:

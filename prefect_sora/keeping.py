@@ -99,7 +99,7 @@ def _download_error(error: SoraError, video: VideoJob) -> DownloadError:
     expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
     if isinstance(error, CorruptVideoError):
         error.about(key=video.key, video_id=video.video_id, paid="yes")
-        error.next_step = error.next_step or _fetch_again(video, expires_at)
+        error.next_step = _fetch_again(video, expires_at)
         return error
     gone = isinstance(error, VideoNotFoundError) and (
         error.status == 410 or (expires_at is not None and time() >= expires_at)

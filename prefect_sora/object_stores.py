@@ -1,7 +1,7 @@
 """S3, Google and Azure: conditional writes, and uploads that end in one commit.
 
-Google's and Azure's were built from the sources of gcsfs and adlfs (2026.8); the
-tests run against S3's interface only.
+Google's and Azure's were built from the sources of gcsfs 2026.10 and adlfs 2026.8;
+the tests run against S3's interface only, and drive their way of uploading there.
 """
 
 import io
@@ -113,9 +113,9 @@ class ObjectStore:
 
     def begin(self, path: str, mark: str) -> Any:
         """Open fsspec's own upload, marked as ours."""
-        return self._fs.open(
-            path, "wb", block_size=_PART_BYTES, autocommit=False, **self._marked(mark)
-        )
+        # adlfs commits when closing, whatever it is told.
+        settings = {"block_size": _PART_BYTES, "autocommit": self.kind == "abfs"}
+        return self._fs.open(path, "wb", **settings, **self._marked(mark))
 
     def call_s3(self, method: str, path: str, **arguments: Any) -> Any:
         """Send one of S3's own requests about the object at `path`."""
@@ -240,7 +240,7 @@ class ObjectUpload:
         """Commit the parts under the name."""
         self.write(b"")
         try:
-            if self._store.kind == "abfs":  # adlfs commits when closing, whatever autocommit says
+            if self._store.kind == "abfs":
                 self._file.close()
             else:
                 self._file.flush(force=True)

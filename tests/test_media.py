@@ -46,7 +46,8 @@ def film(
     flags: str = "faststart",
 ) -> Path:
     """An MP4 that shows each picture for `repeat` frames."""
-    with av.open(path, "w", options={"movflags": flags}) as container:
+    options = {"movflags": flags} if path.suffix == ".mp4" else {}
+    with av.open(path, "w", options=options) as container:
         stream: av.VideoStream | None = None
         voice = container.add_stream("aac", rate=8000, layout="mono") if sound else None
         for picture in pictures:
@@ -146,6 +147,21 @@ def test_a_video_of_one_colour_still_has_a_thumbnail(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", [Image.new("RGB", (96, 64), BLUE)] * 5)
 
     assert near(colour_at(opened(thumbnail(path)), (20, 32)), BLUE)
+
+
+def test_where_all_is_blank_the_thumbnail_is_the_least_so(tmp_path: Path) -> None:
+    black, faint = Image.new("RGB", (96, 64)), Image.new("RGB", (96, 64), (40, 40, 200))
+    faint.paste((44, 44, 204), (0, 0, 48, 64))
+    path = film(tmp_path / "a.mp4", [black, faint, black])
+
+    assert near(colour_at(opened(thumbnail(path)), (70, 32)), (40, 40, 200))
+
+
+def test_a_thumbnail_is_not_sought_to_the_end(tmp_path: Path) -> None:
+    black = [Image.new("RGB", (96, 64))] * (24 * 4 + 1)
+    path = film(tmp_path / "a.mp4", [*black, *[half_white(RED, (96, 64))] * 2])
+
+    assert near(colour_at(opened(thumbnail(path)), (20, 32)), BLACK)
 
 
 # Spritesheet
@@ -323,6 +339,22 @@ def test_sound_alone_is_refused(tmp_path: Path, look: Any) -> None:
 
     with pytest.raises(CorruptVideoError, match="no video stream"):
         look(path)
+
+
+def test_another_container_is_refused(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", [half_white(RED, (96, 64))])
+
+    with pytest.raises(CorruptVideoError):
+        probe(path)
+
+
+def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
+    pictures = [half_white(RED, (96, 64))]
+    path = film(tmp_path / "a.mp4", pictures, flags="frag_keyframe+empty_moov")
+    start, _, _ = path.read_bytes().partition(b"moof")
+
+    with pytest.raises(CorruptVideoError, match="no frames"):
+        stills(io.BytesIO(start[:-4]))
 
 
 def test_damaged_pictures_are_refused(colours: Path) -> None:

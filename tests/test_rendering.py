@@ -1,15 +1,34 @@
 """Rendering: the whole way, on each kind of store."""
 
+import asyncio
 import hashlib
+import io
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from prefect_sora import keeping
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import ModerationError, RenderFailedError, RenderTimeoutError
+from prefect_sora.errors import (
+    AuthenticationError,
+    CorruptVideoError,
+    DownloadError,
+    ModerationError,
+    RenderFailedError,
+    VideoExpiredError,
+    VideoNotFoundError,
+)
+from prefect_sora.keeping import download, keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.rendering import render
+from prefect_sora.profiles import GENERIC, LOCAL, Profile
+from prefect_sora.rendering import render, wait
 from prefect_sora.requests import VideoRequest
-from tests.support.renderer import Renderer
+from prefect_sora.resuming import resume
+from prefect_sora.server import Server, remote
+from prefect_sora.storage import VideoFolder
+from prefect_sora.submitting import identify, submit
+from tests.support.renderer import Renderer, StartRenderer
 
 KITE = VideoRequest(prompt="a red kite over a park", model=None, size="64x64", seconds=1)
 
@@ -35,3 +54,155 @@ async def test_a_prompt_becomes_a_kept_clip(
         "video.mp4",
     ]
     assert renderer.accepted() == 1
+
+
+async def test_a_second_run_of_the_scope_asks_the_server_nothing(
+    client: VideoClient, ledger: Ledger, renderer: Renderer
+) -> None:
+    first = await render(KITE, client, ledger, "tonight")
+    renderer.forget_requests()
+    assert await render(KITE, client, ledger, "tonight") == first
+    assert renderer.requests() == []
+
+
+async def test_many_renders_at_once_are_all_kept(
+    client: VideoClient, ledger: Ledger, renderer: Renderer
+) -> None:
+    requests = [KITE.model_copy(update={"take": n}) for n in range(1, 9)]
+    clips = await asyncio.gather(*(render(r, client, ledger, "tonight") for r in requests))
+    assert len({clip.url for clip in clips}) == renderer.accepted() == 8
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["cut:5000", "short:5000", "drop", "status:500", "status:404", "garbage", "html"],
+)
+async def test_a_download_that_breaks_is_made_again_and_nothing_half_is_left(
+    client: VideoClient, ledger: Ledger, renderer: Renderer, trouble: str
+) -> None:
+    renderer.faults([{"on": "content", "do": trouble}])
+    stored = await render(KITE, client, ledger, "tonight")
+    data = await ledger.store.read(f"{stored.folder}/video.mp4")
+    assert data is not None
+    assert hashlib.sha256(data).hexdigest() == stored.sha256
+    assert not [n for n in await ledger.store.names(stored.folder) if n.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error", "said"),
+    [
+        ("garbage", CorruptVideoError, "resume"),
+        ("cut:5000", DownloadError, "resume"),
+        ("html", CorruptVideoError, "HTML"),
+    ],
+)
+async def test_content_that_never_comes_whole_ends_in_an_error_and_can_be_fetched_later(
+    client: VideoClient,
+    ledger: Ledger,
+    renderer: Renderer,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    error: type[DownloadError],
+    said: str,
+) -> None:
+    monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 2)
+    renderer.faults([{"on": "content", "do": trouble, "times": None}])
+    with pytest.raises(error, match=said) as caught:
+        await render(KITE, client, ledger, "tonight")
+    assert (caught.value.paid, bool(caught.value.key), bool(caught.value.video_id)) == (
+        "yes",
+        True,
+        True,
+    )
+    (folder,) = await ledger.folders()
+    assert sorted(await ledger.store.names(folder)) == ["accepted.json", "reserved.json"]
+
+    renderer.clear_faults()
+    await render(KITE, client, ledger, "tonight")
+    assert renderer.accepted() == 1
+
+
+async def test_an_expired_video_says_that_it_is_gone(
+    start_renderer: StartRenderer, tmp_path: Path
+) -> None:
+    ledger = Ledger(VideoFolder(str(tmp_path / "store")))
+    renderer = start_renderer(ttl=1)
+    client = VideoClient(Server(renderer.base_url, "test", "test", profile=LOCAL))
+    wish = await identify(KITE, client, "tonight")
+    job = await submit(wish, client, ledger)
+    video = await wait(job, client, ledger, poll_interval_seconds=0.05)
+    with pytest.raises(VideoNotFoundError):
+        async with asyncio.timeout(10):
+            while await client.retrieve(job.video_id):
+                await asyncio.sleep(0.05)
+    with pytest.raises(VideoExpiredError, match="no longer has") as caught:
+        await keep(video, client, ledger)
+    assert (caught.value.paid, caught.value.retryable) == ("yes", False)
+    await client.close()
+
+
+async def test_stills_are_drawn_where_the_server_has_none(
+    renderer: Renderer, ledger: Ledger
+) -> None:
+    client = VideoClient(remote(renderer.base_url, profile=GENERIC))
+    stored = await render(KITE, client, ledger, "tonight")
+    assert len(renderer.requests("content")) == 1
+    for name, kind in (("thumbnail.webp", "WEBP"), ("spritesheet.jpg", "JPEG")):
+        data = await ledger.store.read(f"{stored.folder}/{name}")
+        assert data is not None
+        assert Image.open(io.BytesIO(data)).format == kind
+    await client.close()
+
+
+async def test_a_server_that_answers_the_video_for_a_still_is_seen_through(
+    renderer: Renderer, ledger: Ledger
+) -> None:
+    # It ignores the variant, as vLLM-Omni, FastVideo and LiteLLM's proxy do.
+    profile = Profile("odd", variants=frozenset({"video"}))
+    client = VideoClient(remote(renderer.base_url, profile=profile))
+    stored = await render(KITE, client, ledger, "tonight")
+    assert str(stored.thumbnail_url).endswith("thumbnail.webp")
+    await client.close()
+
+
+async def test_a_failed_job_closes_its_attempt_and_the_next_run_makes_another(
+    client: VideoClient, ledger: Ledger, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "create", "do": "fail"}])
+    with pytest.raises(RenderFailedError) as caught:
+        await render(KITE, client, ledger, "tonight")
+    assert not isinstance(caught.value, ModerationError)
+    stored = await render(KITE, client, ledger, "tonight")
+    assert stored.attempt == 2
+
+
+@pytest.mark.parametrize("state", ["reserved", "accepted", "stored"])
+async def test_resuming_brings_home_what_was_left(
+    client: VideoClient, ledger: Ledger, renderer: Renderer, state: str
+) -> None:
+    wish = await identify(KITE, client, "tonight")
+    if state == "stored":
+        await render(KITE, client, ledger, "tonight")
+    elif state == "accepted":
+        await submit(wish, client, ledger)
+    else:
+        renderer.faults([{"on": "create", "do": "drop_after"}])
+        renderer.faults([{"on": "list", "do": "status:401"}])
+        with pytest.raises(AuthenticationError):
+            await submit(wish, client, ledger)
+    stored = await resume(
+        await ledger.state(wish.folder), client, ledger, poll_interval_seconds=0.05
+    )
+    assert stored.key == wish.key
+    assert renderer.accepted() == 1
+    assert await ledger.unfinished() == []
+
+
+async def test_a_file_can_be_downloaded_besides(
+    client: VideoClient, renderer: Renderer, tmp_path: Path
+) -> None:
+    ledger = Ledger(VideoFolder(str(tmp_path / "store")))
+    job = await submit(await identify(KITE, client, "x"), client, ledger)
+    video = await wait(job, client, ledger, poll_interval_seconds=0.05)
+    fetched = await download(video, client, tmp_path / "mine" / "kite.mp4")
+    assert (tmp_path / "mine" / "kite.mp4").stat().st_size == fetched.written.size_bytes

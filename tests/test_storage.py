@@ -22,6 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import s3fs
 
 from prefect_sora.errors import (
     CorruptVideoError,
@@ -29,9 +30,9 @@ from prefect_sora.errors import (
     RenderTimeoutError,
     StorageError,
 )
-from prefect_sora.filesystems import open_filesystem
 from prefect_sora.object_stores import ObjectStore, ObjectUpload
 from prefect_sora.storage import VideoFolder, Written
+from prefect_sora.storage_errors import refusal
 from tests.support.s3 import S3, SECRET, Meddler, traces
 
 SMALL = b"a fox in the snow"
@@ -334,13 +335,33 @@ async def test_a_conflict_that_decided_nothing_is_tried_again(s3: S3, meddler: M
     assert await folder.create("reserved.json", SMALL) is True
 
 
-async def test_a_commit_whose_answer_was_lost_is_recognised(s3: S3, meddler: Meddler) -> None:
-    async def losing_the_last() -> AsyncIterator[bytes]:
-        yield LARGE
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+async def test_parts_and_commits_whose_answers_were_lost_are_repeated(
+    s3: S3, meddler: Meddler, body: bytes
+) -> None:
+    async def losing() -> AsyncIterator[bytes]:
+        yield body
         meddler.lose_answers = ["PUT", "PUT", "POST"]  # to the last part twice, to the commit
 
     folder = VideoFolder(f"s3://{s3.bucket}/videos", meddler.options(s3))
-    await folder.write("video.mp4", losing_the_last())
+    await folder.write("video.mp4", losing())
+
+    assert await folder.read("video.mp4") == body
+    assert traces(s3.folder()) == ["video.mp4"]
+
+
+async def test_a_commit_whose_answer_never_comes_is_recognised(s3: S3, meddler: Meddler) -> None:
+    meddler.lose_answers = ["POST", "POST"]  # to the beginning, and to the commit
+    folder = VideoFolder(f"s3://{s3.bucket}/videos", impatient(meddler.options(s3)))
+    with pytest.raises(StorageError, match="does not answer"):
+        await folder.write("video.mp4", arriving(LARGE))
+
+    async def losing_the_commit() -> AsyncIterator[bytes]:
+        yield LARGE
+        meddler.lose_answers = ["POST"]
+
+    meddler.lose_answers = []
+    await folder.write("video.mp4", losing_the_commit())
 
     assert await folder.read("video.mp4") == LARGE
     assert traces(s3.folder()) == ["video.mp4"]
@@ -585,6 +606,12 @@ async def test_no_error_shows_an_option(s3: S3, options: dict[str, Any]) -> None
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
+def test_a_password_in_a_url_that_a_driver_quotes_is_blanked() -> None:
+    error = refusal(ConnectionError("no way to http://user:letmein@host:1/x"), "s3://b", {})
+
+    assert "http://***@host:1/x" in str(error)
+
+
 # --- memory
 
 
@@ -617,12 +644,13 @@ def test_memory_does_not_grow_with_the_video(
 # --- fsspec's own uploads, which Google and Azure take
 
 
+@pytest.mark.parametrize("kind", ["gs", "abfs"])
 @pytest.mark.parametrize("body", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
 def test_an_fsspec_upload_appears_when_published_and_never_when_discarded(
-    s3: S3, body: bytes
+    s3: S3, body: bytes, kind: str
 ) -> None:
-    store, path = open_filesystem(s3.folder().root, s3.options)
-    assert isinstance(store, ObjectStore)
+    path = f"{s3.bucket}/videos"
+    store = ObjectStore(s3fs.S3FileSystem(**s3.options), kind)
     published = ObjectUpload(store, f"{path}/published.mp4")
     discarded = ObjectUpload(store, f"{path}/discarded.mp4")
     for upload in [published, discarded]:

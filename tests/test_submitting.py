@@ -34,7 +34,7 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import identify, submit
-from tests.support.renderer import Renderer, StartRenderer
+from tests.support.renderer import Renderer, StartRenderer, until
 
 
 def clip(**fields: Any) -> VideoRequest:
@@ -326,7 +326,7 @@ async def test_a_torn_record_is_a_doubt_and_not_a_licence(
 
 WORKER = """
 import asyncio, json, sys
-from prefect_sora.client import connect
+from prefect_sora.connections import connect
 from prefect_sora.ledger import Ledger
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -369,9 +369,7 @@ async def test_killed_after_the_server_accepted_and_run_again_it_is_one_job(
 ) -> None:
     renderer.faults([{"on": "create", "do": "delay_after:30"}])
     first = await worker(renderer, folder)
-    async with asyncio.timeout(20):
-        while renderer.accepted() == 0:
-            await asyncio.sleep(0.02)
+    await asyncio.to_thread(until, lambda: renderer.accepted() == 1, "the server accepted it")
     os.kill(first.pid, signal.SIGKILL)
     await first.wait()
 

@@ -1,6 +1,7 @@
 """Wait: few requests for many renders, never faster than asked, and every wait ends."""
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 
@@ -81,7 +82,7 @@ async def test_it_never_asks_faster_than_it_was_asked_to(start_renderer: StartRe
             await begin(client), timeout_seconds=2, poll_interval_seconds=0.5
         )
     times = [r["time"] for r in renderer.requests("retrieve")]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert len(gaps) >= 2
     assert min(gaps) > 0.49
     await client.close()

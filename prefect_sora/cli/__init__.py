@@ -38,15 +38,18 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if words is None else list(words)
     on_sigterm()
+    # For what goes wrong before a command has read its own words.
+    shown = Shown(json="--json" in words, debug="--debug" in words)
     try:
         code = app(words, print_error=False, exit_on_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _bad_usage(error, as_json="--json" in words)
+        return _bad_usage(error, Screen(shown))
+    except (Exception, KeyboardInterrupt) as error:
+        return Screen(shown).failure(error)
     return code if isinstance(code, int) else exits.OK
 
 
-def _bad_usage(error: CycloptsError, as_json: bool) -> int:
-    screen = Screen(Shown(json=as_json))
+def _bad_usage(error: CycloptsError, screen: Screen) -> int:
     said = " ".join(str(error).split())
     screen.err.print(f"✗ {said} See prefect-sora --help.", style="red", markup=False)
     screen.document({"error": {"type": "UsageError", "message": said, "exit_code": exits.USAGE}})

@@ -95,7 +95,7 @@ def _described(chosen: providers.Provider, server: Server) -> Finding:
 
 
 async def _asked(server: Server) -> list[Finding]:
-    from prefect_sora.client import connect
+    from prefect_sora.connections import connect
 
     client = connect(server)
     listed = unlisted = None

@@ -36,8 +36,11 @@ def load(display: Display, debug: bool) -> ModuleType:
         Exception: Whatever Prefect raises where its temporary server does not start.
     """
     user_chose = _LEVEL in os.environ
-    if not debug and not user_chose:
-        os.environ.setdefault(_CONSOLE_LEVEL, "CRITICAL")
+    if not debug:
+        # Else Prefect writes a line for each log record that a stopped server does not take.
+        logging.raiseExceptions = False
+        if not user_chose:
+            os.environ.setdefault(_CONSOLE_LEVEL, "CRITICAL")
     # Its 20 s are short for the first start on a slow machine, which migrates a database.
     os.environ.setdefault(_START_SECONDS, "90")
     display.phase("starting Prefect")

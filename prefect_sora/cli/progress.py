@@ -83,8 +83,7 @@ class Display:
             self._bars.remove_task(row)
 
     def _show(self, key: str, title: str, video: Video) -> None:
-        title = " ".join(title.split())
-        title = title if len(title) <= 36 else f"{title[:35]}…"
+        title = _short(title)
         percent = min(max(video.progress or 0.0, 0.0), 100.0)
         if video.status == "completed":
             what, percent = "keeping", 100.0
@@ -109,6 +108,11 @@ class Display:
         self._bars.update(
             self._rows[key],
             completed=percent,
-            description=f"{what:<10} {title}",
+            description=f"{what:<10} {_short(title)}",
             percent=f"{percent:3.0f} %",
         )
+
+
+def _short(title: str) -> str:
+    line = " ".join(title.split())
+    return line if len(line) <= 36 else f"{line[:35]}…"

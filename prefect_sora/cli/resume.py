@@ -131,7 +131,7 @@ async def _resume(
     except SoraError as error:
         return Outcome(state, "failed" if named else "skipped", error=error.about(key=state.key))
 
-    from prefect_sora.client import connect
+    from prefect_sora.connections import connect
     from prefect_sora.resuming import resume
 
     try:

@@ -45,7 +45,8 @@ class Screen:
     def result(self, text: str, style: str | None = None) -> None:
         """Tell what came of it; with --json the document says it."""
         if not self.shown.json:
-            self.out.print(redaction.safe(text), style=style, markup=False)
+            # A path stays in one piece; the terminal breaks the line where it must.
+            self.out.print(redaction.safe(text), style=style, markup=False, soft_wrap=True)
 
     def document(self, value: Any) -> None:
         """Print the one JSON document of --json."""

@@ -77,7 +77,6 @@ class Renderer:
                 await app(scope, receive, send)
                 return
             self.open_requests += 1
-            self.last_used = monotonic()
             try:
                 await app(scope, receive, send)
             finally:

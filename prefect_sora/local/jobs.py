@@ -109,7 +109,6 @@ class Jobs:
                 found.append(Job(**{k: v for k, v in saved.items() if k in known}))
         for job in sorted(found, key=lambda job: job.number):
             if not job.finished:
-                job.status, job.progress = "queued", 0
                 self._queue.append(job)
             self._jobs[job.id] = job
             self.accepted = max(self.accepted, job.number)

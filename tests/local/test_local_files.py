@@ -85,7 +85,8 @@ def test_one_prompt_gives_one_video_and_another_prompt_another(draw: Draw) -> No
 def test_the_picture_moves(draw: Draw) -> None:
     shown = frames(draw("a fox", "320x180", 2))
 
-    assert difference(shown[0][:150], shown[-1][:150]) > 1
+    for rows in (slice(30, 90), slice(135, 180)):  # the sky, the ground; right of the text
+        assert difference(shown[0][rows, 200:], shown[-1][rows, 200:]) > 2
 
 
 @pytest.mark.parametrize(
@@ -139,13 +140,14 @@ def test_a_remix_recolours_its_parent_and_keeps_its_shapes(draw: Draw) -> None:
 
     one, other, third = frames(parent), frames(remixed), frames(again)
     assert len(one) == len(other) == 24
+    weights = np.array([0.299, 0.587, 0.114])
     lower = slice(90, 180)  # below the new prompt
     for before, after in zip(one, other, strict=True):
-        weights = np.array([0.299, 0.587, 0.114])
         assert difference(before[lower] @ weights, after[lower] @ weights) < 6
     assert difference(one[12][lower], other[12][lower]) > 10
     assert difference(other[12][lower], third[12][lower]) > 5
-    assert difference(one[12][:90], other[12][:90]) > difference(one[12][lower], other[12][lower])
+    panel = slice(24, 40)  # where the new prompt stands
+    assert difference(one[12][panel, :160] @ weights, other[12][panel, :160] @ weights) > 20
 
 
 def test_the_thumbnail_and_the_spritesheet_show_the_video(draw: Draw) -> None:
@@ -153,7 +155,9 @@ def test_the_thumbnail_and_the_spritesheet_show_the_video(draw: Draw) -> None:
 
     with Image.open(folder / FILES["thumbnail"]) as thumbnail:
         assert (thumbnail.format, thumbnail.size) == ("WEBP", (320, 180))
-        assert difference(np.asarray(thumbnail.convert("RGB")), frames(folder)[32]) < 12
+        small = np.asarray(thumbnail.convert("RGB"))
+        off = [difference(small, frame) for frame in frames(folder)]
+        assert min(off) == off[32] < 3
     with Image.open(folder / FILES["spritesheet"]) as sheet:
         assert (sheet.format, sheet.size) == ("JPEG", (4 * 240, 4 * 135))
 

@@ -1,7 +1,8 @@
 """Fixture: one Prefect server in a process of its own, for all tests that run flows.
 
-`prefect_api` is its API's URL. `prefect_home` makes the environment of a process that
-knows this server or, without one, starts a temporary server of its own.
+`prefect_api` is its API's URL; `serving` starts such a server, with settings of choice.
+`prefect_home` makes the environment of a process that knows a server or, without one,
+starts a temporary server of its own.
 """
 
 import os
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -45,10 +46,15 @@ def prefect_home(folder: Path, api_url: str | None = None) -> dict[str, str]:
     return environment
 
 
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API's URL of a real Prefect server, empty at the session's start."""
-    home = tmp_path_factory.mktemp("prefect-server")
+@contextmanager
+def serving(home: Path, **settings: str) -> Iterator[str]:
+    """Run a Prefect server with a home of its own, and give its API's URL.
+
+    Args:
+        home: Where its database and its log are.
+        settings: Further variables of its environment.
+    """
+    home.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
@@ -59,7 +65,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=prefect_home(home),
+            env=prefect_home(home) | settings,
             start_new_session=True,  # so that its own children end with it
         )
 
@@ -81,3 +87,10 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's URL of a real Prefect server, empty at the session's start."""
+    with serving(tmp_path_factory.mktemp("prefect-server")) as url:
+        yield url

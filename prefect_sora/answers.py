@@ -1,0 +1,142 @@
+"""Read an answer that is no success: which error it is, and what the server said."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Final
+
+import httpx2
+import openai
+
+from prefect_sora.errors import (
+    AuthenticationError,
+    ModerationError,
+    QuotaError,
+    RateLimitError,
+    RejectedError,
+    SoraError,
+    UnavailableError,
+    VideoNotFoundError,
+)
+from prefect_sora.server import Server
+from prefect_sora.wire import Failure, read_failure
+
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+def error_of(
+    server: Server, error: openai.APIError, *, verb: str, video_id: str | None = None
+) -> SoraError:
+    """Turn what the SDK raised into our own error.
+
+    Args:
+        server: Who was asked.
+        error: What the SDK raised.
+        verb: create, remix, retrieve, list, content, delete or models.
+        video_id: The video it was about.
+    """
+    if isinstance(error, openai.APIStatusError):
+        return status_error(server, error.response, verb=verb, video_id=video_id)
+    return no_answer(server, error.__cause__ or error)
+
+
+def no_answer(server: Server, cause: BaseException) -> UnavailableError:
+    """Say that no answer came, and whether the request can have been read at all."""
+    never_sent = isinstance(cause, _NEVER_SENT)
+    return UnavailableError(
+        f"{_named(server)} {'cannot be reached' if never_sent else 'gave no whole answer'} "
+        f"({type(cause).__name__}{f': {cause}' if str(cause) else ''}).",
+        never_sent=never_sent,
+        next_step="Check base_url and that the server runs; `prefect-sora doctor` tells more.",
+    )
+
+
+def not_the_protocol(server: Server, response: httpx2.Response) -> UnavailableError | RejectedError:
+    """Say that an answer came, with success for its status, and was no answer to this."""
+    kind = response.headers.get("content-type", "no type").partition(";")[0]
+    message = f"{_named(server)} answered {response.status_code} with {kind}, not with a video job."
+    if kind == "text/html":
+        # A page comes from a proxy, a login or a website: the request went no further.
+        return RejectedError(
+            message,
+            status=response.status_code,
+            next_step="Point base_url at the API itself, such as https://host/v1.",
+        )
+    return UnavailableError(message, status=response.status_code)
+
+
+def status_error(
+    server: Server, response: httpx2.Response, *, verb: str, video_id: str | None = None
+) -> SoraError:
+    """Turn an answer with an error status into the error that it is; see `error_of`."""
+    status = response.status_code
+    failure = read_failure(json_of(response)) or Failure()
+    said = failure.message.strip() or response.reason_phrase or "no reason given"
+    if server.api_key:  # some servers repeat the key that they refuse
+        said = said.replace(server.api_key.get_secret_value(), "********")
+    about: dict[str, Any] = {
+        "status": status,
+        "code": failure.code,
+        "request_id": response.headers.get("x-request-id"),
+        "video_id": video_id,
+    }
+    message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
+    if status in (401, 403):
+        about["next_step"] = "Check api_key, and that it may use this model."
+        return AuthenticationError(message, **about)
+    if status == 402 or (status == 429 and failure.is_quota):
+        about["next_step"] = "Add credit or raise the quota at the provider; waiting is no use."
+        return QuotaError(message, **about)
+    if status == 429:
+        return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
+    if failure.is_moderation and status < 500:
+        return ModerationError(
+            message,
+            code=failure.code,
+            video_id=video_id,
+            next_step="Change the prompt or the reference; the same request is refused again.",
+        )
+    if status in (404, 410) and verb in ("retrieve", "content", "delete", "remix"):
+        if verb == "remix":
+            about["next_step"] = "Check the source's id, and that this server remixes."
+        return VideoNotFoundError(message, **about)
+    if status in (408, 409) or status >= 500:
+        return UnavailableError(message, retry_after_s=retry_after_s(response.headers), **about)
+    about["next_step"] = (
+        "Check base_url: nothing renders there."
+        if status in (301, 302, 307, 308, 404, 405)
+        else "Change the request as the server says."
+    )
+    return RejectedError(message, **about)
+
+
+def _named(server: Server) -> str:
+    return f"The video server {server.base_url}"
+
+
+def json_of(response: httpx2.Response) -> object:
+    """Read a body as JSON; None where it is none."""
+    try:
+        return json.loads(response.content)
+    except ValueError:
+        return None
+
+
+def poll_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read the pace that the server itself asks for, in seconds."""
+    value = headers.get("openai-poll-after-ms", "")
+    return max(0.05, int(value) / 1000) if value.isdigit() else None
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long to wait, in seconds, from a count or a date (RFC 9110, 10.2.3)."""
+    if headers.get("retry-after-ms", "").isdigit():
+        return int(headers["retry-after-ms"]) / 1000
+    value = headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    return None

@@ -1,0 +1,158 @@
+"""Fixtures: the real command in a process of its own, with an environment that names nothing."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import pytest
+
+from prefect_sora.client import VideoClient
+from prefect_sora.handles import VideoJob
+from prefect_sora.ledger import Ledger
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import local_server, remote
+from prefect_sora.storage import VideoFolder
+from prefect_sora.submitting import identify, submit
+from tests.support.prefect_server import prefect_home
+from tests.support.renderer import Renderer, until
+
+TINY = ("--model", "", "--size", "64x64", "--seconds", "1", "--poll-interval", "0.1")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which is one JSON document."""
+        return json.loads(self.out)
+
+
+class Running:
+    """A command that runs."""
+
+    def __init__(self, words: tuple[str, ...], environment: dict[str, str], folder: Path) -> None:
+        self._began = monotonic()
+        self._out, self._err = (folder / name for name in ("stdout.txt", "stderr.txt"))
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "prefect_sora.cli", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+            )
+
+    def until_it_says(self, words: str) -> None:
+        """Wait for words on standard error."""
+        until(lambda: words in self._err.read_text("utf-8"), f"stderr says {words!r}", 40)
+
+    def stdout(self) -> str:
+        """What stands on standard output by now."""
+        return self._out.read_text("utf-8")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the command's process."""
+        self.process.send_signal(number)
+
+    def end(self, timeout_seconds: float = 60) -> Ended:
+        """Wait for its end."""
+        code = self.process.wait(timeout_seconds)
+        took = monotonic() - self._began
+        return Ended(code, self.stdout(), self._err.read_text("utf-8"), took)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command, as a person's shell sees it."""
+
+    folder: Path
+    environment: dict[str, str]
+    started: list[Running]
+
+    def __call__(self, *words: str, **variables: str) -> Ended:
+        """Run a command to its end."""
+        return self.start(*words, **variables).end()
+
+    def start(self, *words: str, **variables: str) -> Running:
+        """Start a command."""
+        folder = self.folder / f"run-{len(self.started)}"
+        folder.mkdir()
+        self.started.append(Running(words, {**self.environment, **variables}, folder))
+        return self.started[-1]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    """Commands without a provider, a store or a Prefect server of their own."""
+    environment = prefect_home(tmp_path / "prefect")
+    for name in list(environment):
+        if name.startswith(("OPENAI_", "AZURE_")):
+            del environment[name]
+    environment["PREFECT_SORA_LOCAL_FOLDER"] = str(tmp_path / "local")
+    environment["PYTHONWARNINGS"] = ""
+    started: list[Running] = []
+    yield Cli(tmp_path, environment, started)
+    for running in started:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """A folder for videos that is not there yet."""
+    return str(tmp_path / "renders")
+
+
+class Begin(Protocol):
+    """What the `begin` fixture gives."""
+
+    def __call__(
+        self, renderer: Renderer, prompt: str = "a red kite", *, local: bool = False
+    ) -> VideoJob:
+        """Have a render accepted and recorded.
+
+        Args:
+            renderer: Where.
+            prompt: What.
+            local: As the renderer of this machine, not as a server at an address.
+        """
+
+
+@pytest.fixture
+def begin(store: str) -> Begin:
+    """Leave renders as a run leaves them that was killed while it waited."""
+
+    def begun(renderer: Renderer, prompt: str = "a red kite", *, local: bool = False) -> VideoJob:
+        server = local_server(renderer.address) if local else remote(renderer.base_url)
+
+        async def work() -> VideoJob:
+            client = VideoClient(server)
+            request = VideoRequest(prompt=prompt, model=None, size="64x64", seconds=1)
+            try:
+                wish = await identify(request, client, "last night")
+                return await submit(wish, client, Ledger(VideoFolder(store)))
+            finally:
+                await client.close()
+
+        return asyncio.run(work())
+
+    return begun

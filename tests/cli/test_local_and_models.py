@@ -1,0 +1,34 @@
+"""Local and models: the renderer in the foreground, and the catalogue as a table."""
+
+import json
+import signal
+
+import httpx2
+
+from prefect_sora.cli import exits
+from tests.cli.conftest import Cli
+from tests.support.renderer import until
+
+
+def test_the_renderer_says_where_it_answers_and_ends_with_ctrl_c(cli: Cli) -> None:
+    running = cli.start("local", "--json", "--parallel", "1")
+    running.until_it_says("Ctrl-C stops it.")
+    address = json.loads(until(running.stdout, "the address is printed"))
+
+    assert httpx2.get(f"{address['base_url']}/models").is_success
+    already = cli("local")
+    running.send(signal.SIGINT)
+    ended = running.end(15)
+
+    assert ended.code == already.code == exits.OK
+    assert f"export OPENAI_BASE_URL={address['base_url']}" in ended.err
+    assert f"already runs at {address['base_url']}" in already.out
+
+
+def test_models_lists_each_model_with_its_sizes_and_prices(cli: Cli) -> None:
+    shown = cli("models").out.splitlines()
+    listed = {model["name"]: model for model in cli("models", "--json").json}
+
+    assert shown[1].split()[:7] == ["sora-2", "4", "8", "12", "16", "20", "1280x720"]
+    assert listed["sora-2"]["usd_per_second"]["1280x720"] == 0.10
+    assert listed["sora-2-pro"]["ended"] == {"openai": "2026-09-24", "azure": "2026-09-15"}

@@ -1,0 +1,178 @@
+"""Render: a prompt becomes a file, and whatever stops it on its way is gone on with."""
+
+import signal
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from prefect_sora.cli import exits
+from tests.cli.conftest import TINY, Begin, Cli
+from tests.support.renderer import Renderer, StartRenderer
+
+
+@pytest.fixture
+def cli(cli: Cli, renderer: Renderer, prefect_api: str) -> Cli:
+    """Commands that know a video server and a Prefect server."""
+    cli.environment.update(OPENAI_BASE_URL=renderer.base_url, PREFECT_API_URL=prefect_api)
+    return cli
+
+
+def test_a_prompt_ends_as_a_file_and_each_step_is_told_in_plain_lines(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    ended = cli("render", "a red kite", *TINY, "--store", store)
+
+    assert ended.code == exits.OK, ended.err
+    (video,) = Path(store).glob("a-red-kite-*/video.mp4")
+    assert ended.out.startswith(f"✓ {video}  ")
+    assert "64x64 · 1.00 s" in ended.out
+    steps = ["a red kite", "cost  unknown", "submitting", "accepted by", "keeping"]
+    assert [ended.err.index(step) for step in steps] == sorted(map(ended.err.index, steps))
+    assert "\x1b" not in ended.out + ended.err
+    assert "INFO" not in ended.err
+    assert renderer.accepted() == 1
+
+
+def test_with_json_standard_output_is_the_stored_video_and_quiet_is_quiet(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    ended = cli("render", "a red kite", *TINY, "--store", store, "--json", "--quiet")
+
+    assert ended.code == exits.OK, ended.err
+    assert ended.err == ""
+    video = ended.json
+    assert Path(video["url"].removeprefix("file://")).stat().st_size == video["size_bytes"]
+    assert video["cost_usd"] is None
+    assert renderer.accepted() == 1
+
+
+def test_a_remix_prints_the_remix_and_not_its_source(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    first = cli("render", "a red kite", *TINY, "--store", store, "--json").json
+
+    ended = cli(
+        *("render", "the same kite, in blue", "--remix", first["video_id"]),
+        *("--poll-interval", "0.1", "--store", store, "--json"),
+    )
+
+    assert ended.code == exits.OK, ended.err
+    assert ended.json["title"] == "the same kite, in blue"
+    assert ended.json["video_id"] != first["video_id"]
+    assert [request["status"] for request in renderer.requests("remix")] == [200]
+
+
+def test_a_video_that_ends_without_success_is_a_paragraph_and_an_exit_code(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    renderer.faults([{"on": "create", "do": "moderate"}])
+
+    ended = cli("render", "something forbidden", *TINY, "--store", store)
+
+    assert ended.code == 4
+    assert ended.out == ""
+    last = ended.err.strip().splitlines()[-1]
+    assert last.startswith("✗ The render ended without a video")
+    assert "Traceback" not in ended.err
+    assert "Encountered exception" not in ended.err
+
+
+def test_killed_while_it_waits_it_is_brought_home_without_paying_again(
+    cli: Cli, start_renderer: StartRenderer, store: str
+) -> None:
+    slow = start_renderer(min_render_seconds=3)
+    words = ("render", "a red kite", *TINY, "--store", store)
+    cli.environment["OPENAI_BASE_URL"] = slow.base_url
+    running = cli.start(*words)
+    running.until_it_says("rendering")
+    running.send(signal.SIGKILL)
+    assert running.end().code == -signal.SIGKILL
+
+    again = cli(*words)
+    home = cli("resume", "--store", store)
+
+    assert again.code == exits.UNDECIDED
+    assert "an unfinished render of the same request" in again.err
+    assert "prefect-sora resume" in again.err
+    assert "--anew" in again.err
+    assert home.code == exits.OK, home.err
+    assert len(list(Path(store).glob("a-red-kite-*/video.mp4"))) == 1
+    assert slow.accepted() == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_stopped_it_says_what_goes_on_and_how_to_continue(
+    cli: Cli, renderer: Renderer, store: str, number: signal.Signals, code: int
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    running = cli.start("render", "a red kite", *TINY, "--store", store, "--json")
+    running.until_it_says("rendering")
+    running.send(number)
+    ended = running.end(20)
+
+    (job,) = httpx2.get(f"{renderer.base_url}/videos").json()["data"]
+    (folder,) = (path.name for path in Path(store).glob("a-red-kite-*"))
+    key = folder.rpartition("-")[2]
+    assert ended.code == ended.json["error"]["exit_code"] == code
+    assert f"Video {job['id']} (render {key}) goes on rendering" in ended.err
+    assert f"prefect-sora resume {key} --store {store} --provider openai" in ended.err
+    assert "Traceback" not in ended.err
+    assert renderer.requests("delete") == []
+
+
+def test_an_unfinished_render_of_the_same_scope_is_simply_continued(
+    cli: Cli, renderer: Renderer, store: str, begin: Begin
+) -> None:
+    job = begin(renderer, "a red kite")
+
+    ended = cli("render", "a red kite", *TINY, "--store", store, "--scope", "last night", "--json")
+
+    assert ended.code == exits.OK, ended.err
+    assert ended.json["video_id"] == job.video_id
+    assert renderer.accepted() == 1
+
+
+def test_anew_pays_for_another_one_and_another_request_never_needs_it(
+    cli: Cli, renderer: Renderer, store: str, begin: Begin
+) -> None:
+    begin(renderer, "a red kite")
+
+    anew = cli("render", "a red kite", *TINY, "--store", store, "--anew")
+    take = cli("render", "a red kite", *TINY, "--store", store, "--take", "2")
+
+    assert (anew.code, take.code) == (exits.OK, exits.OK)
+    assert renderer.accepted() == 3
+
+
+def test_a_saved_block_renders(cli: Cli, renderer: Renderer, prefect: str, store: str) -> None:
+    from prefect_sora import OpenAICredentials
+
+    OpenAICredentials(base_url=renderer.base_url).save("cli-test", overwrite=True)
+
+    ended = cli(
+        *("render", "a red kite", *TINY, "--store", store, "--json"),
+        *("--provider", "sora-openai-credentials/cli-test"),
+    )
+    missing = cli(
+        *("render", "a red kite", *TINY, "--store", store),
+        *("--provider", "sora-openai-credentials/nobody"),
+    )
+
+    assert ended.code == exits.OK, ended.err
+    assert missing.code == exits.USAGE
+    assert "no block sora-openai-credentials/nobody" in missing.err
+    assert renderer.accepted() == 1
+
+
+def test_on_a_fresh_machine_it_needs_no_server_and_no_account(cli: Cli, store: str) -> None:
+    del cli.environment["PREFECT_API_URL"]
+
+    ended = cli("render", "a red kite", "--provider", "local", *TINY, "--store", store)
+
+    assert ended.code == exits.OK, ended.err
+    assert "cost  $0.00 (local)" in ended.err
+    assert "made by local" in ended.out
+    assert "temporary server" not in ended.err

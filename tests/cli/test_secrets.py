@@ -1,0 +1,93 @@
+"""Secrets: a key is shown nowhere, whatever a server does with it."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import httpx2
+import pytest
+
+from prefect_sora.cli import exits
+from tests.cli.conftest import TINY, Cli
+
+CANARY = "sk-secret-canary"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Refuses each request and repeats the key that came with it."""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        said = f"Incorrect API key provided: {self.headers.get('authorization')}"
+        body = json.dumps({"error": {"message": said, "code": "invalid_api_key"}}).encode()
+        self.send_response(401)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer  # noqa: N815 - the names that http.server looks for
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """A server that gives keys away."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_refused_key_appears_in_no_output_and_in_no_log_of_prefect(
+    cli: Cli, echo: str, prefect_api: str, store: str
+) -> None:
+    ended = cli(
+        *("render", "a canary in a cage", *TINY, "--store", store, "--debug"),
+        OPENAI_BASE_URL=echo,
+        OPENAI_API_KEY=CANARY,
+        PREFECT_API_URL=prefect_api,
+    )
+
+    assert ended.code == 3
+    assert "answered 401 to create" in ended.err
+    assert "Traceback" in ended.err
+    assert CANARY not in ended.out + ended.err
+    logs = httpx2.post(f"{prefect_api}/logs/filter", json={"limit": 200}).text
+    assert "Incorrect API key provided" in logs
+    assert CANARY not in logs
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"]])
+def test_the_doctor_names_the_trouble_and_not_the_key(
+    cli: Cli, echo: str, store: str, words: list[str]
+) -> None:
+    ended = cli(*words, "--store", store, OPENAI_BASE_URL=echo, OPENAI_API_KEY=CANARY)
+
+    assert ended.code == exits.FAILED
+    assert "answered 401" in ended.out
+    assert CANARY not in ended.out + ended.err
+
+
+def test_without_debug_the_same_failure_is_one_paragraph(
+    cli: Cli, echo: str, prefect_api: str, store: str
+) -> None:
+    ended = cli(
+        *("render", "a canary", *TINY, "--store", store, "--json"),
+        OPENAI_BASE_URL=echo,
+        OPENAI_API_KEY=CANARY,
+        PREFECT_API_URL=prefect_api,
+    )
+
+    assert ended.code == ended.json["error"]["exit_code"] == 3
+    assert ended.json["error"]["type"] == "AuthenticationError"
+    assert CANARY not in ended.out + ended.err
+    assert "Traceback" not in ended.err
+    assert "Encountered exception" not in ended.err
+    assert ended.err.count("answered 401") == 1

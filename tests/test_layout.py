@@ -1,0 +1,91 @@
+"""Layout: modules import from lower rows only, and the table that says so is the one we publish."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prefect_sora
+
+PACKAGE = Path(prefect_sora.__file__).parent
+ROOT = PACKAGE.parent
+FIRST_ROW_WITH_PREFECT = 10
+
+
+def rows() -> dict[str, int]:
+    """Read CONTRIBUTING's table: module -> row."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return {
+        module.strip(): int(row)
+        for row, modules in re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE)
+        for module in modules.split(",")
+    }
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem[0] != "_")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_from_lower_rows_only(path: Path) -> None:
+    table, own = rows(), module_of(path)
+    for name in imports_of(path):
+        if not name.startswith("prefect_sora."):
+            continue
+        other = name.split(".")[1]
+        if other not in table and other != "local":
+            continue  # a name of the facade, or one inside a module
+        if own == "local":
+            assert other in ("local", "errors"), f"{path.name} imports {name}"
+        elif other not in ("local", own):
+            assert table[other] < table[own], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_core_imports_no_prefect(path: Path) -> None:
+    if rows().get(module_of(path), 0) < FIRST_ROW_WITH_PREFECT:
+        assert not {name for name in imports_of(path) if name.split(".")[0] == "prefect"}
+
+
+def test_the_published_table_names_every_module() -> None:
+    assert {module_of(path) for path in FILES} == set(rows()) | {"local"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_holds_one_idea(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 310, "which second idea moved in?"
+
+
+def test_every_public_name_is_there_and_the_list_is_complete() -> None:
+    assert prefect_sora.__all__ == sorted(prefect_sora.__all__)
+    for name in prefect_sora.__all__:
+        assert getattr(prefect_sora, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        prefect_sora.nothing  # noqa: B018 - the access is the test
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, prefect_sora, prefect_sora.local; "
+        "print([m for m in ('prefect', 'openai', 'av', 'PIL', 'fsspec') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,49 @@
+"""README: its Python runs as it stands."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from prefect_sora import catalogue
+from prefect_sora.local import find_running
+from tests.support.prefect_server import prefect_home
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+async def run(code: str, folder: Path, api_url: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=folder, env=prefect_home(folder / "home", api_url),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def test_the_flows_run_on_the_local_renderer(tmp_path: Path, prefect_api: str) -> None:
+    import psutil
+
+    try:
+        printed = await run(BLOCKS[0], tmp_path, prefect_api)
+    finally:
+        if address := find_running(tmp_path / "renderer"):
+            psutil.Process(address.pid).terminate()
+    assert len(list((tmp_path / "renders").glob("*/video.mp4"))) == 5
+    assert printed.count("file://") == 5
+    assert " 0.0\n" in printed  # what it cost
+
+
+async def test_the_blocks_are_made_as_shown(tmp_path: Path, prefect_api: str) -> None:
+    await run(BLOCKS[1], tmp_path, prefect_api)
+
+
+@pytest.mark.parametrize("model", sorted(catalogue.MODELS))
+def test_the_prices_are_the_catalogues(model: str) -> None:
+    rows = README.partition("USD per second")[2]
+    for price in set(catalogue.MODELS[model].usd_per_second.values()):
+        assert f"{price:.2f}" in rows

@@ -1,0 +1,42 @@
+"""How users write it, for the type checker: read by mypy, run by nobody."""
+
+from typing import assert_type
+
+from prefect import flow
+
+from prefect_sora import (
+    AzureOpenAICredentials,
+    LocalRenderer,
+    OpenAICredentials,
+    RenderedVideo,
+    StoredVideo,
+    VideoJob,
+    VideoRequest,
+    VideoStore,
+    persist_video,
+    remix_chain,
+    submit_video,
+    text_to_video,
+    wait_for_video,
+)
+
+
+@flow
+async def of_flows() -> None:
+    provider = LocalRenderer(folder="./renderer")
+    video = await text_to_video("a kite", provider=provider, store="./renders", seconds=4)
+    assert_type(video, StoredVideo)
+    clips = await remix_chain(
+        "a kite", remixes=["snow"], provider=provider, store=VideoStore("s3://clips")
+    )
+    assert_type(clips, list[StoredVideo])
+
+
+@flow
+async def of_tasks(provider: OpenAICredentials | AzureOpenAICredentials) -> None:
+    request = VideoRequest(prompt="a kite", aspect_ratio="9:16", take=2)
+    job = await submit_video(request, provider, "./renders")
+    assert_type(job, VideoJob)
+    video = await wait_for_video(job, provider, "./renders", on_progress=lambda video: None)
+    assert_type(video, RenderedVideo)
+    assert_type(await persist_video(video, provider, "./renders"), StoredVideo)
