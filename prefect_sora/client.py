@@ -28,6 +28,7 @@ from prefect_sora.answers import (
 from prefect_sora.errors import (
     UnavailableError,
 )
+from prefect_sora.private_urls import in_private
 from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -255,13 +256,16 @@ class VideoClient:
         for _ in range(6):
             own = _origin(str(url)) == _origin(self.server.base_url)
             headers = {"Accept-Encoding": "identity", **(self._credentials() if own else {})}
-            async with self._http.stream(
-                "GET", url, headers=headers, follow_redirects=False
-            ) as response:
+            request = self._http.build_request("GET", url, headers=headers)
+            with in_private():  # a redirect, or a job's own url, may be signed
+                response = await self._http.send(request, stream=True, follow_redirects=False)
+            try:
                 if not response.has_redirect_location:
                     yield response
                     return
                 url = httpx2.URL(urljoin(str(url), response.headers["location"]))
+            finally:
+                await response.aclose()
         raise UnavailableError(f"{self._name} redirects the download in circles.", paid="yes")
 
     async def _get(self, path: str, params: dict[str, object] | None = None) -> httpx2.Response:

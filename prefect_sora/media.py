@@ -7,8 +7,7 @@ file may be remote; only the ranges needed are read.
 """
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 import av
 from PIL import Image, ImageStat
 
-from prefect_sora.errors import CorruptVideoError
+from prefect_sora.frames import OpenVideo, Viewer, opened, show
 
 # No service renders more than 20 s at once; all of it is decoded in one pass. Of longer videos,
 # the sheet shows keyframes, which a seek finds without decoding what lies between.
@@ -58,7 +57,7 @@ def probe(file: Path | BinaryIO) -> MediaInfo:
     Raises:
         CorruptVideoError: It is no readable MP4 video. Fetch it again.
     """
-    with _opened(file) as video:
+    with opened(file) as video:
         codec = video.stream.codec_context
         sound = next(iter(video.container.streams.audio), None)
         return MediaInfo(
@@ -78,7 +77,7 @@ def stills(file: Path | BinaryIO, *, columns: int = 4, rows: int = 3) -> Stills:
         CorruptVideoError: It is no readable MP4 video. Fetch it again.
     """
     first, sheet, moving = _Thumbnail(), _Sheet(columns, rows), _Preview()
-    _show(file, first, sheet, moving)
+    show(file, first, sheet, moving)
     return Stills(first.webp(), sheet.jpeg(), moving.webp())
 
 
@@ -88,8 +87,8 @@ def thumbnail(file: Path | BinaryIO) -> bytes:
     Raises:
         CorruptVideoError: It is no readable MP4 video. Fetch it again.
     """
-    _show(file, watcher := _Thumbnail())
-    return watcher.webp()
+    show(file, viewer := _Thumbnail())
+    return viewer.webp()
 
 
 def spritesheet(file: Path | BinaryIO, columns: int = 4, rows: int = 3) -> bytes:
@@ -98,8 +97,8 @@ def spritesheet(file: Path | BinaryIO, columns: int = 4, rows: int = 3) -> bytes
     Raises:
         CorruptVideoError: It is no readable MP4 video. Fetch it again.
     """
-    _show(file, watcher := _Sheet(columns, rows))
-    return watcher.jpeg()
+    show(file, viewer := _Sheet(columns, rows))
+    return viewer.jpeg()
 
 
 def preview(
@@ -122,96 +121,11 @@ def preview(
     Raises:
         CorruptVideoError: It is no readable MP4 video. Fetch it again.
     """
-    _show(file, watcher := _Preview(max_bytes, width, fps, max_seconds))
-    return watcher.webp()
+    show(file, viewer := _Preview(max_bytes, width, fps, max_seconds))
+    return viewer.webp()
 
 
-@dataclass(frozen=True, slots=True)
-class _Video:
-    container: av.container.InputContainer
-    stream: av.VideoStream
-    seconds: float | None
-
-    def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Frames from where the container stands, each with its time from the start."""
-        start = self.stream.start_time or 0
-        for frame in self.container.decode(self.stream):
-            if frame.pts is not None and frame.time_base is not None:
-                yield float((frame.pts - start) * frame.time_base), frame
-
-    def keyframe(self, seconds: float) -> av.VideoFrame | None:
-        """The keyframe at or before a time."""
-        base = self.stream.time_base
-        offset = (self.stream.start_time or 0) + (int(seconds / base) if base else 0)
-        self.container.seek(offset, stream=self.stream)
-        return next((frame for _, frame in self.frames()), None)
-
-
-@contextmanager
-def _opened(file: Path | BinaryIO) -> Iterator[_Video]:
-    opening = file.open("rb") if isinstance(file, Path) else nullcontext(file)
-    try:
-        # Opened by us and as MP4 alone: FFmpeg would follow a URL, or a playlist's entries.
-        with opening as source, av.open(source, "r", format="mp4") as container:
-            if not container.streams.video:
-                raise _unreadable("it has no video stream")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # each further one holds frames of its own
-            yield _Video(container, stream, _seconds(container, stream))
-    except av.FFmpegError as error:
-        raise _unreadable(type(error).__name__) from error
-
-
-def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
-
-
-def _unreadable(why: str) -> CorruptVideoError:
-    next_step = "Fetch it again while the server has it."
-    return CorruptVideoError(
-        f"The video cannot be read: {why}.", paid="unknown", next_step=next_step
-    )
-
-
-class _Watcher:
-    """Keeps what it wants of the frames it sees, until it is `done`.
-
-    It writes its picture later, when the decoder is gone: the two never hold memory together.
-    """
-
-    done = False
-
-    def begin(self, video: _Video) -> None:
-        """The video was opened."""
-
-    def see(self, seconds: float, frame: av.VideoFrame) -> None:
-        """A frame comes by."""
-
-    def end(self, video: _Video, last: av.VideoFrame) -> None:
-        """No frame comes any more; `last` did."""
-
-
-def _show(file: Path | BinaryIO, *watchers: _Watcher) -> None:
-    """Decode once for all watchers, no further than the last of them needs."""
-    with _opened(file) as video:
-        for watcher in watchers:
-            watcher.begin(video)
-        frame = None
-        for seconds, frame in video.frames():
-            for watcher in watchers:
-                if not watcher.done:
-                    watcher.see(seconds, frame)
-            if all(watcher.done for watcher in watchers):
-                break
-        if frame is None:
-            raise _unreadable("it has no frames")
-        for watcher in watchers:
-            watcher.end(video, frame)
-
-
-class _Thumbnail(_Watcher):
+class _Thumbnail(Viewer):
     """The first frame with something to see, else the one with the most."""
 
     def __init__(self) -> None:
@@ -228,7 +142,7 @@ class _Thumbnail(_Watcher):
         return _written(self._image, "WEBP", quality=80, method=2)
 
 
-class _Sheet(_Watcher):
+class _Sheet(Viewer):
     """Cells of evenly spread times: of a short video seen as it plays, of a long one sought."""
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -238,7 +152,7 @@ class _Sheet(_Watcher):
         self._cells: list[Image.Image] = []
         self._before: av.VideoFrame | None = None
 
-    def begin(self, video: _Video) -> None:
+    def begin(self, video: OpenVideo) -> None:
         seconds, count = video.seconds or PREVIEW_SECONDS, self._columns * self._rows
         self._times = [seconds * (index + 0.5) / count for index in range(count)]
         self.done = self._is_long = seconds > ONE_PASS_SECONDS
@@ -250,7 +164,7 @@ class _Sheet(_Watcher):
             self.done = len(self._cells) == len(self._times)
         self._before = frame
 
-    def end(self, video: _Video, last: av.VideoFrame) -> None:
+    def end(self, video: OpenVideo, last: av.VideoFrame) -> None:
         self._before = None
         for seconds in self._times[len(self._cells) :]:
             frame = video.keyframe(seconds) if self._is_long else None
@@ -265,7 +179,7 @@ class _Sheet(_Watcher):
         return _written(sheet, "JPEG", quality=80)
 
 
-class _Preview(_Watcher):
+class _Preview(Viewer):
     """The first seconds, at a rate that a page can bear."""
 
     def __init__(

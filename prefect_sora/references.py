@@ -10,40 +10,25 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import io
-import logging
 import re
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
 
 import fsspec
 import httpx2
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from prefect_sora.errors import ReferenceImageError
-
-Mode = Literal["cover", "contain", "exact"]
+from prefect_sora.fitting import ALLOWED, Mode, fit
+from prefect_sora.private_urls import in_private
 
 # OpenAI's limit for each image of its images API ("less than 50MB").
 MAX_BYTES = 50 * 1024 * 1024
-# Twice an 8K frame (7680x4320); one decoded copy takes 192 MiB at most.
-MAX_PIXELS = 64 * 1024 * 1024
 # Ours: the largest image at 1 MB a second.
 LOAD_TIMEOUT_SECONDS = 60.0
-
-# What the video protocol takes, by Pillow's name; anything else is written anew as PNG.
-_WIRE = {
-    "JPEG": ("image/jpeg", ".jpg"),
-    "PNG": ("image/png", ".png"),
-    "WEBP": ("image/webp", ".webp"),
-}
-_READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_ALLOWED = "JPEG, PNG, WebP, GIF, BMP and TIFF images are read, up to 50 MiB and 64 megapixels."
 
 
 @dataclass(frozen=True)
@@ -112,127 +97,9 @@ async def load_source(
         problem = "is larger than 50 MiB" if data else "is empty"
     # Raised out here so that no cause travels along with the secret in its text.
     raise ReferenceImageError(
-        f"The reference image {_shown(source)} {problem}. {_ALLOWED}",
+        f"The reference image {_shown(source)} {problem}. {ALLOWED}",
         next_step="Point it to a readable picture, then run again.",
     )
-
-
-def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tuple[bytes, str, str]:
-    """Return the picture at exactly `size`, its content type and its suffix.
-
-    A picture that needs no change passes unchanged, byte for byte, with its
-    metadata. Any other is turned upright (EXIF), reduced to its first frame
-    and to 8-bit RGB, laid on white where it is transparent (a video has no
-    alpha), and written without metadata (GPS too): JPEG at quality 95 from
-    JPEG, else PNG. Equal input gives equal output.
-
-    Args:
-        data: A picture of a kind that `_ALLOWED` names.
-        size: Width and height of the video; None keeps the picture's own.
-        mode: `cover` fills the frame and crops the middle, `contain` shows all
-            between black bars, `exact` refuses any other size.
-
-    Raises:
-        ReferenceImageError: No picture, broken, too large, or not of the exact size.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=_READ) as image:
-            return _fit(data, image, size, mode)
-    except ReferenceImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels("far too many") from error
-    except UnidentifiedImageError as error:
-        raise ReferenceImageError(
-            f"The reference is not an image we read: it is {_looks_like(data)}. {_ALLOWED}",
-            next_step="Save it as PNG or JPEG.",
-        ) from error
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, …
-        raise ReferenceImageError(
-            f"The reference image is cut or damaged ({error}). {_ALLOWED}",
-            next_step="Save or fetch it again.",
-        ) from error
-
-
-def _fit(
-    data: bytes, image: Image.Image, size: tuple[int, int] | None, mode: Mode
-) -> tuple[bytes, str, str]:
-    if image.width * image.height > MAX_PIXELS:  # known from the header, before any is decoded
-        raise _too_many_pixels(f"{image.width}x{image.height}")
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    upright = ImageOps.exif_transpose(image)
-    size = size or upright.size
-    if mode == "exact" and upright.size != size:
-        raise ReferenceImageError(
-            "The reference image is {}x{}, but the video {}x{}.".format(*upright.size, *size),
-            next_step='Resize it, or have it fitted with mode "cover" or "contain".',
-        )
-    sendable = image.format in _WIRE and not getattr(image, "is_animated", False)
-    if sendable and not turned and upright.size == size and _is_plain(upright):
-        return data, *_WIRE[str(image.format)]
-    fitted = (_contain if mode == "contain" else _cover)(_to_rgb(upright), size)
-    fitted.info = {}  # Pillow would write its comment
-    profile = upright.info.get("icc_profile") if upright.mode in ("RGB", "RGBA") else None
-    out = io.BytesIO()
-    if image.format in ("JPEG", "MPO"):  # MPO: a phone's JPEG with further pictures behind it
-        fitted.save(out, "JPEG", quality=95, subsampling=0, icc_profile=profile)
-        return out.getvalue(), *_WIRE["JPEG"]
-    fitted.save(out, "PNG", icc_profile=profile)
-    return out.getvalue(), *_WIRE["PNG"]
-
-
-def _is_plain(image: Image.Image) -> bool:
-    """Whether every reader sees the same picture: 8 bits a channel, and opaque."""
-    if image.mode == "RGBA":
-        return image.getchannel("A").getextrema() == (255, 255)
-    return image.mode in ("RGB", "L") and not image.has_transparency_data
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ReferenceImageError(
-            f"The reference image has floating-point pixels, whose white is unknown. {_ALLOWED}",
-            next_step="Save it with 8 bits a channel.",
-        )
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
-        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    ground = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(ground, layer).convert("RGB")
-
-
-def _cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-
-
-def _contain(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    scale = min(size[0] / image.width, size[1] / image.height)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    frame = Image.new("RGB", size, "black")
-    corner = ((size[0] - width) // 2, (size[1] - height) // 2)
-    frame.paste(image.resize((width, height), Image.Resampling.LANCZOS), corner)
-    return frame
-
-
-def _too_many_pixels(size: str) -> ReferenceImageError:
-    return ReferenceImageError(
-        f"The reference image has too many pixels ({size}). {_ALLOWED}",
-        next_step="Make it smaller: a video's frame is enough.",
-    )
-
-
-def _looks_like(data: bytes) -> str:
-    text = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if data[4:8] == b"ftyp":
-        return "HEIC, AVIF or a video"
-    if text.startswith(b"<"):
-        return "an HTML, SVG or XML page"
-    if text.startswith((b"{", b"[")):
-        return "JSON"
-    printable = text.isascii() and text.decode().replace("\n", "").isprintable()
-    return "text" if printable else "unknown data"
 
 
 class _UnloadableError(Exception):
@@ -281,24 +148,10 @@ def _read_data_url(url: str) -> bytes:
         raise _UnloadableError("is not valid base64") from None
 
 
-_in_private: ContextVar[bool] = ContextVar("prefect_sora_references_in_private", default=False)
-
-
-def _may_be_logged(_: logging.LogRecord) -> bool:
-    return not _in_private.get()
-
-
-# They log a URL with its query, and the place that a redirect leads to. Only our own loads are
-# silenced: a filter asks its record's context.
-for _name in ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "proxy"))):
-    logging.getLogger(_name).addFilter(_may_be_logged)
-
-
 async def _read_http(url: str) -> bytes:
     # Not fsspec's aiohttp, whose session outlives the call and whose errors quote the URL.
-    token = _in_private.set(True)
     data = bytearray()
-    try:
+    with in_private():
         async with (
             httpx2.AsyncClient(
                 follow_redirects=True, max_redirects=5, timeout=LOAD_TIMEOUT_SECONDS
@@ -313,8 +166,6 @@ async def _read_http(url: str) -> bytes:
                 data += chunk
                 if len(data) > MAX_BYTES:
                     break
-    finally:
-        _in_private.reset(token)
     return bytes(data)
 
 

@@ -15,7 +15,8 @@ from prefect_sora.keeping import keep
 from prefect_sora.ledger import Failed, Ledger
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import Doubt, identify, submit
-from prefect_sora.watcher import OnProgress, watcher_of
+from prefect_sora.waiters import OnProgress
+from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Failure, Video
 
 

@@ -23,7 +23,7 @@ from prefect.logging import get_run_logger
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.storage import VideoFolder
-from prefect_sora.watcher import OnProgress
+from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
 
 PROGRESS_EVERY_SECONDS: Final = 2.0

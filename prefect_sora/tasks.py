@@ -23,7 +23,7 @@ from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import Doubt
-from prefect_sora.watcher import OnProgress
+from prefect_sora.waiters import OnProgress
 
 _RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
 

@@ -6,12 +6,8 @@ asked more often than the waiters want, except where it names a pace itself.
 """
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable
-from copy import copy
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
@@ -22,21 +18,11 @@ from prefect_sora.errors import (
     UnavailableError,
     VideoNotFoundError,
 )
-from prefect_sora.wire import Status, Video
+from prefect_sora.waiters import MIN_INTERVAL_SECONDS, OnProgress, Waiter, follow, refuse, tell
+from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[Video], Awaitable[object] | object]
-
-FINAL: Final[frozenset[Status]] = frozenset(
-    {"completed", "failed", "cancelled", "deleted", "expired"}
-)
-
-MIN_INTERVAL_SECONDS: Final = 0.05
-MAX_INTERVAL_SECONDS: Final = 20.0
-"""Ceiling of the growing interval: OpenAI's video guide advises 10 to 20 s."""
-GROWTH: Final = 1.25
-"""How much longer each pause is than the one before. Ours."""
 UNKNOWN_ID_GRACE_SECONDS: Final = 10.0
 """How long a fresh id may be unknown to a server behind several replicas. Ours."""
 LIST_FROM: Final = 3
@@ -47,32 +33,12 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 SINGLES_AT_ONCE: Final = 8
 
 
-@dataclass(eq=False)
-class _Waiter:
-    video_id: str
-    interval_s: float
-    asked_interval_s: float
-    due: float
-    inbox: asyncio.Queue[Video | Exception] = field(default_factory=asyncio.Queue)
-    seen: Video | None = None
-    missing_since: float | None = None
-
-    def pause(self, hint_s: float | None, now: float) -> None:
-        """Set when to ask next: the server's own pace, or ours, growing."""
-        if hint_s is not None:
-            self.due = now + max(hint_s, MIN_INTERVAL_SECONDS)
-            return
-        self.due = now + self.interval_s
-        ceiling = max(MAX_INTERVAL_SECONDS, self.asked_interval_s)
-        self.interval_s = min(self.interval_s * GROWTH, ceiling)
-
-
 class Watcher:
     """Waits for any number of jobs of one server with few requests."""
 
     def __init__(self, client: VideoClient) -> None:
         self._client = client
-        self._waiters: set[_Waiter] = set()
+        self._waiters: set[Waiter] = set()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._lists = client.server.profile.can_list
@@ -112,14 +78,14 @@ class Watcher:
         limit = timeout_seconds
         if max_poll_attempts is not None:
             limit = min(limit, max_poll_attempts * interval)
-        waiter = _Waiter(video_id, interval, asked_interval_s=interval, due=loop.time())
+        waiter = Waiter(video_id, interval, asked_interval_s=interval, due=loop.time())
         self._waiters.add(waiter)
         self._news.set()
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._watch(), name="prefect-sora watcher")
         try:
             async with asyncio.timeout(limit) as deadline:
-                return await _follow(waiter, on_progress)
+                return await follow(waiter, on_progress)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -128,7 +94,7 @@ class Watcher:
             self._waiters.discard(waiter)
             self._news.set()
 
-    def _timed_out(self, waiter: _Waiter, limit: float) -> RenderTimeoutError:
+    def _timed_out(self, waiter: Waiter, limit: float) -> RenderTimeoutError:
         status = waiter.seen.raw_status if waiter.seen else "not yet known"
         progress = waiter.seen.progress if waiter.seen else None
         trouble = f" The server's last trouble: {self._trouble.message}" if self._trouble else ""
@@ -174,7 +140,7 @@ class Watcher:
     def _by_list(self) -> bool:
         return self._lists and len(self._waiters) >= LIST_FROM
 
-    async def _round(self, due: list[_Waiter]) -> None:
+    async def _round(self, due: list[Waiter]) -> None:
         if self._by_list():
             try:
                 await self._ask_for_all()
@@ -186,7 +152,7 @@ class Watcher:
                 return
         gate = asyncio.Semaphore(SINGLES_AT_ONCE)
 
-        async def ask(waiter: _Waiter) -> None:
+        async def ask(waiter: Waiter) -> None:
             async with gate:
                 await self._ask_for_one(waiter)
 
@@ -209,7 +175,7 @@ class Watcher:
             for video in fresh:
                 missing.discard(video.id)
                 for waiter in [w for w in self._waiters if w.video_id == video.id]:
-                    _tell(waiter, video, page.poll_after_s)
+                    tell(waiter, video, page.poll_after_s)
             after = page.next_after
             if not missing or not fresh or after is None:
                 break
@@ -220,7 +186,7 @@ class Watcher:
         for waiter in unseen[:SINGLES_AT_ONCE]:
             await self._ask_for_one(waiter)
 
-    async def _ask_for_one(self, waiter: _Waiter) -> None:
+    async def _ask_for_one(self, waiter: Waiter) -> None:
         loop = asyncio.get_running_loop()
         try:
             video = await self._client.retrieve(waiter.video_id)
@@ -239,17 +205,17 @@ class Watcher:
         except SoraError as error:
             if error.retryable:
                 raise
-            _refuse(waiter, error)
+            refuse(waiter, error)
             waiter.pause(None, loop.time())
         else:
             waiter.missing_since = None
-            _tell(waiter, video, video.poll_after_s)
+            tell(waiter, video, video.poll_after_s)
 
-    def _ride_out(self, error: SoraError, due: list[_Waiter]) -> None:
+    def _ride_out(self, error: SoraError, due: list[Waiter]) -> None:
         """A failing request ends no wait: the deadline does. A wrong key does."""
         if not error.retryable:
             for waiter in self._waiters:
-                _refuse(waiter, error)
+                refuse(waiter, error)
                 waiter.pause(None, asyncio.get_running_loop().time())
             return
         self._trouble = error
@@ -269,45 +235,6 @@ class Watcher:
     def _all_is_well(self) -> None:
         self._failures = 0
         self._trouble = None
-
-
-def _tell(waiter: _Waiter, video: Video, hint_s: float | None) -> None:
-    waiter.pause(hint_s, asyncio.get_running_loop().time())
-    waiter.inbox.put_nowait(video)
-
-
-def _refuse(waiter: _Waiter, error: SoraError) -> None:
-    # A copy each: the error is about this waiter's video.
-    waiter.inbox.put_nowait(copy(error).about(video_id=waiter.video_id, paid="yes"))
-
-
-async def _follow(waiter: _Waiter, on_progress: OnProgress | None) -> Video:
-    """Pass on what is new, in the waiter's own task, until the job is final."""
-    while True:
-        news = await waiter.inbox.get()
-        if isinstance(news, Exception):
-            raise news
-        before, waiter.seen = waiter.seen, news
-        if before is None or (before.raw_status, before.progress) != (
-            news.raw_status,
-            news.progress,
-        ):
-            if news.status == "unknown":
-                log.warning("Video %s: %r is no status we know; waiting", news.id, news.raw_status)
-            await _call(on_progress, news)
-        if news.status in FINAL:
-            return news
-
-
-async def _call(callback: OnProgress | None, video: Video) -> None:
-    if callback is None:
-        return
-    try:
-        result: Any = callback(video)
-        if inspect.isawaitable(result):
-            await result
-    except Exception:
-        log.exception("The progress callback failed; the render goes on")
 
 
 def watcher_of(client: VideoClient) -> Watcher:

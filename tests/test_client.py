@@ -81,8 +81,6 @@ def echo() -> Iterator[Echo]:
     server.server_close()
 
 
-
-
 async def test_a_request_without_a_file_is_json_with_seconds_as_text(echo: Echo) -> None:
     echo.answer("/v1/videos", {"id": "video_1", "status": "queued"})
     video = await connect(remote(f"{echo.url}/v1", api_key=KEY)).submit(
@@ -190,18 +188,20 @@ async def test_a_key_that_the_server_repeats_is_not_repeated(echo: Echo) -> None
 
 
 @pytest.mark.parametrize("auth", ["bearer", "api-key"])
-async def test_a_redirected_download_takes_no_credentials_to_another_origin(
-    echo: Echo, auth: Any
+async def test_a_redirected_download_takes_no_credentials_along_and_logs_no_signature(
+    echo: Echo, auth: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG")
     other, server = start()
     other.answer("/file.mp4", b"12345", content_type="video/mp4")
-    echo.answer("/v1/videos/v/content", {}, 302, location=f"{other.url}/file.mp4?sig=1")
+    echo.answer("/v1/videos/v/content", {}, 302, location=f"{other.url}/file.mp4?sig=canary")
     client = VideoClient(remote(f"{echo.url}/v1", api_key=KEY, auth=auth))
     async with client.content("v") as content:
         assert b"".join([chunk async for chunk in content.chunks]) == b"12345"
         assert content.expected_bytes == 5
     assert "sk-canary" in str(echo.asked)
     assert "sk-canary" not in str(other.asked)
+    assert "canary" not in caplog.text
     await client.close()
     server.shutdown()
     server.server_close()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from prefect_sora import media
 from prefect_sora.errors import CorruptVideoError
+from prefect_sora.frames import OpenVideo
 from prefect_sora.media import MediaInfo, preview, probe, spritesheet, stills, thumbnail
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -195,14 +196,14 @@ def test_fewer_frames_than_cells_fill_them_all(tmp_path: Path) -> None:
 def test_a_long_video_is_shown_by_its_keyframes(
     colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frames, decoded = media._Video.frames, []
+    original, decoded = OpenVideo.frames, []
 
-    def counted(video: media._Video) -> Iterator[tuple[float, av.VideoFrame]]:
-        for seconds, frame in frames(video):
+    def counted(video: OpenVideo) -> Iterator[tuple[float, av.VideoFrame]]:
+        for seconds, frame in original(video):
             decoded.append(seconds)
             yield seconds, frame
 
-    monkeypatch.setattr(media._Video, "frames", counted)
+    monkeypatch.setattr(OpenVideo, "frames", counted)
     monkeypatch.setattr(media, "ONE_PASS_SECONDS", 3.9)
     sheet = opened(spritesheet(colours))
 

@@ -18,9 +18,10 @@ import fsspec
 import pytest
 from PIL import Image
 
-from prefect_sora import references
+from prefect_sora import private_urls, references
 from prefect_sora.errors import ReferenceImageError
-from prefect_sora.references import Mode, fit, load_source, prepare
+from prefect_sora.fitting import Mode, fit
+from prefect_sora.references import load_source, prepare
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -266,7 +267,7 @@ async def test_no_log_line_tells_a_secret(
         await load_source(f"{site}/{page}")
 
     assert SECRET not in caplog.text
-    assert references._may_be_logged(logging.makeLogRecord({}))  # others log as ever
+    assert private_urls._may_be_logged(logging.makeLogRecord({}))  # others log as ever
 
 
 # Fitting

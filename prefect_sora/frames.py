@@ -1,0 +1,104 @@
+"""Frames: a finished video is opened once, and decoded for all who want to see it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+
+from prefect_sora.errors import CorruptVideoError
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVideo:
+    """A video whose frames can be read."""
+
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    seconds: float | None
+
+    def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Frames from where the container stands, each with its time from the start."""
+        start = self.stream.start_time or 0
+        for frame in self.container.decode(self.stream):
+            if frame.pts is not None and frame.time_base is not None:
+                yield float((frame.pts - start) * frame.time_base), frame
+
+    def keyframe(self, seconds: float) -> av.VideoFrame | None:
+        """The keyframe at or before a time."""
+        base = self.stream.time_base
+        offset = (self.stream.start_time or 0) + (int(seconds / base) if base else 0)
+        self.container.seek(offset, stream=self.stream)
+        return next((frame for _, frame in self.frames()), None)
+
+
+@contextmanager
+def opened(file: Path | BinaryIO) -> Iterator[OpenVideo]:
+    """Open a video as MP4 and nothing else.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video.
+    """
+    opening = file.open("rb") if isinstance(file, Path) else nullcontext(file)
+    try:
+        # Opened by us and as MP4 alone: FFmpeg would follow a URL, or a playlist's entries.
+        with opening as source, av.open(source, "r", format="mp4") as container:
+            if not container.streams.video:
+                raise unreadable("it has no video stream")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # each further one holds frames of its own
+            yield OpenVideo(container, stream, _seconds(container, stream))
+    except av.FFmpegError as error:
+        raise unreadable(type(error).__name__) from error
+
+
+def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def unreadable(why: str) -> CorruptVideoError:
+    """Say that a video cannot be read, and why."""
+    next_step = "Fetch it again while the server has it."
+    return CorruptVideoError(
+        f"The video cannot be read: {why}.", paid="unknown", next_step=next_step
+    )
+
+
+class Viewer:
+    """Keeps what it wants of the frames it sees, until it is `done`.
+
+    It writes its picture later, when the decoder is gone: the two never hold memory together.
+    """
+
+    done = False
+
+    def begin(self, video: OpenVideo) -> None:
+        """The video was opened."""
+
+    def see(self, seconds: float, frame: av.VideoFrame) -> None:
+        """A frame comes by."""
+
+    def end(self, video: OpenVideo, last: av.VideoFrame) -> None:
+        """No frame comes any more; `last` did."""
+
+
+def show(file: Path | BinaryIO, *viewers: Viewer) -> None:
+    """Decode once for all viewers, no further than the last of them needs."""
+    with opened(file) as video:
+        for viewer in viewers:
+            viewer.begin(video)
+        frame = None
+        for seconds, frame in video.frames():
+            for viewer in viewers:
+                if not viewer.done:
+                    viewer.see(seconds, frame)
+            if all(viewer.done for viewer in viewers):
+                break
+        if frame is None:
+            raise unreadable("it has no frames")
+        for viewer in viewers:
+            viewer.end(video, frame)
