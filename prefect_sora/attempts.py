@@ -1,13 +1,30 @@
 """One attempt's records: accepted under a video id, or closed without one."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from time import time
+from typing import Final, TypeVar
 
-from prefect_sora.errors import ApiError, ModerationError, RenderTimeoutError, SoraError
+from prefect_sora.errors import (
+    ApiError,
+    ModerationError,
+    RenderTimeoutError,
+    SoraError,
+    StorageError,
+)
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Failed, Ledger, RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.wire import Video
+
+log = logging.getLogger(__name__)
+
+RECORD_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""How long a store that fails is given to take down a paid video id. Ours."""
+
+_T = TypeVar("_T")
 
 
 async def accept(
@@ -37,7 +54,30 @@ async def accept(
         submitted_at=video.created_at or mine.at,
         adopted=adopted,
     )
-    return await ledger.accept(folder, job)
+    return await recorded(lambda: ledger.accept(folder, job), video.id, mine.key)
+
+
+async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) -> _T:
+    """Write down a video id that was paid for, through a store that fails for a while.
+
+    Raises:
+        StorageError: It went on failing; the id stands in the error, so that it is not lost.
+    """
+    for pause_s in RECORD_PAUSES_SECONDS:
+        try:
+            return await write()
+        except StorageError as error:
+            log.warning("Video %s of render %s is not recorded yet: %s", video_id, key, error)
+            await asyncio.sleep(pause_s)
+    try:
+        return await write()
+    except StorageError as error:
+        error.next_step = (
+            f"The server has it as video {video_id}: when the store works again, run the same "
+            f"again, or `prefect-sora resume {key} --adopt {video_id}`."
+        )
+        error.about(key=key, video_id=video_id, paid="yes")
+        raise
 
 
 async def refuse(error: SoraError, mine: Reserved, folder: str, ledger: Ledger) -> SoraError:

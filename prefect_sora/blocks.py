@@ -30,7 +30,6 @@ _FOLDER_LOGO: Final = (
     "https://raw.githubusercontent.com/PrefectHQ/prefect/"
     "420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
 )
-_MASK: Final = "********"
 
 
 class _Connects:
@@ -188,7 +187,7 @@ class VideoStore(Block):
     Example:
         Load the saved store and keep a render in it:
         ```python
-        from prefect_sora import LocalRenderer, VideoStore, text_to_video
+        from prefect_sora import VideoStore, LocalRenderer, text_to_video
 
         store = VideoStore.load("BLOCK_NAME")
         await text_to_video("a red kite", provider=LocalRenderer(folder="./r"), store=store)
@@ -226,7 +225,7 @@ class VideoStore(Block):
     def folder(self) -> VideoFolder:
         """The writer of this store."""
         options = self.storage_options.get_secret_value() if self.storage_options else {}
-        if any(value == _MASK for value in options.values()):
+        if any(_is_mask(value) for value in options.values()):
             raise _masked("storage_options")
         return VideoFolder(self.url, options)
 
@@ -248,9 +247,13 @@ def store_of(store: VideoStore | str | Path) -> VideoStore:
 
 
 def _usable(secret: SecretStr | None, name: str) -> SecretStr | None:
-    if secret is not None and set(secret.get_secret_value()) == {"*"}:
+    if secret is not None and _is_mask(secret.get_secret_value()):
         raise _masked(name)
     return secret
+
+
+def _is_mask(value: object) -> bool:
+    return isinstance(value, str) and set(value) == {"*"}  # eight, or ten, of them
 
 
 def _masked(name: str) -> InvalidRequestError:

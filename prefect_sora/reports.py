@@ -4,7 +4,8 @@ import asyncio
 import base64
 import html
 import logging
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+import re
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from time import monotonic
@@ -94,7 +95,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
         try:
             if artifact is None:
                 artifact = await acreate_progress_artifact(
-                    progress, description=f"{job.title} · video {job.video_id}"
+                    progress, description=_plain(f"{job.title} · video {job.video_id}")
                 )
             else:
                 await aupdate_progress_artifact(artifact, progress)
@@ -143,7 +144,7 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
         await acreate_markdown_artifact(
             key=f"video-{video.key}",
             markdown=await _markdown(video, folder),
-            description=video.title,
+            description=_plain(_in_short(video)),
         )
     except Exception as error:
         logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
@@ -155,39 +156,36 @@ async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:
     preview = await _read(folder, f"{video.folder}/preview.webp") if video.preview_url else None
     if preview:
         parts.append(f"![preview]({_data_url('image/webp', preview)})")
-    source = None
+    on_the_web = urlsplit(video.url).scheme in ("http", "https")
+    source = video.url if on_the_web else None
     if video.size_bytes <= INLINE_VIDEO_BYTES:
         clip = await _read(folder, f"{video.folder}/video.mp4")
-        source = _data_url("video/mp4", clip) if clip else None
-    elif urlsplit(video.url).scheme in ("http", "https"):
-        source = video.url
+        source = _data_url("video/mp4", clip) if clip else source
     if source:
+        longer_side = "width" if video.width >= video.height else "height"
         parts.append(
-            f'<video controls loop muted playsinline width="640" '
+            f'<video controls loop muted playsinline {longer_side}="640" '
             f'src="{html.escape(source, quote=True)}"></video>'
         )
-    if urlsplit(video.url).scheme in ("http", "https"):
-        parts.append(f"[Open the video]({video.url})")
+    parts.append(f"[Open the video file](<{video.url}>)" if on_the_web else _code(video.url))
     parts.append(_table(_facts(video)))
     return "\n\n".join(parts)
 
 
-def _facts(video: StoredVideo) -> MutableMapping[str, str]:
-    facts = {
-        "file": f"`{video.url}`",
-        "made by": f"{video.provider}{f', {video.model}' if video.model else ''}",
-        "picture": f"{video.width} x {video.height}",
-        "length": f"{video.duration_seconds:.2f} s" if video.duration_seconds else "unknown",
-        "size": _size(video.size_bytes),
-        "cost": cost(video.cost_usd),
-        "sha256": f"`{video.sha256}`",
-        "video id": f"`{video.video_id}`",
-        "render key": f"`{video.key}`",
-        "take": str(video.take),
-    }
-    if video.parent_key:
-        facts["remix of"] = f"`{video.parent_key}`"
-    return facts
+def _facts(video: StoredVideo) -> list[tuple[str, str]]:
+    """What there is to know of a video, the facts that people look for first."""
+    length = f", {video.duration_seconds:.2f} s" if video.duration_seconds else ""
+    facts = [
+        ("Video id", _code(video.video_id)),
+        ("Made by", _plain(", ".join(filter(None, (video.provider, video.model))))),
+        ("Picture", f"{video.width} x {video.height}{length}"),
+        ("Cost", cost(video.cost_usd)),
+        ("Size", _size(video.size_bytes)),
+        ("SHA-256", _code(video.sha256)),
+        ("Render key", _code(video.key)),
+        ("Take", str(video.take)),
+    ]
+    return [*facts, ("Remix of", _code(video.parent_key))] if video.parent_key else facts
 
 
 def cost(usd: float | None) -> str:
@@ -195,14 +193,30 @@ def cost(usd: float | None) -> str:
     return "unknown" if usd is None else f"${usd:.2f}"
 
 
-def _table(facts: MutableMapping[str, str]) -> str:
-    rows = [f"| {name} | {value.replace('|', '&#124;')} |" for name, value in facts.items()]
-    return "\n".join(["| | |", "| --- | --- |", *rows])
+def _in_short(video: StoredVideo) -> str:
+    """Write the line that stands for the video in lists."""
+    length = f" · {video.duration_seconds:.0f} s" if video.duration_seconds else ""
+    return f"{video.title} · {video.width}x{video.height}{length}"
+
+
+def _table(facts: list[tuple[str, str]]) -> str:
+    """Write facts one below the other; the first is the head, for Markdown has no table without."""
+    rows = []
+    for name, value in facts:
+        name = name.replace(" ", "\N{NO-BREAK SPACE}")
+        value = re.sub(r"(?<!\\)\|", r"\\|", value)  # a bar ends a cell, in code too
+        rows.append(f"| {name} | {value} |")
+    return "\n".join([rows[0], "| --- | --- |", *rows[1:]])
 
 
 def _plain(text: str) -> str:
     """Keep a prompt's own characters from becoming markup."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()#!|~" else c for c in html.escape(text))
+    text = re.sub(r"([\\`*_{}\[\]()<>#!|~&])", r"\\\1", text)
+    return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", text)  # at the start they begin a list or a rule
+
+
+def _code(text: str) -> str:
+    return _plain(text) if "`" in text else f"`{text}`"
 
 
 def _size(size_bytes: int) -> str:

@@ -9,11 +9,12 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import time
 from typing import Any, Final, Literal
 
 from prefect_sora import catalogue
-from prefect_sora.attempts import accept, another_worker_holds_it, refuse
+from prefect_sora.attempts import accept, another_worker_holds_it, recorded, refuse
 from prefect_sora.client import CREATE_TIMEOUT_SECONDS, VideoClient
 from prefect_sora.errors import (
     InvalidRequestError,
@@ -218,7 +219,8 @@ async def _submit_reserved(
             except SoraError as error:
                 raise await refuse(error, mine, wish.folder, ledger) from error
             else:
-                if not await ledger.claim(client.server.identity, video.id, mine.key):
+                claim = partial(ledger.claim, client.server.identity, video.id, mine.key)
+                if not await recorded(claim, video.id, mine.key):
                     # A twin that was in doubt took our job while the answer was on
                     # its way; then its own, if there is one, is ours.
                     since = sent_at

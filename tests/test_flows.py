@@ -267,9 +267,10 @@ async def test_a_plain_script_runs_a_flow(renderer: Renderer, tmp_path: Path, pr
 async def first_frame(store: VideoStore, video: StoredVideo) -> Image.Image:
     with (
         store.folder.open(f"{video.folder}/video.mp4") as file,
-        av.open(file) as container,
+        av.open(file, "r") as container,
     ):
-        return next(container.decode(video=0)).to_image()
+        frame = next(container.decode(video=0))
+        return Image.fromarray(frame.to_ndarray(format="rgb24"))
 
 
 async def _artifacts(api_url: str, **filters: str) -> list[dict[str, Any]]:

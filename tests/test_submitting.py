@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from prefect_sora import attempts
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     AuthenticationError,
@@ -299,6 +300,23 @@ async def test_a_store_that_fails_stops_before_paying(
     with pytest.raises(StorageError):
         await go(client, Ledger(VideoFolder(str(tmp_path / "file"))))
     assert renderer.requests("create") == []
+
+
+async def test_a_store_that_fails_after_paying_is_given_time_and_then_the_id_is_told(
+    client: VideoClient, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "RECORD_PAUSES_SECONDS", (0.05, 0.05))
+    ledger = Ledger(VideoFolder(str(tmp_path)))
+    (tmp_path / ".claims").write_text("in the way")
+    with pytest.raises(StorageError, match="--adopt") as caught:
+        await go(client, ledger)
+    assert caught.value.paid == "yes"
+    (paid,) = (await client.list_page()).videos
+    assert caught.value.video_id == paid.id
+
+    (tmp_path / ".claims").unlink()
+    job = await go(client, ledger)
+    assert (job.video_id, renderer.accepted()) == (paid.id, 1)
 
 
 async def test_bad_input_sends_nothing_and_writes_nothing(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
 
-from pydantic import JsonValue
+from pydantic import ValidationError
 
 from prefect_sora import catalogue
 from prefect_sora.cli.providers import Provider
@@ -84,13 +84,11 @@ def _is_twin(
     if request.kind != "remix":
         return reserved.request_digest == request_digest(request, server, reference_sha256)
     # A remix takes its model from its source, which nobody has looked at yet.
-    return reserved.server == server.identity and _but_model(reserved.request) == _but_model(
-        request.model_dump(mode="json", exclude={"reference"}, exclude_none=True)
-    )
-
-
-def _but_model(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    return {name: value for name, value in fields.items() if name != "model"}
+    try:
+        recorded = VideoRequest.model_validate({**reserved.request, "model": None})
+    except ValidationError:  # of a later version, with fields that we do not know
+        return False
+    return reserved.server == server.identity and recorded == request
 
 
 def _unfinished(state: RenderState, reserved: Reserved, order: Order) -> UnfinishedRenderError:

@@ -154,11 +154,7 @@ class Saved(Provider):
 
     def server(self) -> Server:
         """Load the block and ask it."""
-
-        async def described() -> Server:
-            return await self._loaded.get_server()
-
-        server = asyncio.run(described())
+        server = asyncio.run(self._loaded.get_server())
         hide(server.api_key.get_secret_value() if server.api_key else None)
         return server
 

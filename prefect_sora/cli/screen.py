@@ -114,7 +114,7 @@ def size_of(size_bytes: int) -> str:
 
 def place(url: str) -> str:
     """Write where a file is: a plain path where it is on this machine."""
-    from prefect_sora.filesystems import local_path, scheme_of
+    from prefect_sora.storage.filesystems import local_path, scheme_of
 
     return local_path(url) if scheme_of(url) in {"file", "local"} else url
 

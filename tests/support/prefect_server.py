@@ -65,7 +65,7 @@ def serving(home: Path, **settings: str) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=prefect_home(home) | settings,
+            env=prefect_home(home) | {"PREFECT_SERVER_UI_API_URL": url} | settings,
             start_new_session=True,  # so that its own children end with it
         )
 

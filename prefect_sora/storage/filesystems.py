@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Protocol, cast
 import fsspec
 from fsspec.utils import tokenize
 
-from prefect_sora.disk import Disk
 from prefect_sora.errors import StorageError
-from prefect_sora.object_stores import ObjectStore, names_below
-from prefect_sora.storage_errors import plain_url
+from prefect_sora.storage.disk import Disk
+from prefect_sora.storage.object_stores import ObjectStore, names_below
+from prefect_sora.storage.refusals import plain_url
 
 
 class Upload(Protocol):

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from uuid import uuid4
 
 from prefect_sora.errors import CorruptVideoError, SoraError, StorageError
-from prefect_sora.filesystems import FileSystem, local_path, open_filesystem, scheme_of
-from prefect_sora.storage_errors import plain_url, refusal
+from prefect_sora.storage.filesystems import FileSystem, local_path, open_filesystem, scheme_of
+from prefect_sora.storage.refusals import plain_url, refusal
 
 _T = TypeVar("_T")
 
@@ -115,11 +115,7 @@ class VideoFolder:
         return await self._do(folder, lambda system, path: system.names(path), folder=True)
 
     async def delete(self, name: str) -> None:
-        """Remove a file; one that is absent already is fine.
-
-        Raises:
-            StorageError: The store refused.
-        """
+        """Remove a file; one that is absent already is fine."""
         await self._do(name, lambda system, path: system.delete(path))
 
     async def write(
@@ -170,8 +166,10 @@ class VideoFolder:
                     piece, gathered, gathered_bytes = b"".join(gathered), [], 0
                     await _to_its_end(partial(take, piece))
             if expected_bytes is not None and size_bytes != expected_bytes:
-                arrived = f"{min(size_bytes, expected_bytes + 1)} of {expected_bytes} bytes arrived"
-                raise CorruptVideoError(f"{name}: {arrived}.", next_step="Fetch it again.")
+                raise CorruptVideoError(
+                    f"{name}: {size_bytes} bytes arrived of {expected_bytes}.",
+                    next_step="Fetch it again.",
+                )
             await _to_its_end(partial(take, b"".join(gathered)))
             if check is not None:
                 await _to_its_end(check.finish)
@@ -210,9 +208,6 @@ class VideoFolder:
 
         On a disk these are `.part` files, on S3 unfinished uploads, which are
         invisible and billed. The age protects writers that are still alive.
-
-        Raises:
-            StorageError: The store refused.
         """
         return await self._do(
             folder, lambda system, path: system.sweep(path, older_than), folder=True
@@ -249,14 +244,10 @@ class VideoFolder:
             )
 
     def _url(self, name: str = "") -> str:
+        start = plain_url(self.root)
         if scheme_of(self.root) in {"file", "local"}:
-            base = local_path(self.root)
-            start = f"file://{'' if base.startswith('/') else '/'}{base}"
-        else:
-            start = plain_url(self.root)
-        if not name:
-            return start
-        return start + name if start.endswith("/") else f"{start}/{name}"
+            start = "file:///" + local_path(self.root).lstrip("/")
+        return start + "/" * (bool(name) and not start.endswith("/")) + name
 
     def _locate(self, name: str) -> tuple[FileSystem, str]:
         system, base = open_filesystem(self.root, self.options)

@@ -1,7 +1,8 @@
 """S3, Google and Azure: conditional writes, and uploads that end in one commit.
 
-Google's and Azure's were built from the sources of gcsfs 2026.10 and adlfs 2026.8;
-the tests run against S3's interface only, and drive their way of uploading there.
+Azure's was built from the source of adlfs 2026.8, not run. Google's was run once with
+gcsfs 2026.10 on an emulator, which knows no conditional writes. The tests run against
+S3's interface, and drive the others' way of uploading there.
 """
 
 import io
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from prefect_sora.storage_errors import http_status, service_code
+from prefect_sora.storage.refusals import http_status, service_code
 
 # S3 takes 10,000 parts, so 80 GB; an upload holds about two.
 _PART_BYTES = 8 * 2**20
