@@ -62,7 +62,7 @@ def _named(step: str, argument: str = "prompt") -> Any:
     return name
 
 
-@flow(name="text-to-video", flow_run_name=_named("text to video"), persist_result=False)
+@flow(name="text-to-video", flow_run_name=_named("text to video"))
 async def text_to_video(
     prompt: Prompt,
     provider: Provider,
@@ -105,7 +105,7 @@ async def text_to_video(
     return await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
 
 
-@flow(name="image-to-video", flow_run_name=_named("image to video"), persist_result=False)
+@flow(name="image-to-video", flow_run_name=_named("image to video"))
 async def image_to_video(
     prompt: Prompt,
     image: Annotated[
@@ -154,7 +154,7 @@ async def image_to_video(
     return await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
 
 
-@flow(name="remix-chain", flow_run_name=_named("remix chain"), persist_result=False)
+@flow(name="remix-chain", flow_run_name=_named("remix chain"))
 async def remix_chain(
     prompt: Annotated[
         str | None, Field(description="What the base clip shows; unused with a source.")

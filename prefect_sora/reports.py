@@ -88,31 +88,41 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
     """Show a job's progress as an artifact, at a bounded rate, while the block lasts."""
     artifact = None
     shown_at, latest = float("-inf"), 0.0
+    soon: asyncio.Task[None] | None = None
     in_run = TaskRunContext.get() or FlowRunContext.get()
 
-    async def show(progress: float) -> None:
-        nonlocal artifact
+    async def show() -> None:
+        nonlocal artifact, shown_at
+        shown_at = monotonic()
+        # A run's page shows of each artifact no more than the first words of this.
+        description = _plain(f"{latest:.0f} % · {job.title} · video {job.video_id}")
         try:
             if artifact is None:
-                artifact = await acreate_progress_artifact(
-                    progress, description=_plain(f"{job.title} · video {job.video_id}")
-                )
+                artifact = await acreate_progress_artifact(latest, description=description)
             else:
-                await aupdate_progress_artifact(artifact, progress)
+                await aupdate_progress_artifact(artifact, latest, description)
         except Exception as error:
             logger().debug("No progress shown: %s", error)
 
+    async def show_when_due() -> None:
+        await asyncio.sleep(shown_at + PROGRESS_EVERY_SECONDS - monotonic())
+        await show()
+
     async def tell(video: Video) -> None:
-        nonlocal shown_at, latest
+        nonlocal latest, soon
         # A hint, clamped and never falling: some servers send none, or start again at 0.
         latest = max(latest, min(max(video.progress or 0.0, 0.0), 100.0))
-        if video.status == "completed":
-            latest = 100.0
-        elif monotonic() - shown_at < PROGRESS_EVERY_SECONDS:
+        completed = video.status == "completed"
+        if not in_run or (completed and artifact is None):
             return
-        shown_at = monotonic()
-        if in_run and not (artifact is None and video.status == "completed"):
-            await show(latest)
+        if completed:
+            latest = 100.0
+            await _cancel(soon)
+            await show()
+        elif monotonic() - shown_at >= PROGRESS_EVERY_SECONDS:
+            await show()
+        elif soon is None or soon.done():  # no change comes after the last one, to show it with
+            soon = asyncio.create_task(show_when_due())
 
     async def both(video: Video) -> None:
         if also is not None:
@@ -123,7 +133,16 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
             heard.progressed(job, video)
         await tell(video)
 
-    yield both
+    try:
+        yield both
+    finally:
+        await _cancel(soon)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def show(video: StoredVideo, folder: VideoFolder) -> None:

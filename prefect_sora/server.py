@@ -1,5 +1,6 @@
 """Who answers `/v1/videos`: address, credentials and what it can do, as one frozen value."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 from prefect_sora.catalogue import Service
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local.address import RendererAddress
+from prefect_sora.local.options import KEY_VARIABLE
 from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile
 
 _AZURE_HOSTS: Final = (
@@ -120,10 +122,12 @@ def azure_server(
 
 def local_server(address: RendererAddress) -> Server:
     """Describe a local renderer; its port may change, its identity stays."""
+    key = os.environ.get(KEY_VARIABLE)  # it demands the one that it was started with
     return Server(
         base_url=address.base_url,
         identity=f"local:{address.identity}",
         label="local",
+        api_key=SecretStr(key) if key else None,
         profile=LOCAL,
         local=True,
     )

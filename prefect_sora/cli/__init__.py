@@ -13,7 +13,7 @@ from prefect_sora import __version__
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.screen import Screen
-from prefect_sora.cli.stopping import on_sigterm
+from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
 
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
         code = app(words, print_error=False, exit_on_error=False, result_action="return_value")
     except CycloptsError as error:
         return _bad_usage(error, Screen(shown))
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, InterruptedBySignal, KeyboardInterrupt) as error:
         return Screen(shown).failure(error)
     return code if isinstance(code, int) else exits.OK
 

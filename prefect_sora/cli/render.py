@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from signal import SIGINT
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -98,24 +99,27 @@ def _rendered(
     provider.start()
     hashed = asyncio.run(preflight.check(order, provider, screen.warn))
     _announce(screen, order, provider)
-    with Display(screen) as display:
-        flows = prefect_side.load(display, screen.shown.debug)
-        if provider.needs_prefect:
-            for warning in catalogue.check(order.request, provider.server().service):
-                screen.warn(warning)
-            asyncio.run(preflight.refuse_a_twin(order, provider, hashed))
-        block = provider.block()
-        display.phase("submitting")
+    try:
+        with Display(screen) as display:
+            flows = prefect_side.load(display, screen.shown.debug)
+            if provider.needs_prefect:
+                for warning in catalogue.check(order.request, provider.server().service):
+                    screen.warn(warning)
+                asyncio.run(preflight.refuse_a_twin(order, provider, hashed))
+            block = provider.block()
+            display.phase("submitting")
 
-        async def work() -> StoredVideo:
-            with prefect_side.shown_on(display):
-                return await _flow(flows, order, block, waiting)
+            async def work() -> StoredVideo:
+                with prefect_side.shown_on(display):
+                    return await _flow(flows, order, block, waiting)
 
-        try:
             return stopping.run(work)
-        except stopping.InterruptedBySignal as stop:
-            message = asyncio.run(what_goes_on(order.store, provider.name, order.request.prompt))
-            raise stopping.InterruptedBySignal(stop.signum, message) from None
+    except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
+        # A remix keeps its source, too, under a name of its own: then all are looked at.
+        prompt = None if order.request.kind == "remix" else order.request.prompt
+        message = asyncio.run(what_goes_on(order.store, provider.name, prompt))
+        signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
+        raise stopping.InterruptedBySignal(signum, message) from None
 
 
 async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -> StoredVideo:

@@ -77,7 +77,7 @@ def run_command(shown: Shown | None, body: Callable[[Screen], int]) -> int:
     _show_our_log(screen)
     try:
         return body(screen)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, InterruptedBySignal, KeyboardInterrupt) as error:
         return screen.failure(error)
 
 

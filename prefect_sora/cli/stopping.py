@@ -22,8 +22,11 @@ EXIT_SECONDS: Final = 6.0
 """How long the process may then take to end. Ours."""
 
 
-class InterruptedBySignal(Exception):  # noqa: N818 - no error: somebody wanted it
+class InterruptedBySignal(BaseException):
     """A signal stopped the command.
+
+    Like KeyboardInterrupt it is no Exception: it may come in the middle of a
+    library that goes on after any of those.
 
     Attributes:
         signum: Its number.
