@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -19,7 +19,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.requests import VideoRequest
-from prefect_sora.server import local_server, remote
+from prefect_sora.server import Server, local_server, remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import identify, submit
 from tests.support.prefect_server import prefect_home
@@ -122,37 +122,42 @@ def store(tmp_path: Path) -> str:
     return str(tmp_path / "renders")
 
 
-class Begin(Protocol):
-    """What the `begin` fixture gives."""
+@dataclass(frozen=True)
+class Begin:
+    """Leaves renders as a run leaves them that was killed while it waited."""
+
+    store: str
 
     def __call__(
         self, renderer: Renderer, prompt: str = "a red kite", *, local: bool = False
     ) -> VideoJob:
-        """Have a render accepted and recorded.
+        """Have a tiny render of a prompt accepted and recorded.
 
         Args:
             renderer: Where.
             prompt: What.
             local: As the renderer of this machine, not as a server at an address.
         """
-
-
-@pytest.fixture
-def begin(store: str) -> Begin:
-    """Leave renders as a run leaves them that was killed while it waited."""
-
-    def begun(renderer: Renderer, prompt: str = "a red kite", *, local: bool = False) -> VideoJob:
         server = local_server(renderer.address) if local else remote(renderer.base_url)
+        return self._begun(VideoRequest(prompt=prompt, model=None, size="64x64", seconds=1), server)
 
+    def request(self, renderer: Renderer, request: VideoRequest) -> VideoJob:
+        """Have any request accepted and recorded."""
+        return self._begun(request, remote(renderer.base_url))
+
+    def _begun(self, request: VideoRequest, server: Server) -> VideoJob:
         async def work() -> VideoJob:
             client = VideoClient(server)
-            request = VideoRequest(prompt=prompt, model=None, size="64x64", seconds=1)
             try:
                 wish = await identify(request, client, "last night")
-                return await submit(wish, client, Ledger(VideoFolder(store)))
+                return await submit(wish, client, Ledger(VideoFolder(self.store)))
             finally:
                 await client.close()
 
         return asyncio.run(work())
 
-    return begun
+
+@pytest.fixture
+def begin(store: str) -> Begin:
+    """Begin renders in the test's store."""
+    return Begin(store)

@@ -34,32 +34,21 @@ def test_a_prompt_ends_as_a_file_and_each_step_is_told_in_plain_lines(
     assert renderer.accepted() == 1
 
 
-def test_with_json_standard_output_is_the_stored_video_and_quiet_is_quiet(
+def test_with_json_standard_output_is_the_stored_video_and_of_a_remix_the_remix(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:
-    ended = cli("render", "a red kite", *TINY, "--store", store, "--json", "--quiet")
-
-    assert ended.code == exits.OK, ended.err
-    assert ended.err == ""
-    video = ended.json
-    assert Path(video["url"].removeprefix("file://")).stat().st_size == video["size_bytes"]
-    assert video["cost_usd"] is None
-    assert renderer.accepted() == 1
-
-
-def test_a_remix_prints_the_remix_and_not_its_source(
-    cli: Cli, renderer: Renderer, store: str
-) -> None:
-    first = cli("render", "a red kite", *TINY, "--store", store, "--json").json
-
-    ended = cli(
-        *("render", "the same kite, in blue", "--remix", first["video_id"]),
+    first = cli("render", "a red kite", *TINY, "--store", store, "--json", "--quiet")
+    video = first.json
+    remix = cli(
+        *("render", "the same kite, in blue", "--remix", video["video_id"]),
         *("--poll-interval", "0.1", "--store", store, "--json"),
     )
 
-    assert ended.code == exits.OK, ended.err
-    assert ended.json["title"] == "the same kite, in blue"
-    assert ended.json["video_id"] != first["video_id"]
+    assert (first.code, first.err, remix.code) == (exits.OK, "", exits.OK)
+    assert Path(video["url"].removeprefix("file://")).stat().st_size == video["size_bytes"]
+    assert video["cost_usd"] is None
+    assert remix.json["title"] == "the same kite, in blue"
+    assert remix.json["video_id"] != video["video_id"]
     assert [request["status"] for request in renderer.requests("remix")] == [200]
 
 
@@ -105,7 +94,12 @@ def test_killed_while_it_waits_it_is_brought_home_without_paying_again(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 def test_stopped_it_says_what_goes_on_and_how_to_continue(
-    cli: Cli, renderer: Renderer, store: str, number: signal.Signals, code: int
+    cli: Cli,
+    renderer: Renderer,
+    prefect_api: str,
+    store: str,
+    number: signal.Signals,
+    code: int,
 ) -> None:
     renderer.faults([{"on": "create", "do": "stall"}])
     running = cli.start("render", "a red kite", *TINY, "--store", store, "--json")
@@ -121,6 +115,23 @@ def test_stopped_it_says_what_goes_on_and_how_to_continue(
     assert f"prefect-sora resume {key} --store {store} --provider openai" in ended.err
     assert "Traceback" not in ended.err
     assert renderer.requests("delete") == []
+    newest = {"sort": "START_TIME_DESC", "limit": 1}
+    (run,) = httpx2.post(f"{prefect_api}/flow_runs/filter", json=newest).json()
+    assert (run["name"], run["state_type"]) == ("text to video · a red kite", "CRASHED")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_before_anything_was_sent_it_says_that_nothing_was_paid(
+    cli: Cli, renderer: Renderer, store: str, number: signal.Signals
+) -> None:
+    running = cli.start("render", "a red kite", *TINY, "--store", store)
+    running.until_it_says("starting Prefect")
+    running.send(number)
+    ended = running.end(20)
+
+    assert ended.code == 128 + number
+    assert ended.err.endswith("✗ Stopped. Nothing was sent, so nothing was paid.\n")
+    assert renderer.requests() == []
 
 
 def test_an_unfinished_render_of_the_same_scope_is_simply_continued(
@@ -135,16 +146,13 @@ def test_an_unfinished_render_of_the_same_scope_is_simply_continued(
     assert renderer.accepted() == 1
 
 
-def test_anew_pays_for_another_one_and_another_request_never_needs_it(
-    cli: Cli, renderer: Renderer, store: str, begin: Begin
-) -> None:
+def test_anew_pays_for_another_one(cli: Cli, renderer: Renderer, store: str, begin: Begin) -> None:
     begin(renderer, "a red kite")
 
-    anew = cli("render", "a red kite", *TINY, "--store", store, "--anew")
-    take = cli("render", "a red kite", *TINY, "--store", store, "--take", "2")
+    ended = cli("render", "a red kite", *TINY, "--store", store, "--anew")
 
-    assert (anew.code, take.code) == (exits.OK, exits.OK)
-    assert renderer.accepted() == 3
+    assert ended.code == exits.OK, ended.err
+    assert renderer.accepted() == 2
 
 
 def test_a_saved_block_renders(cli: Cli, renderer: Renderer, prefect: str, store: str) -> None:

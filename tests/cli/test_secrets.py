@@ -1,14 +1,16 @@
 """Secrets: a key is shown nowhere, whatever a server does with it."""
 
 import json
+import logging
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
 from threading import Thread
 
 import httpx2
 import pytest
 
-from prefect_sora.cli import exits
+from prefect_sora.cli import exits, redaction
 from tests.cli.conftest import TINY, Cli
 
 CANARY = "sk-secret-canary"
@@ -91,3 +93,22 @@ def test_without_debug_the_same_failure_is_one_paragraph(
     assert "Traceback" not in ended.err
     assert "Encountered exception" not in ended.err
     assert ended.err.count("answered 401") == 1
+
+
+def test_a_logged_traceback_is_redacted_down_to_the_first_cause() -> None:
+    factory = logging.getLogRecordFactory()
+    shown = StringIO()
+    log = logging.Logger("test")
+    log.addHandler(logging.StreamHandler(shown))
+    redaction.hide(CANARY)
+    redaction.guard_logs()
+    refused = RuntimeError("refused")
+    refused.__cause__ = ValueError(f"the server said {CANARY}")
+    try:
+        log.error("with %s", CANARY, exc_info=refused)
+    finally:
+        logging.setLogRecordFactory(factory)
+
+    assert shown.getvalue().startswith("with ********\n")
+    assert "ValueError: the server said ********" in shown.getvalue()
+    assert CANARY not in shown.getvalue()

@@ -1,0 +1,74 @@
+"""Preflight: an unfinished twin stops a render, and nothing else of the store does."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from prefect_sora.cli.preflight import Order, check
+from prefect_sora.cli.providers import Provider, choose
+from prefect_sora.errors import UnfinishedRenderError
+from prefect_sora.requests import VideoRequest
+from tests.cli.conftest import Begin
+from tests.support.renderer import Renderer, StartRenderer, until
+
+FIELDS: dict[str, Any] = {"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}
+
+
+def _at(renderer: Renderer) -> Provider:
+    return choose(None, {"OPENAI_BASE_URL": renderer.base_url})
+
+
+def _ask(order: Order, provider: Provider) -> None:
+    asyncio.run(check(order, provider, print))
+
+
+def test_an_unfinished_render_of_the_same_request_stops_another(
+    renderer: Renderer, store: str, begin: Begin
+) -> None:
+    job = begin(renderer)
+
+    with pytest.raises(UnfinishedRenderError) as found:
+        _ask(Order(VideoRequest(**FIELDS), store), _at(renderer))
+
+    assert (found.value.key, found.value.video_id) == (job.key, job.video_id)
+    assert found.value.paid == "yes"
+    assert f"prefect-sora resume {job.key} --store {store}" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"take": 2}, {"seconds": 2}, {"size": "96x64"}, {"prompt": "a red kite!"}, {"model": "m"}],
+    ids=["take", "length", "size", "prompt", "model"],
+)
+def test_another_request_is_none_of_its_business(
+    renderer: Renderer, store: str, begin: Begin, change: dict[str, Any]
+) -> None:
+    begin(renderer)
+
+    _ask(Order(VideoRequest(**{**FIELDS, **change}), store), _at(renderer))
+
+
+def test_neither_is_another_server_the_same_scope_or_one_that_is_asked_for_anew(
+    renderer: Renderer, start_renderer: StartRenderer, store: str, begin: Begin
+) -> None:
+    begin(renderer)
+    request = VideoRequest(**FIELDS)
+
+    _ask(Order(request, store), _at(start_renderer()))
+    _ask(Order(request, store, scope="last night"), _at(renderer))
+    _ask(Order(request, store, anew=True), _at(renderer))
+
+
+def test_the_unfinished_remix_is_found_although_its_model_is_not_known_yet(
+    renderer: Renderer, store: str, begin: Begin
+) -> None:
+    source = begin(renderer, "a blue kite")
+    until(lambda: renderer.counts()["completed"], "the source is finished")
+    remix = VideoRequest(prompt="now red", kind="remix", source_video_id=source.video_id, model="m")
+    begin.request(renderer, remix)
+    asked = remix.model_copy(update={"model": None})
+
+    with pytest.raises(UnfinishedRenderError):
+        _ask(Order(asked, store), _at(renderer))
+    _ask(Order(asked.model_copy(update={"source_video_id": "other"}), store), _at(renderer))
