@@ -210,13 +210,21 @@ class VideoStore(Block):
         description="What fsspec passes to the file system, such as key, secret and endpoint_url.",
     )
 
-    # Block's own takes nothing by position.
-    def __new__(cls, _url: str | Path | None = None, /, **fields: Any) -> Self:
+    def __new__(cls, *_: Any, **fields: Any) -> Self:
+        """Take arguments by position too; Block's own takes none so."""
         return super().__new__(cls, **fields)
 
-    def __init__(self, url: str | Path | None = None, /, **fields: Any) -> None:
+    def __init__(
+        self,
+        url: str | Path | None = None,
+        storage_options: dict[str, Any] | None = None,
+        /,
+        **fields: Any,
+    ) -> None:
         if url is not None:
             fields["url"] = url
+        if storage_options is not None:
+            fields["storage_options"] = storage_options
         if isinstance(fields.get("url"), Path):
             fields["url"] = str(fields["url"])
         super().__init__(**fields)

@@ -2,7 +2,8 @@
 
 The openai SDK is the transport (authentication, encoding, errors). Its `videos.*`
 methods are deprecated and retry creates, so the calls below are made on its
-verbs, with its retries off.
+verbs, with its retries off. Our errors do not carry the SDK's as their cause: its
+text repeats what the server said, a key too.
 """
 
 import asyncio
@@ -130,10 +131,10 @@ class VideoClient:
                         "timeout": httpx2.Timeout(CREATE_TIMEOUT_SECONDS, connect=5.0),
                     },
                 )
-        except TimeoutError as error:
-            raise UnavailableError(f"{self._name} did not answer the create request.") from error
+        except TimeoutError:
+            raise UnavailableError(f"{self._name} did not answer the create request.") from None
         except openai.APIError as error:
-            raise error_of(self.server, error, verb=request.kind) from error
+            raise error_of(self.server, error, verb=request.kind) from None
         video = read_video(json_of(response))
         if video is None:
             raise not_the_protocol(self.server, response)
@@ -157,9 +158,9 @@ class VideoClient:
             )
             if video and is_job:
                 return video
-            raise error_of(self.server, error, verb="retrieve", video_id=video_id) from error
+            raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
         except openai.APIError as error:
-            raise error_of(self.server, error, verb="retrieve", video_id=video_id) from error
+            raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
         video = read_video(json_of(response), poll_after_s(response.headers))
         if video is None:
             raise not_the_protocol(self.server, response)
@@ -178,7 +179,7 @@ class VideoClient:
         try:
             response = await self._get("/videos", params)
         except openai.APIError as error:
-            raise error_of(self.server, error, verb="list") from error
+            raise error_of(self.server, error, verb="list") from None
         page = read_page(json_of(response), poll_after_s(response.headers))
         if page is None:
             raise not_the_protocol(self.server, response)
@@ -193,7 +194,7 @@ class VideoClient:
         try:
             response = await self._get("/models")
         except openai.APIError as error:
-            raise error_of(self.server, error, verb="models") from error
+            raise error_of(self.server, error, verb="models") from None
         body = json_of(response)
         if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
             raise not_the_protocol(self.server, response)
@@ -214,7 +215,7 @@ class VideoClient:
         except openai.NotFoundError:
             return
         except openai.APIError as error:
-            raise error_of(self.server, error, verb="delete", video_id=video_id) from error
+            raise error_of(self.server, error, verb="delete", video_id=video_id) from None
 
     @contextlib.asynccontextmanager
     async def content(
@@ -248,7 +249,7 @@ class VideoClient:
                     expected_bytes=int(length) if length.isdigit() and not encoded else None,
                 )
         except httpx2.HTTPError as error:
-            raise no_answer(self.server, error) from error
+            raise no_answer(self.server, error) from None
 
     @contextlib.asynccontextmanager
     async def _follow(self, url: httpx2.URL) -> AsyncIterator[httpx2.Response]:

@@ -148,7 +148,8 @@ async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
         fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
         stills = await _stills(video, client, ledger.store)
     except SoraError as error:
-        raise error.about(key=video.key, video_id=video.video_id, paid="yes") from error.__cause__
+        error.about(key=video.key, video_id=video.video_id, paid="yes")
+        raise
     seconds = fetched.info.duration_seconds or video.seconds
     stored = StoredVideo(
         key=video.key,

@@ -52,7 +52,8 @@ async def wait(
         error.next_step = (error.next_step or "").replace(
             "`prefect-sora resume`", f"`prefect-sora resume {job.key}`"
         ) or None
-        raise error.about(key=job.key) from error.__cause__
+        error.about(key=job.key)
+        raise
     if video.status != "completed":
         raise await _close(job, video, ledger)
     return _rendered(job, video)

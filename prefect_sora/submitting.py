@@ -202,7 +202,8 @@ async def _submit_reserved(
                 # Refused before any work: the one answer after which sending again is safe.
                 pause = error.retry_after_s if error.retry_after_s is not None else 5.0
                 if time() + pause > deadline:
-                    raise await refuse(error, mine, wish.folder, ledger) from error
+                    await refuse(error, mine, wish.folder, ledger)
+                    raise
                 if time() + pause > last_send_at:
                     await refuse(error, mine, wish.folder, ledger)
                     raise _LaterError(pause) from error
@@ -214,10 +215,12 @@ async def _submit_reserved(
                     continue
                 connects += 1
                 if connects >= CONNECT_ATTEMPTS:
-                    raise await refuse(error, mine, wish.folder, ledger) from error
+                    await refuse(error, mine, wish.folder, ledger)
+                    raise
                 await asyncio.sleep(0.5 * 2 ** (connects - 1))
             except SoraError as error:
-                raise await refuse(error, mine, wish.folder, ledger) from error
+                await refuse(error, mine, wish.folder, ledger)
+                raise
             else:
                 claim = partial(ledger.claim, client.server.identity, video.id, mine.key)
                 if not await recorded(claim, video.id, mine.key):

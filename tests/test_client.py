@@ -2,6 +2,7 @@
 
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -235,3 +236,25 @@ async def test_one_client_serves_one_server() -> None:
     first = connect(remote("http://127.0.0.1:9/v1", api_key=KEY))
     assert connect(remote("http://127.0.0.1:9/v1/", api_key=KEY)) is first
     assert connect(remote("http://127.0.0.1:9/v1", api_key=SecretStr("other"))) is not first
+
+
+@pytest.mark.parametrize("call", ["retrieve", "list_page", "models", "submit", "content", "delete"])
+async def test_no_call_leaves_a_repeated_key_in_a_traceback(echo: Echo, call: str) -> None:
+    for path in ("", "/v", "/v/content"):
+        echo.answer(f"/v1/videos{path}", {"error": {"message": "Wrong key: sk-canary."}}, 401)
+    echo.answer("/v1/models", {"error": {"message": "Wrong key: sk-canary."}}, 401)
+    client = connect(remote(f"{echo.url}/v1", api_key=KEY))
+
+    async def content(video_id: str) -> None:
+        async with client.content(video_id):
+            pass
+
+    calls: dict[str, Any] = {
+        "submit": lambda: client.submit(KITE, None, "k"),
+        "content": lambda: content("v"),
+        "retrieve": lambda: client.retrieve("v"),
+        "delete": lambda: client.delete("v"),
+    }
+    with pytest.raises(AuthenticationError) as caught:
+        await calls.get(call, getattr(client, call, None))()
+    assert "canary" not in "".join(traceback.format_exception(caught.value))

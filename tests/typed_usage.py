@@ -27,7 +27,10 @@ async def of_flows() -> None:
     video = await text_to_video("a kite", provider=provider, store="./renders", seconds=4)
     assert_type(video, StoredVideo)
     clips = await remix_chain(
-        "a kite", remixes=["snow"], provider=provider, store=VideoStore("s3://clips")
+        "a kite",
+        remixes=["snow"],
+        provider=provider,
+        store=VideoStore("s3://clips", {"anon": False}),
     )
     assert_type(clips, list[StoredVideo])
 
