@@ -1,7 +1,7 @@
 """Nightly clip: the day's prompt from a list, rendered, kept, and named in `latest.json`."""
 
 import json
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -73,4 +73,5 @@ async def announce(day: date, prompt: str, clip: StoredVideo, store: Store) -> N
 
 def _day() -> date:
     # Not today: a run that waited for a worker, or was retried, keeps its day.
-    return flow_run.scheduled_start_time.date()
+    scheduled: datetime = flow_run.scheduled_start_time
+    return scheduled.date()

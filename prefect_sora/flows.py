@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 from prefect_sora.blocks import Provider, Store
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.reports import logger
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import VideoRequest, title
 from prefect_sora.submitting import Doubt
 from prefect_sora.tasks import (
     persist_video,
@@ -53,11 +53,10 @@ InDoubt = Annotated[
 ]
 
 
-def _named(step: str, argument: str = "prompt") -> Any:
+def _named(step: str) -> Any:
     def name() -> str:
         parameters = running_flow.parameters
-        text = " ".join(str(parameters.get(argument) or parameters.get("source") or "").split())
-        return f"{step} · {text[:60]}"
+        return f"{step} · {title(str(parameters.get('prompt') or parameters.get('source')))}"
 
     return name
 

@@ -22,7 +22,8 @@ from prefect_sora.frames import OpenVideo, Viewer, opened, show
 # the sheet shows keyframes, which a seek finds without decoding what lies between.
 ONE_PASS_SECONDS = 20.0
 THUMBNAIL_SIDE = 1280  # fills a page, at some 50 kB
-PREVIEW_SECONDS, PREVIEW_FPS, PREVIEW_SIDE, PREVIEW_MAX_BYTES = 4.0, 8.0, 320, 400_000
+PREVIEW_SECONDS, PREVIEW_FPS, PREVIEW_SIDE, PREVIEW_MAX_BYTES = 4.0, 8.0, 480, 400_000
+_CELL_SIDE = 320
 
 # Spread of brightness (0 to 127) below which a frame shows nothing: a fade-in, a blank wall.
 _BLANK_STDDEV = 6.0
@@ -160,7 +161,7 @@ class _Sheet(Viewer):
     def see(self, seconds: float, frame: av.VideoFrame) -> None:
         # A cell shows the frame that is on screen at its time: the last one not after it.
         while not self.done and self._times[len(self._cells)] < seconds:
-            self._cells.append(_shrunk(self._before or frame, PREVIEW_SIDE))
+            self._cells.append(_shrunk(self._before or frame, _CELL_SIDE))
             self.done = len(self._cells) == len(self._times)
         self._before = frame
 
@@ -168,7 +169,7 @@ class _Sheet(Viewer):
         self._before = None
         for seconds in self._times[len(self._cells) :]:
             frame = video.keyframe(seconds) if self._is_long else None
-            self._cells.append(_shrunk(frame or last, PREVIEW_SIDE))
+            self._cells.append(_shrunk(frame or last, _CELL_SIDE))
 
     def jpeg(self) -> bytes:
         width, height = self._cells[0].size

@@ -134,9 +134,8 @@ class VideoRequest(BaseModel):
 
     @property
     def title(self) -> str:
-        """The prompt on one line of at most 60 characters, for names in a UI."""
-        line = " ".join(self.prompt.split())
-        return line if len(line) <= 60 else f"{line[:59].rstrip()}…"
+        """The prompt as `title` shortens it."""
+        return title(self.prompt)
 
     def canonical(self, reference_sha256: str | None) -> dict[str, Any]:
         """Everything that makes this request what it is, as plain JSON.
@@ -150,6 +149,12 @@ class VideoRequest(BaseModel):
         else:
             del fields["fit"]  # no picture, nothing to fit
         return fields
+
+
+def title(prompt: str) -> str:
+    """Put a prompt on one line of at most 60 characters, for names in a UI."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= 60 else f"{line[:59].rstrip()}…"
 
 
 def resolve_size(size: str | None, aspect_ratio: str | None) -> str:

@@ -21,7 +21,7 @@ from prefect_sora import keeping, rendering, reports, submitting
 from prefect_sora.blocks import Provider, VideoStore, store_of
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import VideoRequest, title
 from prefect_sora.submitting import Doubt
 from prefect_sora.waiters import OnProgress
 
@@ -39,7 +39,7 @@ def _named(step: str, argument: str) -> Any:
 
     def name() -> str:
         value = running_task.parameters[argument]
-        return f"{step} · {getattr(value, 'title', value)}"[:80]
+        return f"{step} · {title(str(getattr(value, 'title', value)))}"
 
     return name
 

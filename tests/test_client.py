@@ -254,7 +254,9 @@ async def test_no_call_leaves_a_repeated_key_in_a_traceback(echo: Echo, call: st
         "content": lambda: content("v"),
         "retrieve": lambda: client.retrieve("v"),
         "delete": lambda: client.delete("v"),
+        "list_page": client.list_page,
+        "models": client.models,
     }
     with pytest.raises(AuthenticationError) as caught:
-        await calls.get(call, getattr(client, call, None))()
+        await calls[call]()
     assert "canary" not in "".join(traceback.format_exception(caught.value))

@@ -264,8 +264,8 @@ def test_a_slow_video_keeps_its_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "shown"),
     [
-        pytest.param((640, 360), (320, 180), id="landscape"),
-        pytest.param((360, 640), (180, 320), id="portrait"),
+        pytest.param((640, 360), (480, 270), id="landscape"),
+        pytest.param((360, 640), (270, 480), id="portrait"),
     ],
 )
 def test_a_preview_is_small(tmp_path: Path, size: tuple[int, int], shown: tuple[int, int]) -> None:

@@ -43,7 +43,9 @@ def chromium() -> Iterator[Browser]:
     """A Chromium with a fresh profile: the one at $CHROMIUM, or on the PATH."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
-        pytest.fail(
+        # A machine with nothing but Python passes the tests; CI must not pass without them.
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(
             "These tests need a Chromium: `apt-get install chromium fonts-dejavu-core`, "
             "or set CHROMIUM to the path of one."
         )

@@ -1,0 +1,1 @@
+"""Benchmarks: what we promise of speed and memory, as ratios measured side by side in one run."""

@@ -1,0 +1,90 @@
+"""Memory: what keeping a large video adds to an idle process, against what we allow it.
+
+The idle process has kept a small video already, of 64x64, so that everything is loaded and
+connected; the large one is of 1280x720 and its pictures are decoded, shrunk and kept too.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+
+from benchmarks.processes import FailedError, answers, free_port, serving
+from benchmarks.table import Pairs, Row
+
+ALLOWED_BYTES = 32 * 2**20
+
+_MIB = 2**20
+_BUCKET = "benchmark"
+
+
+def measure(rounds: int, megabytes: int) -> Iterable[Row]:
+    """Keep a video of so many MiB in a folder and in S3."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    words = (str(port), str(megabytes))
+    with serving("benchmarks.large_video", *words, ready=lambda: answers(url)):
+        grown = []
+        for _ in range(rounds):
+            with TemporaryDirectory() as folder:
+                grown.append(_grown_by(f"{url}/v1", folder, {}, megabytes))
+        yield _row("a folder", megabytes, grown)
+        grown = []
+        for _ in range(rounds):
+            # A server of its own for each: it holds in memory what it is given.
+            with _s3() as options:
+                grown.append(_grown_by(f"{url}/v1", f"s3://{_BUCKET}", options, megabytes))
+        yield _row("S3", megabytes, grown)
+
+
+@contextmanager
+def _s3() -> Iterator[dict[str, Any]]:
+    """Run an S3 server with one bucket; what is given are a store's options."""
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    with serving("moto.server", "-p", str(port), ready=lambda: answers(endpoint)):
+        httpx2.put(f"{endpoint}/{_BUCKET}").raise_for_status()
+        yield {
+            "endpoint_url": endpoint,
+            "key": "benchmark",
+            "secret": "benchmark",
+            "client_kwargs": {"region_name": "us-east-1"},
+        }
+
+
+def _grown_by(base_url: str, root: str, options: dict[str, Any], megabytes: int) -> int:
+    """Keep the video in a process of its own, and say by how much that grew."""
+    task = {"base_url": base_url, "root": root, "options": options}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.keeper"],
+        input=json.dumps(task).encode(),
+        capture_output=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    if done.returncode:
+        raise FailedError(done.stderr.decode("utf-8", "replace"))
+    took: dict[str, int] = json.loads(done.stdout)
+    if abs(took["size"] / _MIB - megabytes) > 1:
+        raise FailedError(f"A video of {took['size']} bytes was kept, not of {megabytes} MiB.")
+    return took["peak"] - took["idle"]
+
+
+def _row(store: str, megabytes: int, grown: list[int]) -> Row:
+    return Row(
+        "memory",
+        f"a process that keeps a video of {megabytes} MiB in {store}, over itself when idle",
+        "what it may take",
+        "MiB",
+        Pairs(
+            tuple(size / _MIB for size in grown),
+            tuple(ALLOWED_BYTES / _MIB for _ in grown),
+        ),
+        1.0,
+    )

@@ -1,0 +1,149 @@
+"""Wait: the requests that many waiting renders cost, and what the records add to a render."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import httpx2
+
+from benchmarks.processes import FailedError, local_renderer
+from benchmarks.table import Pairs, Row
+from prefect_sora import media
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import RenderTimeoutError
+from prefect_sora.handles import RenderedVideo
+from prefect_sora.keeping import fetch
+from prefect_sora.ledger import Ledger
+from prefect_sora.local import RendererAddress, RendererOptions
+from prefect_sora.rendering import render
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import Server, local_server
+from prefect_sora.storage import VideoFolder
+from prefect_sora.watcher import Watcher
+
+WAITING = 300
+RENDERS = 100
+
+# Three pages of a hundred a round, in place of three hundred requests, is 0.01.
+REQUESTS_TARGET = 0.02
+RECORDS_TARGET = 1.05
+
+_PACE_SECONDS = 2.0
+_WAIT_SECONDS = 11.0
+_SUFFIXES = {"thumbnail": ".webp", "spritesheet": ".jpg"}
+
+
+def measure(rounds: int) -> Iterable[Row]:
+    """Count requests once, for they do not vary, and time renders in turn."""
+    with TemporaryDirectory() as folder:
+        yield asyncio.run(_requests(Path(folder)))
+    with TemporaryDirectory() as folder:
+        yield asyncio.run(_records(Path(folder), rounds))
+
+
+async def _requests(folder: Path) -> Row:
+    options = RendererOptions(
+        control=True, min_render_seconds=3600, poll_after_ms=int(_PACE_SECONDS * 1000)
+    )
+    with local_renderer(folder, options) as address:
+        server = local_server(address)
+        client = VideoClient(server)
+        jobs = [
+            (await client.submit(_tiny(index), None, f"waiting-{index}")).id
+            for index in range(WAITING)
+        ]
+        await client.close()
+        ours = await _requests_of(server, jobs)
+        singly = replace(server, profile=replace(server.profile, can_list=False))
+        theirs = await _requests_of(singly, jobs)
+    return Row(
+        "wait",
+        f"watching {WAITING} renders for {_WAIT_SECONDS:g} s by the server's list",
+        "by one poll per render and round",
+        "requests",
+        Pairs((ours,), (theirs,)),
+        REQUESTS_TARGET,
+    )
+
+
+async def _requests_of(server: Server, jobs: list[str]) -> float:
+    log = f"{server.base_url.removesuffix('/v1')}/requests"
+    client = VideoClient(server)
+    watcher = Watcher(client)
+    async with httpx2.AsyncClient() as http:
+        await http.delete(log)
+        waits = (
+            watcher.wait(job, timeout_seconds=_WAIT_SECONDS, poll_interval_seconds=_PACE_SECONDS)
+            for job in jobs
+        )
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        entries = (await http.get(log)).json()["requests"]
+    await client.close()
+    if not all(isinstance(end, RenderTimeoutError) for end in ends):
+        raise FailedError("A wait ended before its time.")
+    return float(len(entries))
+
+
+async def _records(folder: Path, rounds: int) -> Row:
+    ours, theirs = [], []
+    with local_renderer(folder / "renderer", RendererOptions()) as address:
+        await _with_records(address, folder / "loads what there is to load", 2)
+        await _without_records(address, folder / "and connects", 2)
+        for index in range(rounds):
+            ours.append(await _with_records(address, folder / f"ours-{index}", RENDERS))
+            theirs.append(await _without_records(address, folder / f"theirs-{index}", RENDERS))
+    return Row(
+        "wait",
+        f"{RENDERS} renders of 64x64 at once, kept with their records",
+        "the same requests, files and pictures without records",
+        "s",
+        Pairs(tuple(ours), tuple(theirs)),
+        RECORDS_TARGET,
+    )
+
+
+async def _with_records(address: RendererAddress, store: Path, count: int) -> float:
+    client, ledger = VideoClient(local_server(address)), Ledger(VideoFolder(str(store)))
+    began = perf_counter()
+    await asyncio.gather(*(render(_tiny(i), client, ledger, "benchmark") for i in range(count)))
+    took = perf_counter() - began
+    await client.close()
+    return took
+
+
+async def _without_records(address: RendererAddress, store: Path, count: int) -> float:
+    client, folder = VideoClient(local_server(address)), VideoFolder(str(store))
+    watcher = Watcher(client)
+    began = perf_counter()
+    await asyncio.gather(*(_by_hand(client, watcher, folder, i) for i in range(count)))
+    took = perf_counter() - began
+    await client.close()
+    return took
+
+
+async def _by_hand(client: VideoClient, watcher: Watcher, folder: VideoFolder, index: int) -> None:
+    """What `render` does, with nothing written down on the way."""
+    video_id = (await client.submit(_tiny(index), None, f"{folder.root}-{index}")).id
+    await watcher.wait(video_id)
+    video = RenderedVideo(
+        key=video_id, folder=video_id, video_id=video_id, provider="", title="", submitted_at=0
+    )
+    await fetch(video, client, folder, f"{video_id}/video.mp4")
+    for variant in sorted(client.server.profile.variants):
+        async with client.content(video_id, variant) as content:
+            picture = b"".join([chunk async for chunk in content.chunks])
+        await folder.put(f"{video_id}/{variant}{_SUFFIXES[variant]}", picture)
+    preview = await asyncio.to_thread(_preview, folder, f"{video_id}/video.mp4")
+    await folder.put(f"{video_id}/preview.webp", preview)
+
+
+def _preview(folder: VideoFolder, name: str) -> bytes:
+    with folder.open(name) as file:
+        return media.preview(file)
+
+
+def _tiny(index: int) -> VideoRequest:
+    return VideoRequest.of(prompt=f"fox {index} in the snow", model=None, size="64x64", seconds=1)
