@@ -13,7 +13,7 @@ Measure = Callable[[argparse.Namespace], Iterable[table.Row]]
 
 BENCHMARKS: dict[str, Measure] = {
     "first-clip": lambda given: first_clip.measure(given.rounds or 3),
-    "memory": lambda given: memory.measure(given.rounds or 1, given.megabytes),
+    "memory": lambda given: memory.measure(given.rounds or 3, given.megabytes),
     "import": lambda given: importing.measure(given.rounds or 7),
     "wait": lambda given: waiting.measure(given.rounds or 7),
 }

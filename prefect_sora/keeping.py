@@ -7,7 +7,7 @@ final name has the announced length, is a whole MP4 file, and has the recorded h
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import time
 from typing import Final
@@ -41,6 +41,7 @@ _SUFFIXES: Final = {
     b"\x89PNG": ".png",
     b"RIFF": ".webp",
 }
+_DRAWN: Final = {"thumbnail": ".webp", "spritesheet": ".jpg", "preview": ".webp"}
 
 
 @dataclass(frozen=True)
@@ -199,25 +200,23 @@ async def _stills(video: VideoJob, client: VideoClient, store: VideoFolder) -> d
         suffix = next((s for magic, s in _SUFFIXES.items() if data.startswith(magic)), None)
         if suffix:  # anything else, such as the video once more, is no still
             urls[variant] = await store.put(f"{video.folder}/{variant}{suffix}", data)
-    drawn = await asyncio.to_thread(_draw, store, f"{video.folder}/video.mp4")
-    if drawn:
-        for name, suffix, data in (
-            ("thumbnail", ".webp", drawn.thumbnail),
-            ("spritesheet", ".jpg", drawn.spritesheet),
-            ("preview", ".webp", drawn.preview),
-        ):
-            if name not in urls:
-                urls[name] = await store.put(f"{video.folder}/{name}{suffix}", data)
+    drawn = await asyncio.to_thread(_draw, store, f"{video.folder}/video.mp4", {*urls})
+    for name, data in drawn.items():
+        if name not in urls:
+            urls[name] = await store.put(f"{video.folder}/{name}{_DRAWN[name]}", data)
     return {f"{name}_url": url for name, url in urls.items()}
 
 
-def _draw(store: VideoFolder, name: str) -> media.Stills | None:
+def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
+    """Draw all pictures, or the preview alone where the server gave the others."""
     try:
         with store.open(name) as file:
-            return media.stills(file)
+            if given >= _DRAWN.keys() - {"preview"}:
+                return {"preview": media.preview(file)}
+            return asdict(media.stills(file))
     except (SoraError, OSError) as error:
         log.warning("No preview of %s: %s", name, error)
-        return None
+        return {}
 
 
 async def _small(chunks: AsyncIterator[bytes]) -> bytes:
