@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts
 
 pytest_plugins = [
     "tests.support.renderer",
+    "tests.support.scripted",
     "tests.support.s3",
     "tests.support.prefect_server",
 ]
