@@ -130,6 +130,13 @@ def poll_after_s(headers: Mapping[str, str]) -> float | None:
     return max(0.05, int(value) / 1000) if value.isdigit() else None
 
 
+def clock_ahead_s(headers: Mapping[str, str]) -> float | None:
+    """Read how far the server's clock is ahead of ours, in seconds, to the second."""
+    with contextlib.suppress(ValueError, TypeError):
+        return parsedate_to_datetime(headers.get("date", "")).timestamp() - time()
+    return None
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read how long to wait, in seconds, from a count or a date (RFC 9110, 10.2.3)."""
     if headers.get("retry-after-ms", "").isdigit():

@@ -19,6 +19,7 @@ import openai
 from openai import AsyncOpenAI
 
 from prefect_sora.answers import (
+    clock_ahead_s,
     error_of,
     json_of,
     no_answer,
@@ -180,7 +181,9 @@ class VideoClient:
             response = await self._get("/videos", params)
         except openai.APIError as error:
             raise error_of(self.server, error, verb="list") from None
-        page = read_page(json_of(response), poll_after_s(response.headers))
+        page = read_page(
+            json_of(response), poll_after_s(response.headers), clock_ahead_s(response.headers)
+        )
         if page is None:
             raise not_the_protocol(self.server, response)
         return page

@@ -13,23 +13,29 @@ class Profile:
         can_list: `GET /videos` lists the jobs of this account.
         variants: Files besides the video that `/content` serves.
         remix: `POST /videos/{id}/remix` exists.
-        prompt_echo: The Video object repeats the prompt.
+        prompt_verbatim: A prompt in the Video object is the one that was sent, word for word,
+            so that a job with another prompt is another's; some servers improve prompts.
         submit_grace_s: How long an accepted job may take to appear in the list, seconds.
+        longest_create_s: How long after a create request was sent its job may still be
+            accepted, seconds. Ours.
     """
 
     name: str
     can_list: bool = True
     variants: frozenset[str] = frozenset()
     remix: bool = True
-    prompt_echo: bool = False
+    prompt_verbatim: bool = False
     submit_grace_s: float = 5.0
+    longest_create_s: float = 90.0
 
 
 _STILLS: Final = frozenset({"thumbnail", "spritesheet"})
 
-OPENAI: Final = Profile("openai", variants=_STILLS, prompt_echo=True)
-AZURE: Final = Profile("azure", prompt_echo=True, submit_grace_s=10.0)
-LOCAL: Final = Profile("local", variants=_STILLS, prompt_echo=True, submit_grace_s=0.5)
+OPENAI: Final = Profile("openai", variants=_STILLS, prompt_verbatim=True)
+AZURE: Final = Profile("azure", prompt_verbatim=True, submit_grace_s=10.0)
+LOCAL: Final = Profile(
+    "local", variants=_STILLS, prompt_verbatim=True, submit_grace_s=0.5, longest_create_s=2.0
+)
 GENERIC: Final = Profile("generic")
 
 PROFILES: Final = {p.name: p for p in (OPENAI, AZURE, LOCAL, GENERIC)}

@@ -176,23 +176,37 @@ def read_video(value: object, poll_after_s: float | None = None) -> Video | None
 
 
 class VideoPage(BaseModel):
-    """One page of the list, newest first."""
+    """One page of the list, newest first.
+
+    Attributes:
+        videos: Its jobs.
+        next_after: What to ask for next; None where there is no more.
+        has_more: Whether the server says that there is more; None where it says nothing.
+        poll_after_s: When the server itself wants to be asked again, in seconds.
+        clock_ahead_s: How far the server's clock is ahead of ours, where it tells.
+    """
 
     videos: list[Video]
     next_after: str | None = None
+    has_more: bool | None = None
     poll_after_s: float | None = None
+    clock_ahead_s: float | None = None
 
 
-def read_page(value: object, poll_after_s: float | None = None) -> VideoPage | None:
+def read_page(
+    value: object, poll_after_s: float | None = None, clock_ahead_s: float | None = None
+) -> VideoPage | None:
     """Read a page of the list, or None where this is none."""
     data = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(data, list):
         return None
     videos = [video for item in data if (video := read_video(item))]
     last = value.get("last_id") or (videos[-1].id if videos else None)
-    more = value.get("has_more") is not False and bool(videos)
+    more = value.get("has_more")
     return VideoPage(
         videos=videos,
-        next_after=str(last) if more and last else None,
+        next_after=str(last) if last and videos and more is not False else None,
+        has_more=more if isinstance(more, bool) else None,
         poll_after_s=poll_after_s,
+        clock_ahead_s=clock_ahead_s,
     )
