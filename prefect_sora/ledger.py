@@ -18,121 +18,35 @@ with the server, never a licence to pay again.
 import asyncio
 import hashlib
 import re
-from dataclasses import dataclass
 from time import time
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from prefect_sora.errors import ModerationError, Paid, RenderFailedError, StorageError
+from prefect_sora.errors import StorageError
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.identity import KEY_DIGITS, Owner, key_of, new_owner
+from prefect_sora.identity import KEY_DIGITS, key_of
+from prefect_sora.records import (
+    SCHEMA,
+    Accepted,
+    Failed,
+    Record,
+    RenderState,
+    Reserved,
+    Stored,
+)
 from prefect_sora.storage import VideoFolder
 
-SCHEMA: Final = 1
-
 LEASE_SECONDS: Final = 180.0
-"""How long a reservation speaks for a worker that cannot be looked at (another machine).
-Twice the longest create request. Ours."""
+"""How long a reservation speaks for its worker: longer than it may take to send the create
+request (`submitting.SEND_SECONDS`) and to get its answer. Ours."""
+
+TORN: Final = "unreadable"
+"""Who holds a claim that cannot be read: nobody's key."""
 
 _RECORD_NAME: Final = re.compile(r"^(reserved|accepted|stored|failed)(?:-(\d+))?\.json$")
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    schema_version: int = SCHEMA
-    key: str
-    attempt: int
-    at: float
-
-
-class Reserved(_Record):
-    """Somebody is about to send the create request."""
-
-    fingerprint: str
-    request_digest: str
-    request: dict[str, JsonValue]
-    reference: str | None = None
-    reference_sha256: str | None = None
-    server: str
-    provider: str
-    scope: str
-    parent_key: str | None = None
-    owner: Owner
-    uncertain_since: float | None = None
-
-    @property
-    def in_doubt_since(self) -> float:
-        """From when on the server may hold a job of this render, Unix seconds."""
-        return self.uncertain_since or self.at
-
-
-class Accepted(_Record):
-    """The server accepted it under this id."""
-
-    job: VideoJob
-
-
-class Stored(_Record):
-    """The video is kept."""
-
-    video: StoredVideo
-
-
-class Failed(_Record):
-    """This attempt ended without a video."""
-
-    kind: Literal["refused", "failed", "moderated"]
-    message: str
-    code: str | None = None
-    video_id: str | None = None
-    paid: Paid = "no"
-
-    def error(self) -> RenderFailedError:
-        """The failure as an error again."""
-        cls = ModerationError if self.kind == "moderated" else RenderFailedError
-        return cls(
-            self.message,
-            code=self.code,
-            key=self.key,
-            video_id=self.video_id,
-            paid=self.paid,
-            next_step="Change the prompt or the reference; the same request is refused again."
-            if self.kind == "moderated"
-            else None,
-        )
-
-
-@dataclass(frozen=True)
-class RenderState:
-    """Where one render stands: the newest attempt and its records."""
-
-    folder: str
-    attempt: int = 0
-    reserved: Reserved | None = None
-    accepted: Accepted | None = None
-    stored: Stored | None = None
-    failed: Failed | None = None
-
-    @property
-    def name(self) -> Literal["new", "reserved", "accepted", "stored", "failed"]:
-        """The newest record's kind."""
-        if self.stored:
-            return "stored"
-        if self.failed:
-            return "failed"
-        if self.accepted:
-            return "accepted"
-        return "reserved" if self.attempt else "new"
-
-    @property
-    def key(self) -> str:
-        """The render's key."""
-        return key_of(self.folder)
-
-
-_R = TypeVar("_R", bound=_Record)
+_R = TypeVar("_R", bound=Record)
 
 # Tokens of the reservations that code in this process is working on now. A
 # reservation of ours that is not among them was left by a run that ended.
@@ -151,17 +65,54 @@ class Ledger:
         Raises:
             StorageError: The store cannot be read, so nothing may be paid.
         """
-        found = [m for name in await self.store.names(folder) if (m := _RECORD_NAME.match(name))]
-        if not found:
+        kinds = await self._kinds(folder)
+        if not kinds:
             return RenderState(folder)
-        attempts = {int(m[2] or 1) for m in found}
+        newest = max(kinds)
         # A stored record of any attempt is the end: the video is there.
-        stored = {int(m[2] or 1) for m in found if m[1] == "stored"}
-        attempt = max(stored or attempts)
-        kinds = {m[1] for m in found if int(m[2] or 1) == attempt}
+        stored = [attempt for attempt, found in kinds.items() if "stored" in found]
+        if stored:
+            return await self._attempt(folder, max(stored), kinds)
+        state = await self._attempt(folder, newest, kinds)
+        if state.name != "reserved":
+            return state
+        # The answer to an earlier attempt may have come late, after this one was reserved.
+        for attempt in sorted(kinds.keys() - {newest}, reverse=True):
+            if "accepted" in kinds[attempt] and "failed" not in kinds[attempt]:
+                earlier = await self._attempt(folder, attempt, kinds)
+                if earlier.accepted:
+                    return earlier
+        return state
 
+    async def stored(self, folder: str) -> Stored | None:
+        """Read the record of a kept video, where there is one, and no other."""
+        stored = [a for a, found in (await self._kinds(folder)).items() if "stored" in found]
+        return await self._read(folder, "stored", max(stored), Stored) if stored else None
+
+    async def accepted_ids(self, folder: str) -> set[str]:
+        """Read which videos the attempts of this render were accepted as."""
+        kinds = await self._kinds(folder)
+        records = await asyncio.gather(
+            *(
+                self._read(folder, "accepted", attempt, Accepted)
+                for attempt, found in kinds.items()
+                if "accepted" in found
+            )
+        )
+        return {record.job.video_id for record in records if record}
+
+    async def _kinds(self, folder: str) -> dict[int, set[str]]:
+        kinds: dict[int, set[str]] = {}
+        for name in await self.store.names(folder):
+            if match := _RECORD_NAME.match(name):
+                kinds.setdefault(int(match[2] or 1), set()).add(match[1])
+        return kinds
+
+    async def _attempt(self, folder: str, attempt: int, kinds: dict[int, set[str]]) -> RenderState:
         async def read(kind: str, model: type[_R]) -> _R | None:
-            return await self._read(folder, kind, attempt, model) if kind in kinds else None
+            return (
+                await self._read(folder, kind, attempt, model) if kind in kinds[attempt] else None
+            )
 
         return RenderState(
             folder,
@@ -216,24 +167,33 @@ class Ledger:
         """Whether a live worker may still be between its reservation and its record."""
         if record.owner.is_this_process():
             return record.owner.token in _working
-        dead = record.owner.is_dead()
-        if dead is not None:
-            return not dead
-        return time() < record.at + LEASE_SECONDS
+        # A process that lives may have given this render up long ago.
+        return record.owner.is_dead() is not True and time() < record.at + LEASE_SECONDS
 
-    async def claim(self, server: str, video_id: str, key: str) -> bool:
-        """Take a video id for one render; False where another render has it."""
-        name = hashlib.sha256(f"{server}\n{video_id}".encode()).hexdigest()[:32]
-        path = f".claims/{name}.json"
+    async def claim(self, server: str, video_id: str, key: str) -> str:
+        """Take a video id for one render, unless another has it; return who holds it now."""
         claim = _Claim(key=key, video_id=video_id, server=server)
-        if await self.store.create(path, _json(claim)):
-            return True
-        data = await self.store.read(path)
-        try:
-            return data is not None and _Claim.model_validate_json(data).key == key
-        except ValidationError:
-            # Torn: whoever wrote it never got as far as an accepted record.
-            return False
+        if await self.store.create(_claim_path(server, video_id), _json(claim)):
+            return key
+        return await self.holder(server, video_id) or TORN
+
+    async def holder(self, server: str, video_id: str) -> str | None:
+        """Read which render holds a video id: its key, None, or `TORN`."""
+        data = await self.store.read(_claim_path(server, video_id))
+        claim = _read_claim(data)
+        return claim.key if claim else None if data is None else TORN
+
+    async def claims_of(self, server: str, key: str) -> list[str]:
+        """Find the video ids that a render holds: every claim of the store is read."""
+        names = [name for name in await self.store.names(".claims") if name.endswith(".json")]
+        gate = asyncio.Semaphore(16)
+
+        async def read(name: str) -> _Claim | None:
+            async with gate:
+                return _read_claim(await self.store.read(f".claims/{name}"))
+
+        claims = await asyncio.gather(*(read(name) for name in names))
+        return [c.video_id for c in claims if c and (c.server, c.key) == (server, key)]
 
     async def accept(self, folder: str, job: VideoJob) -> VideoJob:
         """Make the video id durable."""
@@ -262,7 +222,7 @@ class Ledger:
         """Close an attempt without a video; a record that stands already stays."""
         await self._create(folder, "failed", record)
 
-    async def _create(self, folder: str, kind: str, record: _Record) -> bool:
+    async def _create(self, folder: str, kind: str, record: Record) -> bool:
         return await self.store.create(_path(folder, kind, record.attempt), _json(record))
 
     async def _read(self, folder: str, kind: str, attempt: int, model: type[_R]) -> _R | None:
@@ -280,6 +240,18 @@ class _Claim(BaseModel):
     server: str
 
 
+def _claim_path(server: str, video_id: str) -> str:
+    name = hashlib.sha256(f"{server}\n{video_id}".encode()).hexdigest()[:32]
+    return f".claims/{name}.json"
+
+
+def _read_claim(data: bytes | None) -> _Claim | None:
+    try:
+        return _Claim.model_validate_json(data) if data else None
+    except ValidationError:
+        return None
+
+
 def _path(folder: str, kind: str, attempt: int) -> str:
     return f"{folder}/{kind}{'' if attempt == 1 else f'-{attempt}'}.json"
 
@@ -289,11 +261,11 @@ def _json(record: BaseModel) -> bytes:
 
 
 __all__ = [
+    "TORN",
     "Accepted",
     "Failed",
     "Ledger",
     "RenderState",
     "Reserved",
     "Stored",
-    "new_owner",
 ]

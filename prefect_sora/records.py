@@ -1,0 +1,108 @@
+"""Records: what is written down of a render, each once and never changed after."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from prefect_sora.errors import ModerationError, Paid, RenderFailedError
+from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.identity import Owner, key_of
+
+SCHEMA: Final = 1
+
+
+class Record(BaseModel):
+    """What all records say."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = SCHEMA
+    key: str
+    attempt: int
+    at: float
+
+
+class Reserved(Record):
+    """Somebody is about to send the create request."""
+
+    fingerprint: str
+    request_digest: str
+    request: dict[str, JsonValue]
+    reference: str | None = None
+    reference_sha256: str | None = None
+    server: str
+    provider: str
+    scope: str
+    parent_key: str | None = None
+    owner: Owner
+    uncertain_since: float | None = None
+
+    @property
+    def in_doubt_since(self) -> float:
+        """From when on the server may hold a job of this render, Unix seconds."""
+        return self.at if self.uncertain_since is None else self.uncertain_since
+
+
+class Accepted(Record):
+    """The server accepted it under this id."""
+
+    job: VideoJob
+
+
+class Stored(Record):
+    """The video is kept."""
+
+    video: StoredVideo
+
+
+class Failed(Record):
+    """This attempt ended without a video."""
+
+    kind: Literal["refused", "failed", "moderated"]
+    message: str
+    code: str | None = None
+    video_id: str | None = None
+    paid: Paid = "no"
+
+    def error(self) -> RenderFailedError:
+        """The failure as an error again."""
+        cls = ModerationError if self.kind == "moderated" else RenderFailedError
+        return cls(
+            self.message,
+            code=self.code,
+            key=self.key,
+            video_id=self.video_id,
+            paid=self.paid,
+            next_step="Change the prompt or the reference; the same request is refused again."
+            if self.kind == "moderated"
+            else None,
+        )
+
+
+@dataclass(frozen=True)
+class RenderState:
+    """Where one render stands: the newest attempt and its records."""
+
+    folder: str
+    attempt: int = 0
+    reserved: Reserved | None = None
+    accepted: Accepted | None = None
+    stored: Stored | None = None
+    failed: Failed | None = None
+
+    @property
+    def name(self) -> Literal["new", "reserved", "accepted", "stored", "failed"]:
+        """The newest record's kind."""
+        if self.stored:
+            return "stored"
+        if self.failed:
+            return "failed"
+        if self.accepted:
+            return "accepted"
+        return "reserved" if self.attempt else "new"
+
+    @property
+    def key(self) -> str:
+        """The render's key."""
+        return key_of(self.folder)
