@@ -236,11 +236,10 @@ class Renderer:
 
     async def reset(self, _: Request) -> Response:
         """As new: no jobs, no faults, no requests, nothing accepted."""
-        self.gate.faults.rules.clear()
+        self.gate.reset()
         for job in self.jobs:
             self.workers.cancel(job)
         await self.jobs.reset()
-        self.gate.requests.clear()
         return JSONResponse({"reset": True})
 
     def _job(self, request: Request) -> Job:

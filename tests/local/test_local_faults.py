@@ -177,6 +177,20 @@ def test_a_delay_outlasts_a_client_before_or_after_the_job_was_accepted(
     assert renderer.accepted() == accepted
 
 
+def test_a_create_that_a_reset_overtakes_is_accepted_no_more(
+    renderer: Renderer, client: httpx2.Client
+) -> None:
+    renderer.faults([{"on": "create", "do": "delay:0.5"}])
+    with pytest.raises(httpx2.ReadTimeout):
+        client.post("/videos", json=SMALL, timeout=0.1)
+    renderer.reset()
+
+    renderer.faults([{"on": "list", "do": "delay:0.7"}])
+    client.get("/videos")  # past the time at which it would have been
+
+    assert renderer.accepted() == 0
+
+
 def test_after_a_delay_the_next_rule_applies(renderer: Renderer, client: httpx2.Client) -> None:
     renderer.faults([{"on": "list", "do": "delay:0.01"}, {"on": "list", "do": "status:503"}])
 
