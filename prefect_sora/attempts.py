@@ -14,7 +14,8 @@ from prefect_sora.errors import (
     StorageError,
 )
 from prefect_sora.handles import VideoJob
-from prefect_sora.ledger import Failed, Ledger, RenderState, Reserved
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.wire import Video
@@ -83,17 +84,19 @@ async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) 
 async def refuse(error: SoraError, mine: Reserved, folder: str, ledger: Ledger) -> SoraError:
     """Close the attempt: it is certain that nothing was accepted."""
     error.about(key=mine.key, paid="no")
-    await ledger.fail(
-        folder,
-        Failed(
-            key=mine.key,
-            attempt=mine.attempt,
-            at=time(),
-            kind="moderated" if isinstance(error, ModerationError) else "refused",
-            message=error.message,
-            code=error.code if isinstance(error, (ApiError, ModerationError)) else None,
-        ),
+    record = Failed(
+        key=mine.key,
+        attempt=mine.attempt,
+        at=time(),
+        kind="moderated" if isinstance(error, ModerationError) else "refused",
+        message=error.message,
+        code=error.code if isinstance(error, (ApiError, ModerationError)) else None,
     )
+    try:
+        await ledger.fail(folder, record)
+    except StorageError as lost:
+        # What the caller has to hear is the refusal; without its record it is looked up again.
+        log.warning("That render %s was refused is not recorded: %s", mine.key, lost)
     return error
 
 

@@ -45,6 +45,9 @@ CREATE_TIMEOUT_SECONDS: Final = 90.0
 """Longest create: a server decodes a reference image and queues, it does not render.
 Ours; with `ledger.LEASE_SECONDS` it bounds how long another worker waits for a dead one."""
 
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+"""Longest connecting, to anything. Ours."""
+
 READ_TIMEOUT_SECONDS: Final = 30.0
 """Longest silence inside an answer, of a poll or of a download. Ours."""
 
@@ -70,7 +73,9 @@ class VideoClient:
         self.server = server
         self.watcher: object | None = None  # see watcher.watcher_of: it lives as long as we do
         self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(READ_TIMEOUT_SECONDS, connect=5.0, pool=60.0),
+            timeout=httpx2.Timeout(
+                READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS, pool=60.0
+            ),
             limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
         )
         key = server.api_key.get_secret_value() if server.api_key else ""
@@ -129,7 +134,9 @@ class VideoClient:
                         "headers": headers,
                         "max_retries": 0,
                         "follow_redirects": False,
-                        "timeout": httpx2.Timeout(CREATE_TIMEOUT_SECONDS, connect=5.0),
+                        "timeout": httpx2.Timeout(
+                            CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS
+                        ),
                     },
                 )
         except TimeoutError:

@@ -15,7 +15,7 @@ from prefect_sora.blocks import Provider, Store
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
-from prefect_sora.submitting import Doubt
+from prefect_sora.submitting import Policy
 from prefect_sora.tasks import (
     persist_video,
     remix_video,
@@ -48,7 +48,7 @@ AllowUnlisted = Annotated[
     bool, Field(description="Send what the catalogue says the model does not offer.")
 ]
 InDoubt = Annotated[
-    Doubt,
+    Policy,
     Field(description="Where nobody can tell whether a render was accepted: stop, or pay again."),
 ]
 

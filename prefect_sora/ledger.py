@@ -258,14 +258,3 @@ def _path(folder: str, kind: str, attempt: int) -> str:
 
 def _json(record: BaseModel) -> bytes:
     return record.model_dump_json(indent=1).encode()
-
-
-__all__ = [
-    "TORN",
-    "Accepted",
-    "Failed",
-    "Ledger",
-    "RenderState",
-    "Reserved",
-    "Stored",
-]

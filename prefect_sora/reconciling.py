@@ -1,26 +1,25 @@
-"""Reconcile: find the job of a create whose answer was lost, so that it is not paid twice."""
+"""Reconcile: find the job of a create whose answer was lost, so that it is not paid twice.
+
+That there is none, which is the licence to pay, is said only when the whole list
+was read, late enough for the slowest create, and no unclaimed job in it can be ours.
+"""
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from time import monotonic
-from typing import Final
+from dataclasses import dataclass, field
+from itertools import pairwise
+from time import monotonic, time
+from typing import Final, Literal
 
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import (
-    RejectedError,
-    SoraError,
-    UncertainSubmitError,
-    VideoNotFoundError,
-)
-from prefect_sora.ledger import Ledger, Reserved
+from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
+from prefect_sora.ledger import TORN, Ledger
+from prefect_sora.matching import Doubt, is_past, judge
+from prefect_sora.records import Reserved
 from prefect_sora.requests import VideoRequest
-from prefect_sora.wire import Video
+from prefect_sora.wire import Video, VideoPage
 
 log = logging.getLogger(__name__)
-
-CLOCK_SKEW_SECONDS: Final = 60.0
-"""How far the server's clock may be behind ours. Ours."""
 
 MAX_PAGES: Final = 50
 """Up to 5,000 jobs newer than the doubt. Ours."""
@@ -28,104 +27,200 @@ MAX_PAGES: Final = 50
 OUTAGE_PATIENCE_SECONDS: Final = 60.0
 """How long a list that fails for the moment is asked again. Ours."""
 
+RIVAL_PATIENCE_SECONDS: Final = 100.0
+"""How long a live worker that may be about to claim the job is waited for: the longest
+create and some. Ours."""
+
+_PAGE_LIMITS: Final = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
+
+# What no list shows of a job, and yet makes another video of it.
+_UNSEEN: Final = ("extra", "fit")
+_NEITHER: Final = ("take", "allow_unlisted")
+
+
+@dataclass
+class _Look:
+    """What one reading of the list has shown."""
+
+    claimed: list[Video] = field(default_factory=list)
+    ours: list[Video] = field(default_factory=list)
+    perhaps: list[Video] = field(default_factory=list)
+    complete: bool = False
+
+
+class _Search:
+    """The search for one render's job."""
+
+    def __init__(
+        self, mine: Reserved, folder: str, client: VideoClient, ledger: Ledger, doubt: Doubt
+    ) -> None:
+        self.mine, self.folder, self.client = mine, folder, client
+        self.ledger, self.doubt = ledger, doubt
+        self.server = client.server
+        self.request = VideoRequest.model_validate(mine.request)
+        self.known: set[str] = set()
+
+    async def run(self) -> Video | None:
+        self.known = await self.ledger.accepted_ids(self.folder)
+        if not self.server.profile.can_list:
+            return await self._by_claims("This server does not list its jobs.")
+        latest = max(time(), self.doubt.until) + self.server.profile.submit_grace_s
+        rivals_until = monotonic() + RIVAL_PATIENCE_SECONDS
+        outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
+        first_seen: dict[str, float] = {}
+        pause_s = 0.25
+        while True:
+            asked_at = time()
+            try:
+                look = await self._look()
+            except SoraError as error:
+                if error.retryable and monotonic() < outage_until:
+                    await asyncio.sleep(1.0)
+                    continue
+                return await self._by_claims(f"Its jobs cannot be listed: {error.message}")
+            outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
+            taken = await self._take(look, rivals_until)
+            if isinstance(taken, Video):
+                return taken
+            if asked_at >= latest and taken == "nothing":
+                # A job may be on the list before the worker that sent it has claimed it.
+                settle = self.server.profile.submit_grace_s
+                for job in look.perhaps:
+                    first_seen.setdefault(job.id, asked_at)
+                settled = [j for j in look.perhaps if asked_at - first_seen[j.id] >= settle]
+                if settled:
+                    raise uncertain(self.mine, _perhaps(settled))
+                if not look.complete:
+                    raise uncertain(self.mine, "The server's list of jobs cannot be read whole.")
+                if not look.perhaps:
+                    return None
+            pause_s = min(pause_s * 1.5, 5.0)
+            await asyncio.sleep(min(pause_s, max(0.05, latest - time())))
+
+    async def _by_claims(self, why: str) -> Video | None:
+        """Look where the id was claimed and the worker died before recording it."""
+        for video_id in await self.ledger.claims_of(self.server.identity, self.mine.key):
+            if video_id not in self.known:
+                try:
+                    return await self.client.retrieve(video_id)
+                except VideoNotFoundError:
+                    why = f"It was video {video_id}, which the server has forgotten."
+        raise uncertain(self.mine, why)
+
+    async def _look(self) -> _Look:
+        """Read the list back to the doubt, and leave out what other renders hold."""
+        look = _Look()
+        page = VideoPage(videos=[])
+        jobs: dict[str, Video] = {}
+        descending = True
+        for _ in range(MAX_PAGES):
+            page = await self.client.list_page(after=page.next_after)
+            fresh = [job for job in page.videos if job.id not in jobs]
+            times = [job.created_at for job in [*jobs.values()][-1:] + fresh]
+            descending &= all(
+                a is not None and b is not None and a >= b for a, b in pairwise(times)
+            )
+            jobs.update((job.id, job) for job in fresh)
+            past = bool(fresh) and is_past(fresh[-1], self.doubt, page.clock_ahead_s)
+            look.complete = (descending and past) or page.next_after is None
+            if look.complete:
+                break
+            if not fresh:
+                # The same page again: this server does not page. As many jobs as a page
+                # commonly holds are rather its limit than all that there are.
+                look.complete = page.has_more is None and len(jobs) not in _PAGE_LIMITS
+                break
+        # Oldest first: of several twins, each doubt takes the one that fits it best.
+        for job in sorted(jobs.values(), key=lambda job: job.created_at or 0.0):
+            verdict = judge(job, self.request, self.server, self.doubt, page.clock_ahead_s)
+            if verdict == "another" or job.id in self.known:
+                continue
+            holder = await self.ledger.holder(self.server.identity, job.id)
+            if holder == self.mine.key:
+                look.claimed.append(job)
+            elif holder is None and verdict == "ours":
+                look.ours.append(job)
+            elif holder in (None, TORN):
+                look.perhaps.append(job)
+        return look
+
+    async def _take(self, look: _Look, rivals_until: float) -> Video | Literal["nothing", "wait"]:
+        if look.claimed:
+            return look.claimed[0]
+        for job in look.ours:
+            rival = await self._rival()
+            if rival == "held" and monotonic() < rivals_until:
+                return "wait"
+            if rival:
+                raise uncertain(
+                    self.mine,
+                    f"Video {job.id} may be its job, or that of another render of this store "
+                    "which differs only in what a list does not show, such as the picture.",
+                )
+            holder = await self.ledger.claim(self.server.identity, job.id, self.mine.key)
+            if holder == self.mine.key:
+                log.info("Render %s: adopted video %s", self.mine.key, job.id)
+                return job
+        return "nothing"
+
+    async def _rival(self) -> Literal["held", "in doubt"] | None:
+        """Find another render, sent and not recorded, that the same job would fit."""
+        slug = self.folder.removesuffix(self.mine.key)[:-1]
+        found: Literal["in doubt"] | None = None
+        for state in await self.ledger.unfinished(slug):
+            other = state.reserved
+            if state.name != "reserved" or other is None or other.key == self.mine.key:
+                continue
+            if other.server != self.mine.server or not self._looks_alike(other):
+                continue
+            if self.ledger.is_held(other):
+                return "held"
+            found = "in doubt"
+        return found
+
+    def _looks_alike(self, other: Reserved) -> bool:
+        mine, theirs = dict(self.mine.request), dict(other.request)
+        unseen = [{name: r.pop(name, None) for name in _UNSEEN} for r in (mine, theirs)]
+        for request in (mine, theirs):
+            for name in _NEITHER:
+                request.pop(name, None)
+        same = self.mine.reference_sha256 == other.reference_sha256 and unseen[0] == unseen[1]
+        return mine == theirs and not same
+
 
 async def find_accepted(
-    reservation: Reserved, client: VideoClient, ledger: Ledger, since: float
+    mine: Reserved, folder: str, client: VideoClient, ledger: Ledger, doubt: Doubt
 ) -> Video | None:
-    """Find and claim the job that a lost create made.
+    """Find and claim the job that a create without an answer has made.
+
+    Args:
+        mine: The reservation under which we look, and whose request was sent.
+        folder: The render's folder.
+        client: The server that it was sent to.
+        ledger: The store's records.
+        doubt: When it may have been accepted.
 
     Returns:
         The job, claimed for this render; None where it is shown that there is none.
 
     Raises:
-        UncertainSubmitError: The server does not list, or lists jobs that may be
-            this one without saying what their prompts are.
-        ApiError: The server does not answer; the render stays in doubt.
+        UncertainSubmitError: The server does not list, or not all, or it lists jobs
+            that may be this one.
     """
-    request = VideoRequest.model_validate(reservation.request)
-    profile = client.server.profile
-    if not profile.can_list:
-        raise _in_doubt(reservation, "This server does not list its jobs.")
-    grace_until = monotonic() + profile.submit_grace_s
-    patience_until = monotonic() + OUTAGE_PATIENCE_SECONDS
-    while True:
-        try:
-            jobs = await _jobs_since(client, since - CLOCK_SKEW_SECONDS)
-        except (RejectedError, VideoNotFoundError) as error:
-            raise _in_doubt(reservation, "This server does not list its jobs.") from error
-        except SoraError as error:
-            if not error.retryable or monotonic() > patience_until:
-                raise error.about(key=reservation.key, paid="unknown") from None
-            await asyncio.sleep(1.0)
-            continue
-        # Oldest first: of several twins, each doubt takes the one that fits it best.
-        for job in sorted(jobs, key=lambda job: job.created_at or 0.0):
-            if (
-                _matches(job, request, client.server.deployment)
-                and job.prompt is not None
-                and await ledger.claim(client.server.identity, job.id, reservation.key)
-            ):
-                log.info("Render %s: adopted video %s", reservation.key, job.id)
-                return job
-        if monotonic() >= grace_until:
-            nameless = [
-                j.id
-                for j in jobs
-                if j.prompt is None and _matches(j, request, client.server.deployment)
-            ]
-            if nameless:
-                raise _in_doubt(
-                    reservation,
-                    "This server does not say which prompt a job has; it may be one of "
-                    f"{', '.join(nameless[:5])}.",
-                )
-            return None
-        await asyncio.sleep(min(0.5, max(0.05, grace_until - monotonic())))
+    return await _Search(mine, folder, client, ledger, doubt).run()
 
 
-async def _jobs_since(client: VideoClient, since: float) -> list[Video]:
-    jobs: list[Video] = []
-    seen: set[str] = set()
-    after: str | None = None
-    for _ in range(MAX_PAGES):
-        page = await client.list_page(after=after)
-        fresh = [job for job in page.videos if job.id not in seen]
-        seen.update(job.id for job in fresh)
-        jobs += [job for job in fresh if job.created_at is None or job.created_at >= since]
-        reached_the_past = any(j.created_at is not None and j.created_at < since for j in fresh)
-        if not fresh or reached_the_past or page.next_after is None:
-            return jobs
-        after = page.next_after
-    return jobs
-
-
-def _matches(job: Video, request: VideoRequest, deployment: str | None) -> bool:
-    """Whether the job can be this request's: all that the server says of it agrees."""
-    return all(_agreements(job, request, deployment)) and job.status not in ("deleted", "expired")
-
-
-def _agreements(job: Video, request: VideoRequest, deployment: str | None) -> Iterator[bool]:
-    if job.prompt is not None:
-        yield job.prompt == request.prompt
-    if request.kind == "remix":
-        yield job.remixed_from_video_id in (request.source_video_id, None)
-        return
-    yield job.remixed_from_video_id is None
-    if job.size is not None:
-        yield job.size == request.size
-    if job.seconds is not None:
-        yield job.seconds.removesuffix(".0") == str(request.seconds)
-    if job.model is not None and request.model is not None and deployment is None:
-        # A gateway may answer with the model's dated name.
-        yield job.model.startswith(request.model) or request.model.startswith(job.model)
-
-
-def _in_doubt(reservation: Reserved, why: str) -> UncertainSubmitError:
-    key = reservation.key
+def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:
+    """Say that a person has to look."""
     return UncertainSubmitError(
         f"The create request may have been accepted, and its answer was lost. {why}",
-        key=key,
+        key=mine.key,
         paid="unknown",
-        next_step=f"Look at the server: if the job is there, `prefect-sora resume {key} --adopt "
-        f"VIDEO_ID`; if it is not, `prefect-sora resume {key} --resubmit`.",
+        next_step=f"Look at the server: if the job is there, `prefect-sora resume {mine.key} "
+        f"--adopt VIDEO_ID`; if it is not, `prefect-sora resume {mine.key} --resubmit`.",
     )
+
+
+def _perhaps(jobs: list[Video]) -> str:
+    names = ", ".join(job.id for job in jobs[:5])
+    return f"What the server says of its jobs does not decide it; it may be one of {names}."

@@ -7,8 +7,11 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, RejectedError
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import new_owner
-from prefect_sora.ledger import Ledger, RenderState
+from prefect_sora.ledger import Ledger
 from prefect_sora.reconciling import find_accepted
+from prefect_sora.records import RenderState, Reserved
+from prefect_sora.sending import doubt_of
+from prefect_sora.wire import Video
 
 
 async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> VideoJob | None:
@@ -28,19 +31,16 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     now = await ledger.state(state.folder)
     if now != state:  # its owner has recorded the outcome meanwhile
         return now.accepted.job if now.accepted else None
-    since = state.reserved.in_doubt_since
-    mine = state.reserved.model_copy(
-        update={
-            "attempt": state.attempt + 1,
-            "at": time(),
-            "owner": new_owner(),
-            "uncertain_since": since,
-        }
-    )
+    mine = _next_attempt(state, state.reserved)
     if not await ledger.reserve(state.folder, mine):
         raise another_worker_holds_it(state)
     try:
-        found = await find_accepted(mine, client, ledger, since)
+        found: Video | None
+        if mine.request.get("kind") == "existing":  # nothing was to be paid
+            found = await client.retrieve(str(mine.request["source_video_id"]))
+        else:
+            doubt = doubt_of(state, client.server.profile)
+            found = await find_accepted(mine, state.folder, client, ledger, doubt)
         if found:
             return await accept(mine, state.folder, found, client.server, ledger, adopted=True)
         await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
@@ -59,16 +59,30 @@ async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_i
     if state.reserved is None:
         raise InvalidRequestError("This render was never begun.", key=state.key)
     video = await client.retrieve(video_id)
-    if not await ledger.claim(client.server.identity, video.id, state.key):
+    holder = await ledger.claim(client.server.identity, video.id, state.key)
+    if holder != state.key:
         raise InvalidRequestError(
-            "Another render of this store has this video.", key=state.key, video_id=video_id
+            f"Another render of this store has this video ({holder}).",
+            key=state.key,
+            video_id=video_id,
         )
-    reservation = state.reserved.model_copy(
-        update={"attempt": state.attempt + 1, "at": time(), "owner": new_owner()}
-    )
-    if not await ledger.reserve(state.folder, reservation):
+    mine = _next_attempt(state, state.reserved)
+    if not await ledger.reserve(state.folder, mine):
         raise InvalidRequestError("Another worker has just taken this render up.", key=state.key)
     try:
-        return await accept(reservation, state.folder, video, client.server, ledger, adopted=True)
+        return await accept(mine, state.folder, video, client.server, ledger, adopted=True)
     finally:
-        ledger.release(reservation)
+        ledger.release(mine)
+
+
+def _next_attempt(state: RenderState, last: Reserved) -> Reserved:
+    """Reserve once more; should this break off, the doubt stays as old as it is."""
+    in_doubt = state.name == "reserved"
+    return last.model_copy(
+        update={
+            "attempt": state.attempt + 1,
+            "at": time(),
+            "owner": new_owner(),
+            "uncertain_since": last.in_doubt_since if in_doubt else None,
+        }
+    )

@@ -12,12 +12,14 @@ from prefect_sora.errors import (
 )
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep
-from prefect_sora.ledger import Failed, Ledger
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
-from prefect_sora.submitting import Doubt, identify, submit
+from prefect_sora.submitting import Policy, submit
 from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Failure, Video
+from prefect_sora.wishes import identify
 
 
 async def wait(
@@ -69,7 +71,7 @@ async def render(
     timeout_seconds: float = 600.0,
     poll_interval_seconds: float = 5.0,
     on_progress: OnProgress | None = None,
-    in_doubt: Doubt = "stop",
+    in_doubt: Policy = "stop",
     reference_options: Mapping[str, Any] | None = None,
 ) -> StoredVideo:
     """Render one request: pay for it at most once, and keep it.

@@ -1,18 +1,21 @@
 """Resume: carry an unfinished render home, from its records alone."""
 
+from time import time
 from typing import Any
 
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import InvalidRequestError, RenderFailedError
-from prefect_sora.handles import StoredVideo
+from prefect_sora.errors import InvalidRequestError, RenderFailedError, VideoNotFoundError
+from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import request_digest
 from prefect_sora.keeping import keep
-from prefect_sora.ledger import Ledger, RenderState, Reserved
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.references import prepare
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
-from prefect_sora.submitting import Wish, submit
+from prefect_sora.submitting import submit
+from prefect_sora.wishes import Wish
 
 
 async def resume(
@@ -31,7 +34,8 @@ async def resume(
         client: The server that it was sent to.
         ledger: The store's records.
         adopt_video_id: The video that a person found at the server.
-        resubmit: Pay again where it is not known to be accepted, or has failed.
+        resubmit: Pay again where it is not known to be accepted, has failed, or is forgotten
+            by the server.
         waiting: As `rendering.wait` takes it.
 
     Raises:
@@ -57,7 +61,11 @@ async def resume(
         job = await adopt(state, client, ledger, adopt_video_id)
     elif state.failed and not resubmit:
         raise state.failed.error()
-    elif state.accepted and not state.failed:
+    elif (
+        state.accepted
+        and not state.failed
+        and not (resubmit and await _is_forgotten(state.accepted.job, client, ledger))
+    ):
         job = state.accepted.job
     elif resubmit and state.reserved:
         wish = await _wish_again(state.reserved, state.folder, client)
@@ -74,6 +82,25 @@ async def resume(
         job = found
     rendered = await wait(job, client, ledger, **waiting)
     return await keep(rendered, client, ledger)
+
+
+async def _is_forgotten(job: VideoJob, client: VideoClient, ledger: Ledger) -> bool:
+    """Close an attempt whose job the server no longer knows; one that it knows is waited for."""
+    try:
+        await client.retrieve(job.video_id)
+    except VideoNotFoundError as error:
+        record = Failed(
+            key=job.key,
+            attempt=job.attempt,
+            at=time(),
+            kind="failed",
+            message=f"The server has forgotten it. {error.message}",
+            video_id=job.video_id,
+            paid="yes",
+        )
+        await ledger.fail(job.folder, record)
+        return True
+    return False
 
 
 async def _wish_again(reserved: Reserved, folder: str, client: VideoClient) -> Wish:

@@ -1,21 +1,18 @@
-"""Submit: the create request is sent once, and its video id is durable before anything else.
+"""Submit: a render is paid for once, whoever asks for it, however often.
 
-`identity → reserve → submit`, and after a crash or a lost answer `reconcile`:
-look at the server for the job that may have been accepted, and adopt it.
+`reserve → send → record`, and after a crash or a lost answer `reconcile`: look at
+the server for the job that may have been accepted, and adopt it. One reservation
+sends at most one create.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from random import random
 from time import time
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from prefect_sora import catalogue
-from prefect_sora.attempts import accept, another_worker_holds_it, recorded, refuse
-from prefect_sora.client import CREATE_TIMEOUT_SECONDS, VideoClient
+from prefect_sora.attempts import accept, another_worker_holds_it, refuse
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     InvalidRequestError,
     RateLimitError,
@@ -23,90 +20,35 @@ from prefect_sora.errors import (
     UnavailableError,
     UncertainSubmitError,
 )
-from prefect_sora.handles import VideoJob
-from prefect_sora.identity import KEY_DIGITS, fingerprint, folder_name, new_owner, request_digest
-from prefect_sora.ledger import LEASE_SECONDS, Ledger, RenderState, Reserved
-from prefect_sora.reconciling import find_accepted
-from prefect_sora.references import Reference, prepare
-from prefect_sora.requests import VideoRequest
-from prefect_sora.wire import Video
+from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.ledger import Ledger
+from prefect_sora.matching import Doubt
+from prefect_sora.reconciling import find_accepted, uncertain
+from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.sending import LapsedError, UnclearError, doubt_of, release, send
+from prefect_sora.wishes import Wish
 
 log = logging.getLogger(__name__)
-
-CONNECT_ATTEMPTS: Final = 4
-"""How often a create that never left is tried: over about four seconds. Ours."""
 
 SUBMIT_ROUNDS: Final = 3
 """How often one call sends a create that was shown not to have been accepted. Ours."""
 
-Doubt = Literal["stop", "resubmit"]
+LONGEST_PAUSE_SECONDS: Final = 5.0
+"""How long a server that says "too many" and not until when is left alone. Ours."""
+
+# Answers of a server that has ended with the request; of a gateway's it may know nothing.
+_DEFINITE: Final = frozenset({500, 501, 503})
+
+Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A request with what its identity needs: the reference fitted, the key computed."""
+class _AgainError(Exception):
+    """The attempt is closed without a job, and another may be made."""
 
-    request: VideoRequest
-    reference: Reference | None
-    scope: str
-    fingerprint: str
-    request_digest: str
-    folder: str
-    parent_key: str | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def key(self) -> str:
-        """The render's key."""
-        return self.fingerprint[:KEY_DIGITS]
-
-
-class _LaterError(SoraError):
-    """The reservation is about to lapse: make another, after a pause in seconds."""
-
-    def __init__(self, pause_s: float = 0.0) -> None:
-        super().__init__("The reservation lapsed before the server took the request.")
-        self.pause_s = pause_s
-
-
-async def identify(
-    request: VideoRequest,
-    client: VideoClient,
-    scope: str,
-    *,
-    parent_key: str | None = None,
-    reference_options: Mapping[str, Any] | None = None,
-) -> Wish:
-    """Check the request against model and server, fit its reference, compute its key.
-
-    Raises:
-        InvalidRequestError: It cannot be rendered as it stands; nothing was sent.
-    """
-    server = client.server
-    if request.kind == "remix" and not server.profile.remix:
-        raise InvalidRequestError(
-            f"The {server.profile.name} server {server.label} has no remix.",
-            next_step="Render anew with text_to_video, or use a server that remixes.",
-        )
-    warnings = catalogue.check(request, server.service)
-    reference = None
-    if request.reference is not None:
-        reference = await prepare(
-            request.reference, request.pixels, request.fit, options=reference_options
-        )
-    hashed = reference.source_sha256 if reference else None
-    digest = fingerprint(request, server, scope, hashed)
-    return Wish(
-        request=request,
-        reference=reference,
-        scope=scope,
-        fingerprint=digest,
-        request_digest=request_digest(request, server, hashed),
-        folder=folder_name(request, digest),
-        parent_key=parent_key,
-        warnings=warnings,
-    )
+    def __init__(self, why: SoraError | None) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 async def submit(
@@ -115,7 +57,7 @@ async def submit(
     ledger: Ledger,
     *,
     timeout_seconds: float = 600.0,
-    in_doubt: Doubt = "stop",
+    in_doubt: Policy = "stop",
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
 
@@ -136,6 +78,8 @@ async def submit(
     for warning in wish.warnings:
         log.warning("%s", warning)
     deadline = time() + timeout_seconds
+    rounds = busy = 0
+    held_pause_s = 0.25
     while True:
         state = await ledger.state(wish.folder)
         _refuse_a_collision(state, wish)
@@ -145,146 +89,123 @@ async def submit(
             return state.accepted.job
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
-        doubt_since = None
+        doubt = None
         if state.name == "reserved":
             if state.reserved and ledger.is_held(state.reserved):
                 if time() > deadline:
                     raise another_worker_holds_it(state)
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(held_pause_s)
+                held_pause_s = min(held_pause_s * 1.5, 2.0)
                 continue
             # Its owner may have recorded the outcome and let go between our two looks.
             if (await ledger.state(wish.folder)) != state:
                 continue
-            doubt_since = state.reserved.in_doubt_since if state.reserved else 0.0
-        reservation = _reservation(wish, client, state.attempt + 1, doubt_since)
-        if await ledger.reserve(wish.folder, reservation):
-            try:
-                return await _not_cut_short(
-                    _submit_reserved(wish, reservation, client, ledger, deadline, in_doubt)
-                )
-            except _LaterError as later:
-                await asyncio.sleep(later.pause_s)
-            finally:
-                ledger.release(reservation)
+            doubt = doubt_of(state, client.server.profile)
+        mine = wish.reservation(client.server, state.attempt + 1, doubt.since if doubt else None)
+        if not await ledger.reserve(wish.folder, mine):
+            continue
+        try:
+            return await _attempt(wish, mine, client, ledger, doubt, in_doubt)
+        except _AgainError as again:
+            why = again.why
+        finally:
+            release(mine, ledger)
+        if isinstance(why, RateLimitError) or (
+            isinstance(why, UnavailableError) and why.status == 503
+        ):
+            # A server that says "at once" is not to be hammered either.
+            pause_s = max(why.retry_after_s or 0.0, min(0.5 * 2**busy, LONGEST_PAUSE_SECONDS))
+            busy += 1
+            if time() + pause_s > deadline:
+                raise why
+            # Spread: those that were refused together need not come back together.
+            await asyncio.sleep(pause_s * (1 + random() / 4))  # noqa: S311 - no secret
+        elif why:
+            rounds += 1
+            if rounds >= SUBMIT_ROUNDS:
+                raise why
+            if isinstance(why, UncertainSubmitError):
+                in_doubt = "stop"  # it pays again once a call, and not once a round
 
 
-async def _submit_reserved(
+async def _attempt(
     wish: Wish,
     mine: Reserved,
     client: VideoClient,
     ledger: Ledger,
-    deadline: float,
-    in_doubt: Doubt,
+    doubt: Doubt | None,
+    policy: Policy,
 ) -> VideoJob:
+    """Send the create request once, unless an earlier one turns out to be accepted."""
     if wish.request.kind == "existing":
-        video = await client.retrieve(str(wish.request.source_video_id))
+        try:
+            video = await client.retrieve(str(wish.request.source_video_id))
+        except SoraError as error:
+            raise await refuse(error, mine, wish.folder, ledger) from None
         return await accept(mine, wish.folder, video, client.server, ledger, adopted=True)
-    since = mine.uncertain_since
-    last_send_at = mine.at + LEASE_SECONDS - CREATE_TIMEOUT_SECONDS
-    connects = 0
-    for _ in range(SUBMIT_ROUNDS):
-        if since is not None:
-            found = await _reconciled(mine, client, ledger, since, in_doubt)
-            if found:
-                return await accept(mine, wish.folder, found, client.server, ledger, adopted=True)
-        since = None
-        while since is None:
-            sent_at = time()
-            if sent_at > last_send_at:
-                # Others may take the render over soon: reserve anew before sending again.
-                await refuse(_LaterError(), mine, wish.folder, ledger)
-                raise _LaterError
-            try:
-                video = await client.submit(
-                    wish.request, wish.reference, f"{wish.fingerprint}-{mine.attempt}"
-                )
-            except RateLimitError as error:
-                # Refused before any work: the one answer after which sending again is safe.
-                pause = error.retry_after_s if error.retry_after_s is not None else 5.0
-                if time() + pause > deadline:
-                    await refuse(error, mine, wish.folder, ledger)
-                    raise
-                if time() + pause > last_send_at:
-                    await refuse(error, mine, wish.folder, ledger)
-                    raise _LaterError(pause) from error
-                await asyncio.sleep(pause)
-            except UnavailableError as error:
-                if not error.never_sent:
-                    log.warning("No clear answer to the create request: %s", error.message)
-                    since = sent_at
-                    continue
-                connects += 1
-                if connects >= CONNECT_ATTEMPTS:
-                    await refuse(error, mine, wish.folder, ledger)
-                    raise
-                await asyncio.sleep(0.5 * 2 ** (connects - 1))
-            except SoraError as error:
-                await refuse(error, mine, wish.folder, ledger)
-                raise
-            else:
-                claim = partial(ledger.claim, client.server.identity, video.id, mine.key)
-                if not await recorded(claim, video.id, mine.key):
-                    # A twin that was in doubt took our job while the answer was on
-                    # its way; then its own, if there is one, is ours.
-                    since = sent_at
-                    continue
-                return await accept(mine, wish.folder, video, client.server, ledger, adopted=False)
-    nothing = UnavailableError(
-        f"The video server {client.server.base_url} accepted nothing in {SUBMIT_ROUNDS} rounds."
-    )
-    raise await refuse(nothing, mine, wish.folder, ledger)
-
-
-async def _reconciled(
-    mine: Reserved, client: VideoClient, ledger: Ledger, since: float, in_doubt: Doubt
-) -> Video | None:
     try:
-        return await find_accepted(mine, client, ledger, since)
-    except UncertainSubmitError:
-        if in_doubt == "resubmit":
-            log.warning("Render %s is in doubt; paying again, as the policy says.", mine.key)
-            return None
-        raise
-
-
-async def _not_cut_short(work: Any) -> VideoJob:
-    """Let a create that is under way end and be recorded, even when the caller is cancelled."""
-    task: asyncio.Task[VideoJob] = asyncio.ensure_future(work)
+        if doubt and (job := await _found(wish, mine, client, ledger, doubt)):
+            return job
+        return await send(wish, mine, client, ledger)
+    except LapsedError:
+        nothing = UnavailableError("The reservation lapsed before the request was sent.")
+        await refuse(nothing, mine, wish.folder, ledger)
+        raise _AgainError(None) from None
+    except RateLimitError as error:
+        # Refused before any work: the one answer after which sending again is safe.
+        raise _AgainError(error) from None
+    except UnclearError as unclear:
+        why, sent_at, said = unclear.why, unclear.sent_at, str(unclear)
+    except UncertainSubmitError as error:
+        raise await _by_policy(error, mine, wish, ledger, policy) from None
+    log.warning("No clear answer to the create request: %s", said)
+    longest = client.server.profile.longest_create_s
+    until = time() if why is None or why.status in _DEFINITE else sent_at + longest
     try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(task, timeout=5.0)
-        raise
+        job = await _found(wish, mine, client, ledger, Doubt(sent_at, until))
+    except UncertainSubmitError as error:
+        if why is None:
+            raise
+        raise await _by_policy(error, mine, wish, ledger, policy) from None
+    if job:
+        return job
+    if why is None:
+        # Something of ours was accepted, for it was answered with an id.
+        raise uncertain(mine, said)
+    raise _AgainError(await refuse(why, mine, wish.folder, ledger))
 
 
-def _reservation(
-    wish: Wish, client: VideoClient, attempt: int, uncertain_since: float | None
-) -> Reserved:
-    reference = wish.request.reference
-    request = wish.request.model_dump(mode="json", exclude={"reference"})
-    return Reserved(
-        key=wish.key,
-        attempt=attempt,
-        at=time(),
-        fingerprint=wish.fingerprint,
-        request_digest=wish.request_digest,
-        request=request,
-        # An address may carry a signature after its question mark.
-        reference=None
-        if isinstance(reference, bytes) or reference is None
-        else str(reference).partition("?")[0][:300],
-        reference_sha256=wish.reference.source_sha256 if wish.reference else None,
-        server=client.server.identity,
-        provider=client.server.label,
-        scope=wish.scope,
-        parent_key=wish.parent_key,
-        owner=new_owner(),
-        uncertain_since=uncertain_since,
+async def _found(
+    wish: Wish, mine: Reserved, client: VideoClient, ledger: Ledger, doubt: Doubt
+) -> VideoJob | None:
+    found = await find_accepted(mine, wish.folder, client, ledger, doubt)
+    if found is None:
+        return None
+    return await accept(mine, wish.folder, found, client.server, ledger, adopted=True)
+
+
+async def _by_policy(
+    error: UncertainSubmitError, mine: Reserved, wish: Wish, ledger: Ledger, policy: Policy
+) -> Exception:
+    """Stop for a person, or close the attempt as paid for nothing."""
+    if policy == "stop":
+        return error
+    log.warning("Render %s is in doubt; paying again, as the policy says.", mine.key)
+    await ledger.fail(
+        wish.folder,
+        Failed(
+            key=mine.key,
+            attempt=mine.attempt,
+            at=time(),
+            kind="failed",
+            message=f"Paid for again, as the policy says. {error.message}",
+            paid="unknown",
+        ),
     )
+    return _AgainError(error)
 
 
-def _job_of(video: Any, wish: Wish) -> VideoJob:
+def _job_of(video: StoredVideo, wish: Wish) -> VideoJob:
     fields = video.model_dump(include=set(VideoJob.model_fields))
     return VideoJob(
         **fields,

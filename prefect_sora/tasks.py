@@ -17,12 +17,12 @@ from prefect.runtime import flow_run as running_flow
 from prefect.runtime import task_run as running_task
 from prefect.tasks import Task
 
-from prefect_sora import keeping, rendering, reports, submitting
+from prefect_sora import keeping, rendering, reports, submitting, wishes
 from prefect_sora.blocks import Provider, VideoStore, store_of
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.requests import VideoRequest, title
-from prefect_sora.submitting import Doubt
+from prefect_sora.submitting import Policy
 from prefect_sora.waiters import OnProgress
 
 _RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
@@ -59,7 +59,7 @@ async def submit_video(
     scope: str | None = None,
     parent_key: str | None = None,
     timeout_seconds: float = 600.0,
-    in_doubt: Doubt = "stop",
+    in_doubt: Policy = "stop",
     reference_options: Mapping[str, Any] | None = None,
 ) -> VideoJob:
     """Have a render accepted, once: the same request in the same scope is the same job.
@@ -78,7 +78,7 @@ async def submit_video(
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
     """
     client = await provider.get_client()
-    wish = await submitting.identify(
+    wish = await wishes.identify(
         request,
         client,
         scope or await run_scope(),
@@ -112,7 +112,7 @@ async def remix_video(
     take: int = 1,
     scope: str | None = None,
     timeout_seconds: float = 600.0,
-    in_doubt: Doubt = "stop",
+    in_doubt: Policy = "stop",
 ) -> VideoJob:
     """Have a remix of a finished video accepted, once.
 

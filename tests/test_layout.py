@@ -13,7 +13,7 @@ import prefect_sora
 
 PACKAGE = Path(prefect_sora.__file__).parent
 ROOT = PACKAGE.parent
-FIRST_ROW_WITH_PREFECT = 10
+FIRST_ROW_WITH_PREFECT = 12
 
 
 def rows() -> dict[str, int]:

@@ -26,7 +26,8 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
 from prefect_sora.server import Server, remote
 from prefect_sora.storage import VideoFolder
-from prefect_sora.submitting import identify, submit
+from prefect_sora.submitting import submit
+from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer, StartRenderer
 
 KITE = VideoRequest(prompt="a red kite over a park", model=None, size="64x64", seconds=1)

@@ -7,7 +7,6 @@ import signal
 import sys
 from pathlib import Path
 from time import time
-from typing import Any
 
 import httpx2
 import pytest
@@ -26,47 +25,15 @@ from prefect_sora.errors import (
     UnavailableError,
     UncertainSubmitError,
 )
-from prefect_sora.handles import VideoJob
-from prefect_sora.identity import Owner, new_owner
+from prefect_sora.identity import new_owner
 from prefect_sora.ledger import LEASE_SECONDS, Ledger
 from prefect_sora.profiles import Profile
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.storage import VideoFolder
-from prefect_sora.submitting import identify, submit
 from tests.support.renderer import Renderer, StartRenderer, until
-
-
-def clip(**fields: Any) -> VideoRequest:
-    return VideoRequest(
-        **{"prompt": "a kite", "model": None, "size": "64x64", "seconds": 1, **fields}
-    )
-
-
-async def go(
-    client: VideoClient,
-    ledger: Ledger,
-    request: VideoRequest | None = None,
-    scope: str = "tonight",
-    **options: Any,
-) -> VideoJob:
-    return await submit(await identify(request or clip(), client, scope), client, ledger, **options)
-
-
-async def left_in_doubt(client: VideoClient, ledger: Ledger, **changes: Any) -> str:
-    """Leave a reservation as a worker that died between its record and the answer does."""
-    wish = await identify(clip(), client, "tonight")
-    from prefect_sora.submitting import _reservation
-
-    record = _reservation(wish, client, 1, None).model_copy(update=changes)
-    assert await ledger.reserve(wish.folder, record)
-    ledger.release(record)
-    return wish.folder
-
-
-def a_dead_process() -> Owner:
-    return new_owner().model_copy(update={"pid": 2**22 + 1})
+from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 
 
 async def test_the_same_request_in_the_same_scope_is_one_render(
@@ -350,7 +317,8 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.profiles import LOCAL
 from prefect_sora.storage import VideoFolder
-from prefect_sora.submitting import identify, submit
+from prefect_sora.submitting import submit
+from prefect_sora.wishes import identify
 
 async def main(base_url, root, options):
     server = Server(base_url=base_url, identity="test", label="test", profile=LOCAL)

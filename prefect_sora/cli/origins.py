@@ -4,7 +4,7 @@ import asyncio
 
 from prefect_sora.cli import providers
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.ledger import RenderState
+from prefect_sora.records import RenderState
 from prefect_sora.server import Server
 
 

@@ -12,7 +12,8 @@ from prefect_sora.cli.providers import Provider
 from prefect_sora.cli.screen import resume_command
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.identity import request_digest, title_slug
-from prefect_sora.ledger import Ledger, RenderState, Reserved
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder

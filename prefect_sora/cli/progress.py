@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.ledger import RenderState
+from prefect_sora.records import RenderState
 from prefect_sora.wire import Video
 
 _PLAIN_STEP: Final = 25.0

@@ -14,7 +14,8 @@ from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, describe, kept_lines, run_command
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.ledger import Ledger, RenderState
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import RenderState
 from prefect_sora.storage import VideoFolder
 
 

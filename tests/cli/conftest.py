@@ -21,7 +21,8 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, local_server, remote
 from prefect_sora.storage import VideoFolder
-from prefect_sora.submitting import identify, submit
+from prefect_sora.submitting import submit
+from prefect_sora.wishes import identify
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, until
 

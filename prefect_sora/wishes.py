@@ -1,0 +1,96 @@
+"""Wish: a request with its identity, checked before anything is sent or written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+from prefect_sora import catalogue
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.identity import KEY_DIGITS, fingerprint, folder_name, new_owner, request_digest
+from prefect_sora.records import Reserved
+from prefect_sora.references import Reference, prepare
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import Server
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request with what its identity needs: the reference fitted, the key computed."""
+
+    request: VideoRequest
+    reference: Reference | None
+    scope: str
+    fingerprint: str
+    request_digest: str
+    folder: str
+    parent_key: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The render's key."""
+        return self.fingerprint[:KEY_DIGITS]
+
+    def reservation(self, server: Server, attempt: int, uncertain_since: float | None) -> Reserved:
+        """What is written down before the create request of an attempt is sent."""
+        reference = self.request.reference
+        return Reserved(
+            key=self.key,
+            attempt=attempt,
+            at=time(),
+            fingerprint=self.fingerprint,
+            request_digest=self.request_digest,
+            request=self.request.model_dump(mode="json", exclude={"reference"}),
+            # An address may carry a signature after its question mark.
+            reference=None
+            if isinstance(reference, bytes) or reference is None
+            else str(reference).partition("?")[0][:300],
+            reference_sha256=self.reference.source_sha256 if self.reference else None,
+            server=server.identity,
+            provider=server.label,
+            scope=self.scope,
+            parent_key=self.parent_key,
+            owner=new_owner(),
+            uncertain_since=uncertain_since,
+        )
+
+
+async def identify(
+    request: VideoRequest,
+    client: VideoClient,
+    scope: str,
+    *,
+    parent_key: str | None = None,
+    reference_options: Mapping[str, Any] | None = None,
+) -> Wish:
+    """Check the request against model and server, fit its reference, compute its key.
+
+    Raises:
+        InvalidRequestError: It cannot be rendered as it stands; nothing was sent.
+    """
+    server = client.server
+    if request.kind == "remix" and not server.profile.remix:
+        raise InvalidRequestError(
+            f"The {server.profile.name} server {server.label} has no remix.",
+            next_step="Render anew with text_to_video, or use a server that remixes.",
+        )
+    warnings = catalogue.check(request, server.service)
+    reference = None
+    if request.reference is not None:
+        reference = await prepare(
+            request.reference, request.pixels, request.fit, options=reference_options
+        )
+    hashed = reference.source_sha256 if reference else None
+    digest = fingerprint(request, server, scope, hashed)
+    return Wish(
+        request=request,
+        reference=reference,
+        scope=scope,
+        fingerprint=digest,
+        request_digest=request_digest(request, server, hashed),
+        folder=folder_name(request, digest),
+        parent_key=parent_key,
+        warnings=warnings,
+    )

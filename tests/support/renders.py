@@ -1,0 +1,43 @@
+"""Helpers: a small clip, submitted, and what a worker that died leaves behind."""
+
+from typing import Any
+
+from prefect_sora.client import VideoClient
+from prefect_sora.handles import VideoJob
+from prefect_sora.identity import Owner, new_owner
+from prefect_sora.ledger import Ledger
+from prefect_sora.requests import VideoRequest
+from prefect_sora.submitting import submit
+from prefect_sora.wishes import identify
+
+
+def clip(**fields: Any) -> VideoRequest:
+    """Ask for one second of 64x64 pixels."""
+    return VideoRequest(
+        **{"prompt": "a kite", "model": None, "size": "64x64", "seconds": 1, **fields}
+    )
+
+
+async def go(
+    client: VideoClient,
+    ledger: Ledger,
+    request: VideoRequest | None = None,
+    scope: str = "tonight",
+    **options: Any,
+) -> VideoJob:
+    """Submit a request, as every run of it does."""
+    return await submit(await identify(request or clip(), client, scope), client, ledger, **options)
+
+
+async def left_in_doubt(client: VideoClient, ledger: Ledger, **changes: Any) -> str:
+    """Leave a reservation as a worker that died between its record and the answer does."""
+    wish = await identify(clip(), client, "tonight")
+    record = wish.reservation(client.server, 1, None).model_copy(update=changes)
+    assert await ledger.reserve(wish.folder, record)
+    ledger.release(record)
+    return wish.folder
+
+
+def a_dead_process() -> Owner:
+    """Name a process of this machine that does not run."""
+    return new_owner().model_copy(update={"pid": 2**22 + 1})
