@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_PAGES: Final = 50
 """Up to 5,000 jobs newer than the doubt. Ours."""
 
+LIST_ATTEMPTS: Final = 3
+"""How often a list that ends too early is read anew. Ours."""
+
 OUTAGE_PATIENCE_SECONDS: Final = 60.0
 """How long a list that fails for the moment is asked again. Ours."""
 
@@ -68,7 +71,7 @@ class _Search:
         rivals_until = monotonic() + RIVAL_PATIENCE_SECONDS
         outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
         first_seen: dict[str, float] = {}
-        pause_s = 0.25
+        pause_s, unread = 0.25, 0
         while True:
             asked_at = time()
             try:
@@ -90,10 +93,11 @@ class _Search:
                 settled = [j for j in look.perhaps if asked_at - first_seen[j.id] >= settle]
                 if settled:
                     raise uncertain(self.mine, _perhaps(settled))
-                if not look.complete:
-                    raise uncertain(self.mine, "The server's list of jobs cannot be read whole.")
-                if not look.perhaps:
+                if look.complete and not look.perhaps:
                     return None
+                unread += not look.complete
+                if unread >= LIST_ATTEMPTS:
+                    raise uncertain(self.mine, "The server's list of jobs cannot be read whole.")
             pause_s = min(pause_s * 1.5, 5.0)
             await asyncio.sleep(min(pause_s, max(0.05, latest - time())))
 
@@ -109,30 +113,11 @@ class _Search:
 
     async def _look(self) -> _Look:
         """Read the list back to the doubt, and leave out what other renders hold."""
-        look = _Look()
-        page = VideoPage(videos=[])
-        jobs: dict[str, Video] = {}
-        descending = True
-        for _ in range(MAX_PAGES):
-            page = await self.client.list_page(after=page.next_after)
-            fresh = [job for job in page.videos if job.id not in jobs]
-            times = [job.created_at for job in [*jobs.values()][-1:] + fresh]
-            descending &= all(
-                a is not None and b is not None and a >= b for a, b in pairwise(times)
-            )
-            jobs.update((job.id, job) for job in fresh)
-            past = bool(fresh) and is_past(fresh[-1], self.doubt, page.clock_ahead_s)
-            look.complete = (descending and past) or page.next_after is None
-            if look.complete:
-                break
-            if not fresh:
-                # The same page again: this server does not page. As many jobs as a page
-                # commonly holds are rather its limit than all that there are.
-                look.complete = page.has_more is None and len(jobs) not in _PAGE_LIMITS
-                break
+        jobs, complete, clock_ahead_s = await self._listed()
+        look = _Look(complete=complete)
         # Oldest first: of several twins, each doubt takes the one that fits it best.
-        for job in sorted(jobs.values(), key=lambda job: job.created_at or 0.0):
-            verdict = judge(job, self.request, self.server, self.doubt, page.clock_ahead_s)
+        for job in sorted(jobs, key=lambda job: job.created_at or 0.0):
+            verdict = judge(job, self.request, self.server, self.doubt, clock_ahead_s)
             if verdict == "another" or job.id in self.known:
                 continue
             holder = await self.ledger.holder(self.server.identity, job.id)
@@ -143,6 +128,41 @@ class _Search:
             elif holder in (None, TORN):
                 look.perhaps.append(job)
         return look
+
+    async def _listed(self) -> tuple[list[Video], bool, float | None]:
+        """Read jobs, whether these are all since the doubt, and the server's clock."""
+        jobs: dict[str, Video] = {}
+        descending, after = True, None
+        page = VideoPage(videos=[])
+        for _ in range(MAX_PAGES):
+            page = await self.client.list_page(after=after)
+            if not page.videos:
+                # Some show an empty page where the job that we go on from has been deleted.
+                complete = after is None or await self._knows(after)
+                return [*jobs.values()], complete, page.clock_ahead_s
+            fresh = [job for job in page.videos if job.id not in jobs]
+            times = [job.created_at for job in [*jobs.values()][-1:] + fresh]
+            descending &= all(
+                a is not None and b is not None and a >= b for a, b in pairwise(times)
+            )
+            jobs.update((job.id, job) for job in fresh)
+            if not fresh:
+                # The same page again: this server does not page. As many jobs as a page
+                # commonly holds are rather its limit than all that there are.
+                complete = page.has_more is None and len(jobs) not in _PAGE_LIMITS
+                return [*jobs.values()], complete, page.clock_ahead_s
+            past = descending and is_past(fresh[-1], self.doubt, page.clock_ahead_s)
+            if past or page.next_after is None:
+                return [*jobs.values()], True, page.clock_ahead_s
+            after = page.next_after
+        return [*jobs.values()], False, page.clock_ahead_s
+
+    async def _knows(self, video_id: str) -> bool:
+        try:
+            await self.client.retrieve(video_id)
+        except VideoNotFoundError:
+            return False
+        return True
 
     async def _take(self, look: _Look, rivals_until: float) -> Video | Literal["nothing", "wait"]:
         if look.claimed:

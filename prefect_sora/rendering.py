@@ -40,7 +40,7 @@ async def wait(
         ModerationError: It was refused by moderation; submitting again is of no use.
         RenderTimeoutError: The deadline passed; wait again with the same job.
     """
-    if job.stored or (await ledger.state(job.folder)).stored:
+    if job.stored or await ledger.stored(job.folder):
         return _rendered(job, None)
     try:
         video = await watcher_of(client).wait(

@@ -31,7 +31,7 @@ from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
-from tests.support.scripted import Jobs, Reply, Script
+from tests.support.scripted import Answer, Jobs, Reply, Script
 
 BLIND = Profile("blind", can_list=False)
 
@@ -41,30 +41,36 @@ def disk(tmp_path: Path) -> Ledger:
     return Ledger(VideoFolder(str(tmp_path / "clips")))
 
 
-def paged(jobs: Jobs, others: list[dict[str, Any]], size: int, *, more: bool | None = None) -> Any:
-    """A server whose list begins with other jobs, in pages; `more` is what it says of each."""
+def paged(
+    jobs: Jobs, others: list[dict[str, Any]], size: int, *, follows: bool = True, says: bool = True
+) -> Answer:
+    """A server whose list begins with other jobs, in pages.
+
+    It follows `after` or answers the first page always, and says whether there is more or not.
+    """
 
     def answer(method: str, path: str, body: bytes) -> Reply:
         if not path.startswith("/v1/videos?"):
             return jobs(method, path, body)
         after = parse_qs(urlsplit(path).query).get("after", [None])[0]
         listed = others + jobs.jobs
-        begin = [job["id"] for job in listed].index(after) + 1 if after else 0
+        begin = [job["id"] for job in listed].index(after) + 1 if after and follows else 0
         page = listed[begin : begin + size]
-        has_more = begin + size < len(listed) if more is None else more
-        last = page[-1]["id"] if page else None
-        return 200, {}, {"data": page, "has_more": has_more, "last_id": last}
+        more = {"has_more": begin + size < len(listed)} if says else {}
+        return 200, {}, {"data": page, **more}
 
     return answer
 
 
 def somebody_elses(count: int, age_s: float = 0.0) -> list[dict[str, Any]]:
+    """Jobs that cannot be ours: of another size."""
     return [
         {
             "id": f"other{n}",
             "status": "queued",
             "created_at": int(time() - age_s) + n,
             "prompt": "x",
+            "size": "8x8",
         }
         for n in range(count)
     ]
@@ -130,36 +136,47 @@ def _dated_by_a_gateway(reply: Reply) -> Reply:
 
 
 @pytest.mark.parametrize(
-    ("others", "size", "more"),
+    ("others", "paging"),
     [
-        (somebody_elses(5), 1, None),  # more pages than are read
-        (somebody_elses(100), 100, False),  # ends where a page commonly does, and says it is all
-        (somebody_elses(5), 5, True),  # the same page again, whatever is asked for
-        (somebody_elses(5, age_s=9000), 3, None),  # oldest first
+        (somebody_elses(5), {"size": 1}),  # more pages than are read
+        (somebody_elses(100), {"size": 100, "follows": False, "says": False}),
+        (somebody_elses(5), {"size": 5, "follows": False}),
+        (somebody_elses(5, age_s=9000), {"size": 3}),
     ],
-    ids=["too long", "cut off", "not paged", "oldest first"],
+    ids=["too long", "one page", "the same page again", "oldest first"],
 )
 async def test_a_list_that_is_not_read_back_to_the_doubt_proves_nothing(
     scripted: Script,
     disk: Ledger,
     monkeypatch: pytest.MonkeyPatch,
     others: list[dict[str, Any]],
-    size: int,
-    more: bool | None,
+    paging: dict[str, Any],
 ) -> None:
     monkeypatch.setattr(reconciling, "MAX_PAGES", 3)
     jobs = Jobs()
-    server, client = scripted(jobs)
-    answer = paged(jobs, others, size, more=more)
-    if more:  # it ignores `after`
-
-        def answer(method: str, path: str, body: bytes) -> Reply:
-            if path.startswith("/v1/videos?"):
-                return 200, {}, {"data": others, "has_more": True, "last_id": "other4"}
-            return jobs(method, path, body)
-
-    server.answer = answer
+    _, client = scripted(paged(jobs, others, **paging))
     await stopped_or_found(client, disk)
+    assert len(jobs.jobs) == 1
+
+
+async def test_a_list_whose_cursor_was_deleted_is_read_again(
+    scripted: Script, disk: Ledger
+) -> None:
+    # The cursor's job is deleted between two pages: some servers then show an empty page.
+    jobs, listed = Jobs(), []
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if path.startswith("/v1/videos?"):
+            listed.append(path)
+            if len(listed) == 1:
+                return 200, {}, {"data": somebody_elses(1)}
+            if "after=" in path and len(listed) == 2:
+                return 200, {}, {"data": []}
+        return jobs(method, path, body)
+
+    at_once = Profile("at once", submit_grace_s=0.0, longest_create_s=0.0)
+    _, client = scripted(answer, at_once)
+    assert (await go(client, disk)).adopted
     assert len(jobs.jobs) == 1
 
 

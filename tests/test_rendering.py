@@ -11,12 +11,13 @@ from PIL import Image
 from prefect_sora import keeping
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
-    AuthenticationError,
     CorruptVideoError,
     DownloadError,
     ModerationError,
     RenderFailedError,
+    UncertainSubmitError,
     VideoExpiredError,
+    VideoNotFoundError,
 )
 from prefect_sora.keeping import download, keep
 from prefect_sora.ledger import Ledger
@@ -144,6 +145,38 @@ async def test_an_expired_video_says_that_it_is_gone(
     await client.close()
 
 
+async def test_what_the_server_forgot_is_rendered_again_only_where_that_is_asked_for(
+    start_renderer: StartRenderer, tmp_path: Path
+) -> None:
+    ledger = Ledger(VideoFolder(str(tmp_path / "store")))
+    renderer = start_renderer(ttl=1)
+    client = VideoClient(Server(renderer.base_url, "test", "test", profile=LOCAL))
+    job = await submit(await identify(KITE, client, "tonight"), client, ledger)
+    await wait(job, client, ledger, poll_interval_seconds=0.05)
+    await until_forgotten(client)
+    with pytest.raises(VideoNotFoundError) as caught:
+        await resume(await ledger.state(job.folder), client, ledger)
+    assert (caught.value.key, renderer.accepted()) == (job.key, 1)
+    stored = await resume(
+        await ledger.state(job.folder),
+        client,
+        ledger,
+        resubmit=True,
+        poll_interval_seconds=0.05,
+    )
+    assert (stored.key, stored.attempt, renderer.accepted()) == (job.key, 2, 2)
+    await client.close()
+
+
+async def test_asking_to_pay_again_pays_nothing_while_the_server_has_the_job(
+    client: VideoClient, ledger: Ledger, renderer: Renderer
+) -> None:
+    job = await submit(await identify(KITE, client, "tonight"), client, ledger)
+    state = await ledger.state(job.folder)
+    stored = await resume(state, client, ledger, resubmit=True, poll_interval_seconds=0.05)
+    assert (stored.attempt, renderer.accepted()) == (1, 1)
+
+
 async def test_stills_are_drawn_where_the_server_has_none(
     renderer: Renderer, ledger: Ledger
 ) -> None:
@@ -191,7 +224,7 @@ async def test_resuming_brings_home_what_was_left(
     else:
         renderer.faults([{"on": "create", "do": "drop_after"}])
         renderer.faults([{"on": "list", "do": "status:401"}])
-        with pytest.raises(AuthenticationError):
+        with pytest.raises(UncertainSubmitError):
             await submit(wish, client, ledger)
     stored = await resume(
         await ledger.state(wish.folder), client, ledger, poll_interval_seconds=0.05
