@@ -30,7 +30,7 @@ from prefect_sora.errors import (
     RenderTimeoutError,
     StorageError,
 )
-from prefect_sora.storage import VideoFolder, Written
+from prefect_sora.storage import VideoFolder, Written, disk
 from prefect_sora.storage.object_stores import ObjectStore, ObjectUpload
 from prefect_sora.storage.refusals import refusal
 from tests.support.s3 import S3, SECRET, Meddler, traces
@@ -453,31 +453,48 @@ def test_a_url_names_the_file_from_anywhere(root: str, url: str) -> None:
 # --- what killed writers leave
 
 
+WRITING = (
+    "async def stopping():\n"
+    "        yield bytes(9 * 2**20)\n"
+    "        print('begun', flush=True)\n"
+    "        await asyncio.Event().wait()\n"
+    "    await folder.write('fox/video.mp4', stopping())"
+)
+
+
 @pytest.mark.parametrize("kind", ["disk", "s3"])
-async def test_a_killed_writer_leaves_no_video_and_its_remains_are_swept_by_age(
+async def test_a_killed_writer_leaves_no_video_and_its_remains_are_swept(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    folder, age = VideoFolder(str(tmp_path)), timedelta(days=1)
+    folder, young = VideoFolder(str(tmp_path)), timedelta(0)
     if kind == "s3":
         folder = request.getfixturevalue("s3").folder()
-        age = timedelta(days=36_500)  # moto says that every upload began in 2010
-    script = (
-        "async def stopping():\n"
-        "        yield bytes(9 * 2**20)\n"
-        "        print('begun', flush=True)\n"
-        "        await asyncio.Event().wait()\n"
-        "    await folder.write('fox/video.mp4', stopping())"
-    )
-    writer = process(script, folder.root, folder.options)
+        young = timedelta(days=36_500)  # moto says that every upload began in 2010
+    writer = process(WRITING, folder.root, folder.options)
     assert line_of(writer) == "begun"
+    assert await folder.sweep_parts(older_than=young) == []  # it is alive, or could be
     writer.send_signal(signal.SIGKILL)
     writer.communicate()
 
     assert await folder.names("fox") == []
     assert len(traces(folder)) == 1
-    assert await folder.sweep_parts(older_than=age) == []  # it could still be alive
-    assert len(await folder.sweep_parts(older_than=timedelta(0))) == 1
+    # A disk shows that its writer is dead; on S3 the upload's age decides.
+    age = timedelta(days=1) if kind == "disk" else timedelta(0)
+    assert len(await folder.sweep_parts(older_than=age)) == 1
     assert traces(folder) == []
+
+
+async def test_where_no_lock_tells_it_the_age_of_a_part_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "fcntl", None)
+    folder = VideoFolder(str(tmp_path))
+    (tmp_path / f".video.mp4.{'0' * 32}.part").write_bytes(SMALL)
+    assert await folder.sweep_parts() == []
+    assert len(await folder.sweep_parts(older_than=timedelta(0))) == 1
+    await folder.put("fox.mp4", SMALL)
+    assert await folder.create("fox.json", SMALL)
+    assert traces(folder) == ["fox.json", "fox.mp4"]
 
 
 async def test_sweeping_takes_only_our_own_remains(folder: VideoFolder) -> None:

@@ -11,6 +11,11 @@ from datetime import timedelta
 from typing import BinaryIO
 from uuid import uuid4
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _PART_NAME = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -18,7 +23,7 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 class Disk:
     """Files in folders, made on demand; durable once a call has returned."""
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes) -> bool | None:
         """Link the finished file to its name, which only one can do."""
         if os.path.lexists(path):
             return False
@@ -29,6 +34,9 @@ class Disk:
             created = _link(aside.part, path)
             if created is None:
                 created = _create_in_place(path, data)
+        except FileNotFoundError:
+            # Swept in the moment before it was ours to hold.
+            return None
         finally:
             aside.discard()
         if created:
@@ -80,13 +88,14 @@ class Disk:
             yield file
 
     def sweep(self, path: str, age: timedelta) -> list[str]:
-        """Remove old `.part` files; younger ones may belong to a living writer."""
+        """Remove the `.part` files of dead writers; where that is not known, old ones."""
         swept = []
         born_before = time.time() - age.total_seconds()
         for folder, _, files in os.walk(path):
             for part in (os.path.join(folder, f) for f in files if _PART_NAME.fullmatch(f)):
                 with suppress(FileNotFoundError):
-                    if os.stat(part).st_mtime <= born_before:
+                    held = _is_held(part)
+                    if held is False or (held is None and os.stat(part).st_mtime <= born_before):
                         os.unlink(part)
                         swept.append(part)
         return sorted(swept)
@@ -107,6 +116,7 @@ class DiskUpload:
             _make_folder(os.path.dirname(self.path))
             # Unbuffered: a full disk shows where it is met, not again when closing.
             self._file = io.FileIO(self.part, "xb")
+            _hold(self._file)
         _write_all(self._file, data)
 
     def sync(self) -> None:
@@ -114,7 +124,8 @@ class DiskUpload:
         self.write(b"")  # an empty file is a file too
         assert self._file is not None  # noqa: S101 - for the type checker: write opened it
         os.fsync(self._file.fileno())
-        self._file.close()
+        if fcntl is None:  # there an open file cannot be renamed
+            self._file.close()
 
     def publish(self) -> None:
         """Rename the whole file to its name."""
@@ -128,6 +139,27 @@ class DiskUpload:
             self._file.close()
             with suppress(FileNotFoundError):
                 os.unlink(self.part)
+
+
+def _hold(file: io.FileIO) -> None:
+    """Show that the file's writer lives: the lock goes with the process, however it ends."""
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks; others go by the file's age
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_held(part: str) -> bool | None:
+    """Whether a living writer holds the file; None where this cannot be known."""
+    if fcntl is None:
+        return None
+    with open(part, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return None
+    return False
 
 
 def _link(part: str, path: str) -> bool | None:

@@ -207,7 +207,8 @@ class VideoFolder:
         """Remove what killed writers left at and below a folder; return what it was.
 
         On a disk these are `.part` files, on S3 unfinished uploads, which are
-        invisible and billed. The age protects writers that are still alive.
+        invisible and billed. What a dead process of this machine left on a disk goes at
+        once; elsewhere the age protects writers that are still alive.
         """
         return await self._do(
             folder, lambda system, path: system.sweep(path, older_than), folder=True
