@@ -28,6 +28,7 @@ async def wait(
     timeout_seconds: float = 600.0,
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
+    stall_seconds: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> RenderedVideo:
     """Wait until the server has finished the video; one that is kept is finished.
@@ -37,6 +38,7 @@ async def wait(
             that submitting again makes a new one.
         ModerationError: It was refused by moderation; submitting again is of no use.
         RenderTimeoutError: The deadline passed; wait again with the same job.
+        RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
     """
     if job.stored or (await ledger.state(job.folder)).stored:
         return _rendered(job, None)
@@ -46,11 +48,12 @@ async def wait(
             timeout_seconds=timeout_seconds,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_attempts=max_poll_attempts,
+            stall_seconds=stall_seconds,
             on_progress=on_progress,
         )
     except SoraError as error:
         error.next_step = (error.next_step or "").replace(
-            "`prefect-sora resume`", f"`prefect-sora resume {job.key}`"
+            "`prefect-sora resume", f"`prefect-sora resume {job.key}"
         ) or None
         error.about(key=job.key)
         raise
