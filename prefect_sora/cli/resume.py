@@ -39,7 +39,7 @@ class Outcome:
         return {
             "key": self.state.key,
             "outcome": self.how,
-            "video": self.video.model_dump(mode="json") if self.video else None,
+            "video": self.video.model_dump() if self.video else None,
             "error": describe(self.error) if self.error else None,
         }
 
