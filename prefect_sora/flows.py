@@ -41,6 +41,10 @@ Scope = Annotated[
 ]
 TimeoutSeconds = Annotated[float, Field(description="How long to wait for each render.")]
 PollIntervalSeconds = Annotated[float, Field(description="Shortest pause between two polls.")]
+StallSeconds = Annotated[
+    float | None,
+    Field(description="How long status and progress may stay as they are; None: to the timeout."),
+]
 Extra = Annotated[
     dict[str, JsonValue] | None, Field(description="Further fields that this server takes.")
 ]
@@ -77,6 +81,7 @@ async def text_to_video(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
 ) -> StoredVideo:
     """Render a prompt into a video that is kept in the store.
 
@@ -101,7 +106,9 @@ async def text_to_video(
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
     )
-    return await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
+    return await _bring_home(
+        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds
+    )
 
 
 @flow(name="image-to-video", flow_run_name=_named("image to video"))
@@ -124,6 +131,7 @@ async def image_to_video(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
 ) -> StoredVideo:
     """Render a video that begins with a picture, fitted to the video's exact size.
 
@@ -150,7 +158,9 @@ async def image_to_video(
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
     )
-    return await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
+    return await _bring_home(
+        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds
+    )
 
 
 @flow(name="remix-chain", flow_run_name=_named("remix chain"))
@@ -178,6 +188,7 @@ async def remix_chain(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and remix it step by step.
 
@@ -210,7 +221,8 @@ async def remix_chain(
     job = await submit_video(
         base, provider, store, scope=scope, timeout_seconds=timeout_seconds, in_doubt=in_doubt
     )
-    clips = [await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)]
+    waiting = (timeout_seconds, poll_interval_seconds, stall_seconds)
+    clips = [await _bring_home(job, provider, store, *waiting)]
     for change in remixes or []:
         job = await remix_video(
             change,
@@ -222,9 +234,7 @@ async def remix_chain(
             timeout_seconds=timeout_seconds,
             in_doubt=in_doubt,
         )
-        clips.append(
-            await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
-        )
+        clips.append(await _bring_home(job, provider, store, *waiting))
     return clips
 
 
@@ -234,6 +244,7 @@ async def _bring_home(
     store: Store,
     timeout_seconds: float,
     poll_interval_seconds: float,
+    stall_seconds: float | None,
 ) -> StoredVideo:
     video = await wait_for_video(
         job,
@@ -241,5 +252,6 @@ async def _bring_home(
         store,
         timeout_seconds=timeout_seconds,
         poll_interval_seconds=poll_interval_seconds,
+        stall_seconds=stall_seconds,
     )
     return await persist_video(video, provider, store)

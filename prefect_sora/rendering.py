@@ -71,6 +71,7 @@ async def render(
     parent_key: str | None = None,
     timeout_seconds: float = 600.0,
     poll_interval_seconds: float = 5.0,
+    stall_seconds: float | None = None,
     on_progress: OnProgress | None = None,
     in_doubt: Doubt = "stop",
     reference_options: Mapping[str, Any] | None = None,
@@ -90,6 +91,7 @@ async def render(
         ledger,
         timeout_seconds=timeout_seconds,
         poll_interval_seconds=poll_interval_seconds,
+        stall_seconds=stall_seconds,
         on_progress=on_progress,
     )
     return await keep(rendered, client, ledger)

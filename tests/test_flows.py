@@ -24,6 +24,7 @@ from prefect_sora import (
     LocalRenderer,
     ModerationError,
     OpenAICredentials,
+    RenderStalledError,
     RenderTimeoutError,
     StoredVideo,
     VideoNotFoundError,
@@ -66,6 +67,24 @@ async def test_text_becomes_a_kept_video(
     assert (video.width, video.height) == (64, 64)
     assert await store.folder.read(f"{video.folder}/video.mp4")
     assert video.url.startswith("file:///")
+    assert renderer.accepted() == 1
+
+
+async def test_a_store_may_be_a_path(provider: OpenAICredentials, tmp_path: Path) -> None:
+    video = await text_to_video("a red kite", provider, tmp_path / "clips", **SMALL)
+    assert video.url == f"{(tmp_path / 'clips').as_uri()}/{video.folder}/video.mp4"
+
+
+async def test_a_job_that_stalls_ends_the_flow_and_the_next_run_waits_for_it_again(
+    provider: OpenAICredentials, store: VideoStore, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    for _ in range(2):
+        with pytest.raises(RenderStalledError) as caught:
+            await text_to_video(
+                "a red kite", provider, store, scope="kites", stall_seconds=0.3, **SMALL
+            )
+        assert f"`prefect-sora resume {caught.value.key}`" in str(caught.value)
     assert renderer.accepted() == 1
 
 
