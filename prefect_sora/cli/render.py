@@ -89,7 +89,7 @@ def render(
         _tell(screen, video)
         return exits.OK
 
-    return run_command(shown, body)
+    return run_command(shown, body, store, provider)
 
 
 def _rendered(
