@@ -12,6 +12,7 @@ from prefect.runtime import flow_run as running_flow
 from pydantic import Field, JsonValue
 
 from prefect_sora.blocks import Provider, Store
+from prefect_sora.cancelling import OnCancel
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
@@ -56,6 +57,11 @@ InDoubt = Annotated[
     Field(description="Where nobody can tell whether a render was accepted: stop, or pay again."),
 ]
 
+WhenCancelled = Annotated[
+    OnCancel,
+    Field(description="What becomes of a job whose run is cancelled: it goes on, or is deleted."),
+]
+
 
 def _named(step: str) -> Any:
     def name() -> str:
@@ -82,6 +88,7 @@ async def text_to_video(
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
     stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
 ) -> StoredVideo:
     """Render a prompt into a video that is kept in the store.
 
@@ -107,7 +114,7 @@ async def text_to_video(
         in_doubt=in_doubt,
     )
     return await _bring_home(
-        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds
+        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds, on_cancel
     )
 
 
@@ -132,6 +139,7 @@ async def image_to_video(
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
     stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
 ) -> StoredVideo:
     """Render a video that begins with a picture, fitted to the video's exact size.
 
@@ -159,7 +167,7 @@ async def image_to_video(
         in_doubt=in_doubt,
     )
     return await _bring_home(
-        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds
+        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds, on_cancel
     )
 
 
@@ -189,6 +197,7 @@ async def remix_chain(
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
     stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and remix it step by step.
 
@@ -221,7 +230,7 @@ async def remix_chain(
     job = await submit_video(
         base, provider, store, scope=scope, timeout_seconds=timeout_seconds, in_doubt=in_doubt
     )
-    waiting = (timeout_seconds, poll_interval_seconds, stall_seconds)
+    waiting = (timeout_seconds, poll_interval_seconds, stall_seconds, on_cancel)
     clips = [await _bring_home(job, provider, store, *waiting)]
     for change in remixes or []:
         job = await remix_video(
@@ -245,6 +254,7 @@ async def _bring_home(
     timeout_seconds: float,
     poll_interval_seconds: float,
     stall_seconds: float | None,
+    on_cancel: OnCancel,
 ) -> StoredVideo:
     video = await wait_for_video(
         job,
@@ -253,5 +263,6 @@ async def _bring_home(
         timeout_seconds=timeout_seconds,
         poll_interval_seconds=poll_interval_seconds,
         stall_seconds=stall_seconds,
+        on_cancel=on_cancel,
     )
     return await persist_video(video, provider, store)

@@ -19,6 +19,7 @@ from prefect.tasks import Task
 
 from prefect_sora import keeping, rendering, reports, submitting
 from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.requests import VideoRequest, title
@@ -166,6 +167,7 @@ async def wait_for_video(
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
     stall_seconds: float | None = None,
+    on_cancel: OnCancel = "leave",
     on_progress: OnProgress | None = None,
 ) -> RenderedVideo:
     """Wait for a job; all that wait for one server in one process share their requests.
@@ -179,6 +181,8 @@ async def wait_for_video(
         max_poll_attempts: Another way to say the deadline, in polls.
         stall_seconds: How long status and progress may stay as they are, in a queue
             too, before the wait ends; the job is still resumable.
+        on_cancel: Whether a run that is cancelled, or stopped by Ctrl-C, leaves the job
+            to the next, or deletes it, for all who wait for it.
         on_progress: Called with the server's Video at each change, plain or async.
 
     Raises:
@@ -193,6 +197,7 @@ async def wait_for_video(
             poll_interval_seconds=poll_interval_seconds,
             max_poll_attempts=max_poll_attempts,
             stall_seconds=stall_seconds,
+            on_cancel=on_cancel,
             on_progress=tell,
         )
 
