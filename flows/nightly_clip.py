@@ -67,7 +67,7 @@ async def announce(day: date, prompt: str, clip: StoredVideo, store: Store) -> N
     standing = await folder.read(LATEST)
     if standing and json.loads(standing)["day"] > f"{day}":
         return
-    latest = {"day": f"{day}", "prompt": prompt, "video": clip.model_dump(mode="json")}
+    latest = {"day": f"{day}", "prompt": prompt, "video": clip.model_dump()}
     await folder.put(LATEST, json.dumps(latest, indent=1).encode())
 
 

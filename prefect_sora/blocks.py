@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, WithJsonSchema
 
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
@@ -245,7 +245,9 @@ class VideoStore(Block):
 
 Provider = OpenAICredentials | AzureOpenAICredentials | LocalRenderer
 Store = Annotated[
-    VideoStore | str, Field(description="A saved store, or the URL of a folder to keep videos in.")
+    # One field in the UI, whichever of the two a script passes.
+    VideoStore | Annotated[str | Path, WithJsonSchema({"type": "string"})],
+    Field(description="A saved store, or the URL of a folder to keep videos in."),
 ]
 
 

@@ -12,6 +12,7 @@ from prefect.runtime import flow_run as running_flow
 from pydantic import Field, JsonValue
 
 from prefect_sora.blocks import Provider, Store
+from prefect_sora.cancelling import OnCancel
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
@@ -41,6 +42,10 @@ Scope = Annotated[
 ]
 TimeoutSeconds = Annotated[float, Field(description="How long to wait for each render.")]
 PollIntervalSeconds = Annotated[float, Field(description="Shortest pause between two polls.")]
+StallSeconds = Annotated[
+    float | None,
+    Field(description="How long status and progress may stay as they are; None: to the timeout."),
+]
 Extra = Annotated[
     dict[str, JsonValue] | None, Field(description="Further fields that this server takes.")
 ]
@@ -50,6 +55,11 @@ AllowUnlisted = Annotated[
 InDoubt = Annotated[
     Policy,
     Field(description="Where nobody can tell whether a render was accepted: stop, or pay again."),
+]
+
+WhenCancelled = Annotated[
+    OnCancel,
+    Field(description="What becomes of a job whose run is cancelled: it goes on, or is deleted."),
 ]
 
 
@@ -77,6 +87,8 @@ async def text_to_video(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
 ) -> StoredVideo:
     """Render a prompt into a video that is kept in the store.
 
@@ -101,7 +113,9 @@ async def text_to_video(
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
     )
-    return await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
+    return await _bring_home(
+        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds, on_cancel
+    )
 
 
 @flow(name="image-to-video", flow_run_name=_named("image to video"))
@@ -124,6 +138,8 @@ async def image_to_video(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
 ) -> StoredVideo:
     """Render a video that begins with a picture, fitted to the video's exact size.
 
@@ -150,7 +166,9 @@ async def image_to_video(
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
     )
-    return await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
+    return await _bring_home(
+        job, provider, store, timeout_seconds, poll_interval_seconds, stall_seconds, on_cancel
+    )
 
 
 @flow(name="remix-chain", flow_run_name=_named("remix chain"))
@@ -178,6 +196,8 @@ async def remix_chain(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and remix it step by step.
 
@@ -210,7 +230,8 @@ async def remix_chain(
     job = await submit_video(
         base, provider, store, scope=scope, timeout_seconds=timeout_seconds, in_doubt=in_doubt
     )
-    clips = [await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)]
+    waiting = (timeout_seconds, poll_interval_seconds, stall_seconds, on_cancel)
+    clips = [await _bring_home(job, provider, store, *waiting)]
     for change in remixes or []:
         job = await remix_video(
             change,
@@ -222,9 +243,7 @@ async def remix_chain(
             timeout_seconds=timeout_seconds,
             in_doubt=in_doubt,
         )
-        clips.append(
-            await _bring_home(job, provider, store, timeout_seconds, poll_interval_seconds)
-        )
+        clips.append(await _bring_home(job, provider, store, *waiting))
     return clips
 
 
@@ -234,6 +253,8 @@ async def _bring_home(
     store: Store,
     timeout_seconds: float,
     poll_interval_seconds: float,
+    stall_seconds: float | None,
+    on_cancel: OnCancel,
 ) -> StoredVideo:
     video = await wait_for_video(
         job,
@@ -241,5 +262,7 @@ async def _bring_home(
         store,
         timeout_seconds=timeout_seconds,
         poll_interval_seconds=poll_interval_seconds,
+        stall_seconds=stall_seconds,
+        on_cancel=on_cancel,
     )
     return await persist_video(video, provider, store)

@@ -4,7 +4,14 @@ Frozen, plain JSON, under 1 kB, with no client, no secret and no bytes, so that
 they travel through Prefect, a queue or a file as they are.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 from prefect_sora.requests import Kind
 
@@ -43,7 +50,11 @@ class RenderedVideo(VideoJob):
 
 
 class StoredVideo(_Handle):
-    """A video that is kept: where it is, what it is, and who made it."""
+    """A video that is kept: where it is, what it is, and who made it.
+
+    As JSON its pictures are relative to `url`, or a long store's name would stand
+    there four times; read back, they are whole again.
+    """
 
     url: str = Field(description="The video file's URL in the store.")
     sha256: str
@@ -58,3 +69,13 @@ class StoredVideo(_Handle):
         default=None, description="By the catalogue's prices; None where the price is unknown."
     )
     created_at: float = Field(description="When it was kept, Unix seconds.")
+
+    @field_validator("thumbnail_url", "spritesheet_url", "preview_url")
+    @classmethod
+    def _whole(cls, url: str | None, info: ValidationInfo) -> str | None:
+        beside = str(info.data.get("url", "")).rpartition("/")[0]
+        return f"{beside}/{url}" if url and "/" not in url else url
+
+    @field_serializer("thumbnail_url", "spritesheet_url", "preview_url", when_used="json")
+    def _relative(self, url: str | None) -> str | None:
+        return url.removeprefix(self.url.rpartition("/")[0] + "/") if url else None

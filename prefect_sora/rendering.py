@@ -1,9 +1,11 @@
 """The way of a render, from a request to a kept video, in plain async Python."""
 
+import asyncio
 from collections.abc import Mapping
 from time import time
 from typing import Any
 
+from prefect_sora.cancelling import OnCancel, give_up
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     ModerationError,
@@ -30,15 +32,20 @@ async def wait(
     timeout_seconds: float = 600.0,
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
+    stall_seconds: float | None = None,
+    on_cancel: OnCancel = "leave",
     on_progress: OnProgress | None = None,
 ) -> RenderedVideo:
     """Wait until the server has finished the video; one that is kept is finished.
+
+    A wait that is cancelled leaves its job, or with `on_cancel="delete"` deletes it.
 
     Raises:
         RenderFailedError: The job ended without a video. Its attempt is closed, so
             that submitting again makes a new one.
         ModerationError: It was refused by moderation; submitting again is of no use.
         RenderTimeoutError: The deadline passed; wait again with the same job.
+        RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
     """
     if job.stored or await ledger.stored(job.folder):
         return _rendered(job, None)
@@ -48,11 +55,16 @@ async def wait(
             timeout_seconds=timeout_seconds,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_attempts=max_poll_attempts,
+            stall_seconds=stall_seconds,
             on_progress=on_progress,
         )
+    except asyncio.CancelledError:
+        if on_cancel == "delete":
+            await give_up(job, client, ledger)
+        raise
     except SoraError as error:
         error.next_step = (error.next_step or "").replace(
-            "`prefect-sora resume`", f"`prefect-sora resume {job.key}`"
+            "`prefect-sora resume", f"`prefect-sora resume {job.key}"
         ) or None
         error.about(key=job.key)
         raise
@@ -70,6 +82,8 @@ async def render(
     parent_key: str | None = None,
     timeout_seconds: float = 600.0,
     poll_interval_seconds: float = 5.0,
+    stall_seconds: float | None = None,
+    on_cancel: OnCancel = "leave",
     on_progress: OnProgress | None = None,
     in_doubt: Policy = "stop",
     reference_options: Mapping[str, Any] | None = None,
@@ -89,6 +103,8 @@ async def render(
         ledger,
         timeout_seconds=timeout_seconds,
         poll_interval_seconds=poll_interval_seconds,
+        stall_seconds=stall_seconds,
+        on_cancel=on_cancel,
         on_progress=on_progress,
     )
     return await keep(rendered, client, ledger)

@@ -39,6 +39,15 @@ Kind = Literal["create", "remix", "existing"]
 
 _SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
 
+_OWN_FIELDS: Final = {
+    "prompt": "prompt",
+    "model": "model",
+    "size": "size or aspect_ratio",
+    "seconds": "seconds",
+    "input_reference": "reference",
+}
+"""What the wire calls the fields that are checked, fitted and priced, and what we call them."""
+
 # What the key is made of leaves these out: the picture stands in it by its
 # hash, and whether a check was on changes no pixel.
 NOT_IN_FINGERPRINT: Final = frozenset({"reference", "allow_unlisted"})
@@ -105,6 +114,14 @@ class VideoRequest(BaseModel):
         if not prompt.strip():
             raise ValueError("is empty: say what the video shows")
         return prompt
+
+    @field_validator("extra")
+    @classmethod
+    def _extra_is_what_is_not_checked(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name, ours in _OWN_FIELDS.items():
+            if name in extra:
+                raise ValueError(f"holds {name!r}, which would be sent unchecked: use {ours}")
+        return extra
 
     @model_validator(mode="before")
     @classmethod

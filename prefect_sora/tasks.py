@@ -19,6 +19,7 @@ from prefect.tasks import Task
 
 from prefect_sora import keeping, rendering, reports, submitting, wishes
 from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.requests import VideoRequest, title
@@ -39,7 +40,7 @@ def _named(step: str, argument: str) -> Any:
 
     def name() -> str:
         value = running_task.parameters[argument]
-        return f"{step} · {title(str(getattr(value, 'title', value)))}"
+        return f"{step} · {title(value if isinstance(value, str) else value.title)}"
 
     return name
 
@@ -54,7 +55,7 @@ def _named(step: str, argument: str) -> Any:
 async def submit_video(
     request: VideoRequest,
     provider: Provider,
-    store: VideoStore | str,
+    store: VideoStore | str | Path,
     *,
     scope: str | None = None,
     parent_key: str | None = None,
@@ -107,7 +108,7 @@ async def remix_video(
     prompt: str,
     source: StoredVideo | VideoJob | str,
     provider: Provider,
-    store: VideoStore | str,
+    store: VideoStore | str | Path,
     *,
     take: int = 1,
     scope: str | None = None,
@@ -160,11 +161,13 @@ async def remix_video(
 async def wait_for_video(
     job: VideoJob,
     provider: Provider,
-    store: VideoStore | str,
+    store: VideoStore | str | Path,
     *,
     timeout_seconds: float = 600.0,
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
+    stall_seconds: float | None = None,
+    on_cancel: OnCancel = "leave",
     on_progress: OnProgress | None = None,
 ) -> RenderedVideo:
     """Wait for a job; all that wait for one server in one process share their requests.
@@ -176,6 +179,10 @@ async def wait_for_video(
         timeout_seconds: The deadline; past it the job is still resumable.
         poll_interval_seconds: Shortest pause between two requests.
         max_poll_attempts: Another way to say the deadline, in polls.
+        stall_seconds: How long status and progress may stay as they are, in a queue
+            too, before the wait ends; the job is still resumable.
+        on_cancel: Whether a run that is cancelled, or stopped by Ctrl-C, leaves the job
+            to the next, or deletes it, for all who wait for it.
         on_progress: Called with the server's Video at each change, plain or async.
 
     Raises:
@@ -189,6 +196,8 @@ async def wait_for_video(
             timeout_seconds=timeout_seconds,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_attempts=max_poll_attempts,
+            stall_seconds=stall_seconds,
+            on_cancel=on_cancel,
             on_progress=tell,
         )
 
@@ -203,7 +212,7 @@ async def wait_for_video(
     retry_condition_fn=worth_retrying,
 )
 async def persist_video(
-    video: RenderedVideo, provider: Provider, store: VideoStore | str
+    video: RenderedVideo, provider: Provider, store: VideoStore | str | Path
 ) -> StoredVideo:
     """Stream a finished video into the store, check it, record it, and show it in the UI.
 

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from prefect_sora.errors import SoraError
+from prefect_sora.errors import RenderStalledError, RenderTimeoutError, SoraError
 from prefect_sora.wire import Status, Video
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ MAX_INTERVAL_SECONDS: Final = 20.0
 """Ceiling of the growing interval: OpenAI's video guide advises 10 to 20 s."""
 GROWTH: Final = 1.25
 """How much longer each pause is than the one before. Ours."""
+MAX_BACKOFF_SECONDS: Final = 30.0
+"""Longest pause after a failing request, where no longer one was asked for. Ours."""
+BACKOFF_GROWTH: Final = 1.5
 
 
 @dataclass(eq=False)
@@ -34,14 +37,19 @@ class Waiter:
     interval_s: float
     asked_interval_s: float
     due: float
+    trusts_hints: bool = False
     inbox: asyncio.Queue[Video | Exception] = field(default_factory=asyncio.Queue)
     seen: Video | None = None
     missing_since: float | None = None
+    asking: asyncio.Task[None] | None = None
+    failures: int = 0
+    trouble: SoraError | None = None
 
     def pause(self, hint_s: float | None, now: float) -> None:
-        """Set when to ask next: the server's own pace, or ours, growing."""
+        """Set when to ask next: the server's own pace where it is slower, or ours, growing."""
         if hint_s is not None:
-            self.due = now + max(hint_s, MIN_INTERVAL_SECONDS)
+            floor = MIN_INTERVAL_SECONDS if self.trusts_hints else self.asked_interval_s
+            self.due = now + max(hint_s, floor)
             return
         self.due = now + self.interval_s
         ceiling = max(MAX_INTERVAL_SECONDS, self.asked_interval_s)
@@ -50,6 +58,7 @@ class Waiter:
 
 def tell(waiter: Waiter, video: Video, hint_s: float | None) -> None:
     """Hand a waiter what the server says of its video."""
+    waiter.missing_since, waiter.failures, waiter.trouble = None, 0, None
     waiter.pause(hint_s, asyncio.get_running_loop().time())
     waiter.inbox.put_nowait(video)
 
@@ -60,8 +69,23 @@ def refuse(waiter: Waiter, error: SoraError) -> None:
     waiter.inbox.put_nowait(copy(error).about(video_id=waiter.video_id, paid="yes"))
 
 
-async def follow(waiter: Waiter, on_progress: OnProgress | None) -> Video:
-    """Pass on what is new, in the waiter's own task, until the job is final."""
+def backoff(asked_interval_s: float, failures: int, error: SoraError) -> float:
+    """Say how long to pause after so many failures: never less than was asked for."""
+    pause = asked_interval_s * BACKOFF_GROWTH ** min(failures, 12)
+    pause = max(asked_interval_s, min(pause, MAX_BACKOFF_SECONDS))
+    return max(pause, getattr(error, "retry_after_s", None) or 0.0)
+
+
+async def follow(
+    waiter: Waiter, on_progress: OnProgress | None, stall_seconds: float | None = None
+) -> Video:
+    """Pass on what is new, in the waiter's own task, until the job is final.
+
+    Raises:
+        RenderStalledError: It was seen in one and the same state for `stall_seconds`.
+    """
+    clock = asyncio.get_running_loop().time
+    moved_at = clock()
     while True:
         news = await waiter.inbox.get()
         if isinstance(news, Exception):
@@ -71,11 +95,42 @@ async def follow(waiter: Waiter, on_progress: OnProgress | None) -> Video:
             news.raw_status,
             news.progress,
         ):
+            moved_at = clock()
             if news.status == "unknown":
                 log.warning("Video %s: %r is no status we know; waiting", news.id, news.raw_status)
             await _call(on_progress, news)
         if news.status in FINAL:
             return news
+        # Only what the server says counts: while it does not answer, the deadline does.
+        if stall_seconds is not None and clock() - moved_at >= stall_seconds:
+            raise RenderStalledError(
+                f"Nothing has moved for {clock() - moved_at:.3g} s: {_standing(waiter)}.",
+                video_id=waiter.video_id,
+                paid="yes",
+                next_step="Where the server has lost it, a new take renders, and pays for, "
+                "another; to wait on without paying again: `prefect-sora resume`.",
+            )
+
+
+def timed_out(waiter: Waiter, limit_s: float, trouble: SoraError | None) -> RenderTimeoutError:
+    """Say where a job stood when its waiter's deadline passed."""
+    trouble = waiter.trouble or trouble
+    said = f" The server's last trouble: {trouble.message}" if trouble else ""
+    return RenderTimeoutError(
+        f"Not finished within {limit_s:g} s: {_standing(waiter)}.{said}",
+        video_id=waiter.video_id,
+        paid="yes",
+        next_step="It goes on rendering: run the same again with the same scope, or "
+        "`prefect-sora resume`, to wait on without paying again.",
+    )
+
+
+def _standing(waiter: Waiter) -> str:
+    if waiter.seen is None:
+        return "not yet known"
+    status = waiter.seen.raw_status or "no status"
+    progress = waiter.seen.progress
+    return status if progress is None else f"{status}, {progress:g} %"
 
 
 async def _call(callback: OnProgress | None, video: Video) -> None:

@@ -2,23 +2,33 @@
 
 A few jobs are asked for one by one; many are read off the pages of the server's
 list, so that 300 waiting renders cost a few requests a round. The server is never
-asked more often than the waiters want, except where it names a pace itself.
+asked more often than the waiters want: a pace that it names can only be slower,
+except the local renderer's own. What fails is ridden out: a list by asking singly,
+a job by asking for it less often, without keeping the others waiting.
 """
 
 import asyncio
 import logging
+import math
 from typing import Final, cast
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     RateLimitError,
-    RejectedError,
-    RenderTimeoutError,
     SoraError,
     UnavailableError,
     VideoNotFoundError,
 )
-from prefect_sora.waiters import MIN_INTERVAL_SECONDS, OnProgress, Waiter, follow, refuse, tell
+from prefect_sora.waiters import (
+    MIN_INTERVAL_SECONDS,
+    OnProgress,
+    Waiter,
+    backoff,
+    follow,
+    refuse,
+    tell,
+    timed_out,
+)
 from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
@@ -29,7 +39,10 @@ LIST_FROM: Final = 3
 """From this many waiters on, a page of the list is cheaper than single requests."""
 PAGE_LIMIT: Final = 100
 """OpenAI's openapi.yaml, `ListVideos.limit` (2026-08-21)."""
-MAX_BACKOFF_SECONDS: Final = 30.0
+PAGE_TIMEOUT_SECONDS: Final = 30.0
+"""Longest time for one page: all who wait, wait for it. Ours."""
+LIST_PATIENCE: Final = 3
+"""How often a list may fail while the same server answers for single jobs. Ours."""
 SINGLES_AT_ONCE: Final = 8
 
 
@@ -41,11 +54,16 @@ class Watcher:
         self._waiters: set[Waiter] = set()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._lists = client.server.profile.can_list
+        self._gate = asyncio.Semaphore(SINGLES_AT_ONCE)
         self._not_before = 0.0
-        self._list_not_before = 0.0
-        self._failures = 0
+        self._failing: set[Waiter] = set()  # since the server's last good answer
         self._trouble: SoraError | None = None
+        self._lists = client.server.profile.can_list
+        self._list_not_before = 0.0
+        self._list_again = 0.0
+        self._list_failures = 0
+        self._list_alone_failed = 0
+        self._answered_singly = False
 
     async def wait(
         self,
@@ -54,6 +72,7 @@ class Watcher:
         timeout_seconds: float = 600.0,
         poll_interval_seconds: float = 5.0,
         max_poll_attempts: int | None = None,
+        stall_seconds: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Video:
         """Wait until the job is final, whatever its end.
@@ -62,14 +81,17 @@ class Watcher:
             video_id: The job.
             timeout_seconds: The deadline of this wait.
             poll_interval_seconds: Shortest pause between two requests; it grows
-                to 20 s. A server that names its own pace is taken at its word.
+                to 20 s. A server may name a slower pace.
             max_poll_attempts: Another way to say the deadline, in polls.
+            stall_seconds: How long status and progress may stay as they are, in a
+                queue too; None: until the deadline, for servers that tell no progress.
             on_progress: Called with each change of status or progress, plain or
                 async; what it raises is logged and changes nothing.
 
         Raises:
             RenderTimeoutError: The deadline passed; the job goes on and can be
                 waited for again.
+            RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
             VideoNotFoundError: The server does not know the job.
             AuthenticationError: The key does not work, or no longer.
         """
@@ -78,46 +100,43 @@ class Watcher:
         limit = timeout_seconds
         if max_poll_attempts is not None:
             limit = min(limit, max_poll_attempts * interval)
-        waiter = Waiter(video_id, interval, asked_interval_s=interval, due=loop.time())
+        waiter = Waiter(
+            video_id,
+            interval,
+            asked_interval_s=interval,
+            due=loop.time(),
+            trusts_hints=self._client.server.local,
+        )
         self._waiters.add(waiter)
         self._news.set()
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._watch(), name="prefect-sora watcher")
         try:
             async with asyncio.timeout(limit) as deadline:
-                return await follow(waiter, on_progress)
-        except TimeoutError:
-            if not deadline.expired():
+                return await follow(waiter, on_progress, stall_seconds)
+        except TimeoutError as error:
+            if isinstance(error, SoraError) or not deadline.expired():
                 raise
-            raise self._timed_out(waiter, limit) from None
+            raise timed_out(waiter, limit, self._trouble) from None
         finally:
             self._waiters.discard(waiter)
+            self._failing.discard(waiter)
+            if waiter.asking is not None:
+                waiter.asking.cancel()
             self._news.set()
-
-    def _timed_out(self, waiter: Waiter, limit: float) -> RenderTimeoutError:
-        status = waiter.seen.raw_status if waiter.seen else "not yet known"
-        progress = waiter.seen.progress if waiter.seen else None
-        trouble = f" The server's last trouble: {self._trouble.message}" if self._trouble else ""
-        return RenderTimeoutError(
-            f"Not finished within {limit:g} s: {status}"
-            f"{f', {progress:g} %' if progress is not None else ''}.{trouble}",
-            video_id=waiter.video_id,
-            paid="yes",
-            next_step="It goes on rendering: run the same again with the same scope, or "
-            "`prefect-sora resume`, to wait on without paying again.",
-        )
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiters:
             self._news.clear()
             now = loop.time()
-            wake = max(min(w.due for w in self._waiters), self._not_before)
-            if self._by_list():
+            dues = [w.due for w in self._waiters if w.asking is None]
+            wake = max(min(dues, default=math.inf), self._not_before)
+            if self._by_list(now):
                 wake = max(wake, self._list_not_before)
             if wake > now:
                 try:
-                    async with asyncio.timeout(wake - now):
+                    async with asyncio.timeout(wake - now if wake < math.inf else None):
                         await self._news.wait()
                 except TimeoutError:
                     pass
@@ -125,115 +144,144 @@ class Watcher:
                     # Somebody came or went; those who come together are asked for together.
                     await asyncio.sleep(0.02)
                 continue
-            due = [w for w in self._waiters if w.due <= now]
             try:
-                await self._round(due)
-            except SoraError as error:
-                self._ride_out(error, due)
+                if self._by_list(now):
+                    await self._ask_for_all()
             except Exception as error:
                 # A defect of ours must end the waits loudly, not hang them.
                 log.exception("The watcher of %s broke", self._client.server.label)
                 for waiter in self._waiters:
                     waiter.inbox.put_nowait(error)
                 return
+            # Those that the list told of are due later; one that hangs keeps no other waiting.
+            for waiter in self._waiters:
+                if waiter.asking is None and waiter.due <= loop.time():
+                    waiter.asking = loop.create_task(self._ask_for_one(waiter))
 
-    def _by_list(self) -> bool:
-        return self._lists and len(self._waiters) >= LIST_FROM
-
-    async def _round(self, due: list[Waiter]) -> None:
-        if self._by_list():
-            try:
-                await self._ask_for_all()
-            except (RejectedError, VideoNotFoundError) as error:
-                log.info("%s: asking for single jobs from here on", error.message)
-                self._lists = False
-            else:
-                self._all_is_well()
-                return
-        gate = asyncio.Semaphore(SINGLES_AT_ONCE)
-
-        async def ask(waiter: Waiter) -> None:
-            async with gate:
-                await self._ask_for_one(waiter)
-
-        results = await asyncio.gather(*(ask(w) for w in due), return_exceptions=True)
-        failures = [r for r in results if isinstance(r, BaseException)]
-        if failures:
-            raise failures[0]
-        self._all_is_well()
+    def _by_list(self, now: float) -> bool:
+        return self._lists and len(self._waiters) >= LIST_FROM and now >= self._list_again
 
     async def _ask_for_all(self) -> None:
-        """Read pages of the list, newest first, until each waiter's job was seen."""
+        """Read the list; where it fails, this round asks for single jobs."""
+        try:
+            hint_s = await self._read_pages()
+        except SoraError as error:
+            self._list_failed(error)
+            return
+        self._list_failures = self._list_alone_failed = 0
+        self._all_is_well()
+        shortest = self._shortest_interval()
+        trusted = hint_s is not None and self._client.server.local
+        pace = hint_s if trusted else max(hint_s or 0.0, shortest)
+        self._list_not_before = asyncio.get_running_loop().time() + (pace or 0.0)
+
+    async def _read_pages(self) -> float | None:
+        """Read pages, newest first, until each waiter's job was seen; return the server's pace."""
         missing = {w.video_id for w in self._waiters}
         after: str | None = None
         seen_ids: set[str] = set()
         # Others' jobs stand between ours; past twice our number, the rest is asked for singly.
         for _ in range(2 + 2 * len(missing) // PAGE_LIMIT):
-            page = await self._client.list_page(after=after, limit=PAGE_LIMIT)
+            try:
+                async with asyncio.timeout(PAGE_TIMEOUT_SECONDS):
+                    page = await self._client.list_page(after=after, limit=PAGE_LIMIT)
+            except TimeoutError:
+                raise UnavailableError(
+                    f"{self._client.server.label} takes longer than {PAGE_TIMEOUT_SECONDS:g} s "
+                    "for a page of its list."
+                ) from None
             fresh = [video for video in page.videos if video.id not in seen_ids]
             seen_ids.update(video.id for video in fresh)
             for video in fresh:
                 missing.discard(video.id)
+                if video.status == "unknown":  # some lists show less than a single answer does
+                    continue
                 for waiter in [w for w in self._waiters if w.video_id == video.id]:
                     tell(waiter, video, page.poll_after_s)
             after = page.next_after
             if not missing or not fresh or after is None:
                 break
-        now = asyncio.get_running_loop().time()
-        shortest = min((w.asked_interval_s for w in self._waiters), default=0.0)
-        self._list_not_before = now + (page.poll_after_s or shortest)
-        unseen = [w for w in self._waiters if w.video_id in missing and w.due <= now]
-        for waiter in unseen[:SINGLES_AT_ONCE]:
-            await self._ask_for_one(waiter)
+        return page.poll_after_s
+
+    def _list_failed(self, error: SoraError) -> None:
+        self._list_failures += 1
+        self._list_alone_failed += self._answered_singly
+        self._answered_singly = False
+        if not error.retryable or self._list_alone_failed >= LIST_PATIENCE:
+            log.info("%s Asking for single jobs from here on.", error.message)
+            self._lists = False
+            return
+        log.info("%s Asking for single jobs in the meantime.", error.message)
+        pause = backoff(self._shortest_interval(), self._list_failures, error)
+        self._list_again = asyncio.get_running_loop().time() + pause
 
     async def _ask_for_one(self, waiter: Waiter) -> None:
-        loop = asyncio.get_running_loop()
+        clock = asyncio.get_running_loop().time
         try:
-            video = await self._client.retrieve(waiter.video_id)
+            async with self._gate:
+                if clock() < self._not_before:
+                    return  # another one has just met trouble that is the server's
+                video = await self._client.retrieve(waiter.video_id)
+            self._answered_singly = True
+            self._all_is_well()
+            tell(waiter, video, video.poll_after_s)
         except VideoNotFoundError as error:
-            now = loop.time()
-            waiter.missing_since = waiter.missing_since or now
-            grace = min(UNKNOWN_ID_GRACE_SECONDS, 2 * waiter.asked_interval_s)
-            if now - waiter.missing_since >= grace:
-                error.paid = "yes"
-                error.next_step = (
-                    "Check the id and that this is its server. Servers that keep jobs in memory "
-                    "forget them on a restart."
-                )
-                waiter.inbox.put_nowait(error)
-            waiter.pause(None, now)
+            self._answered_singly = True
+            self._not_found(waiter, error)
         except SoraError as error:
             if error.retryable:
-                raise
-            refuse(waiter, error)
-            waiter.pause(None, loop.time())
-        else:
-            waiter.missing_since = None
-            tell(waiter, video, video.poll_after_s)
-
-    def _ride_out(self, error: SoraError, due: list[Waiter]) -> None:
-        """A failing request ends no wait: the deadline does. A wrong key does."""
-        if not error.retryable:
-            for waiter in self._waiters:
+                self._ride_out(error, waiter)
+            else:
                 refuse(waiter, error)
-                waiter.pause(None, asyncio.get_running_loop().time())
-            return
-        self._trouble = error
-        self._failures += 1
-        shortest = min(w.asked_interval_s for w in due)
-        pause = min(shortest * 1.5 ** min(self._failures, 12), MAX_BACKOFF_SECONDS)
-        if isinstance(error, (RateLimitError, UnavailableError)) and error.retry_after_s:
-            pause = max(pause, error.retry_after_s)
+                waiter.pause(None, clock())
+        except Exception as error:
+            log.exception("The watcher of %s broke", self._client.server.label)
+            waiter.inbox.put_nowait(error)
+            waiter.pause(None, clock())
+        finally:
+            waiter.asking = None
+            self._news.set()
+
+    def _not_found(self, waiter: Waiter, error: VideoNotFoundError) -> None:
+        now = asyncio.get_running_loop().time()
+        waiter.missing_since = waiter.missing_since or now
+        if now - waiter.missing_since >= min(UNKNOWN_ID_GRACE_SECONDS, 2 * waiter.asked_interval_s):
+            error.paid = "yes"
+            error.next_step = (
+                "Check the id and that this is its server. Servers that keep jobs in memory forget "
+                "them on a restart: `prefect-sora resume --resubmit` pays for it once more."
+            )
+            waiter.inbox.put_nowait(error)
+        waiter.pause(None, now)
+
+    def _ride_out(self, error: SoraError, waiter: Waiter) -> None:
+        """A failing request ends no wait: the deadline does. Nor does it slow the others."""
+        now = asyncio.get_running_loop().time()
+        waiter.failures += 1
+        waiter.trouble = self._trouble = error
+        self._failing.add(waiter)
+        pause = backoff(waiter.asked_interval_s, waiter.failures, error)
+        waiter.due = now + pause
         log.log(
-            logging.WARNING if self._failures == 1 else logging.DEBUG,
+            logging.WARNING if waiter.failures == len(self._failing) == 1 else logging.DEBUG,
             "%s Asking again in %.1f s.",
             error.message,
             pause,
         )
-        self._not_before = asyncio.get_running_loop().time() + pause
+        of_the_server = (
+            isinstance(error, RateLimitError)
+            or getattr(error, "never_sent", False)
+            or len(self._failing) >= SINGLES_AT_ONCE
+        )
+        if of_the_server:
+            pause = backoff(self._shortest_interval(), waiter.failures, error)
+            self._not_before = max(self._not_before, now + pause)
+
+    def _shortest_interval(self) -> float:
+        return min((w.asked_interval_s for w in self._waiters), default=MIN_INTERVAL_SECONDS)
 
     def _all_is_well(self) -> None:
-        self._failures = 0
+        self._failing.clear()
         self._trouble = None
 
 

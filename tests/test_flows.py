@@ -24,6 +24,7 @@ from prefect_sora import (
     LocalRenderer,
     ModerationError,
     OpenAICredentials,
+    RenderStalledError,
     RenderTimeoutError,
     StoredVideo,
     VideoNotFoundError,
@@ -34,7 +35,7 @@ from prefect_sora import (
 )
 from prefect_sora.local import find_running
 from tests.support.prefect_server import prefect_home
-from tests.support.renderer import Renderer, StartRenderer
+from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.s3 import S3
 
 SMALL: dict[str, Any] = {
@@ -67,6 +68,38 @@ async def test_text_becomes_a_kept_video(
     assert await store.folder.read(f"{video.folder}/video.mp4")
     assert video.url.startswith("file:///")
     assert renderer.accepted() == 1
+
+
+async def test_a_store_may_be_a_path(provider: OpenAICredentials, tmp_path: Path) -> None:
+    video = await text_to_video("a red kite", provider, tmp_path / "clips", **SMALL)
+    assert video.url == f"{(tmp_path / 'clips').as_uri()}/{video.folder}/video.mp4"
+
+
+async def test_a_job_that_stalls_ends_the_flow_and_the_next_run_waits_for_it_again(
+    provider: OpenAICredentials, store: VideoStore, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    for _ in range(2):
+        with pytest.raises(RenderStalledError) as caught:
+            await text_to_video(
+                "a red kite", provider, store, scope="kites", stall_seconds=0.3, **SMALL
+            )
+        assert f"`prefect-sora resume {caught.value.key}`" in str(caught.value)
+    assert renderer.accepted() == 1
+
+
+async def test_a_flow_that_is_cancelled_deletes_its_job_where_that_was_asked_for(
+    provider: OpenAICredentials, store: VideoStore, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    running = asyncio.create_task(
+        text_to_video("a red kite", provider, store, on_cancel="delete", **SMALL)
+    )
+    await asyncio.to_thread(until, lambda: renderer.requests("retrieve"), "it waits")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [r["status"] for r in renderer.requests("delete")] == [200]
 
 
 async def test_a_picture_becomes_the_first_frame(

@@ -85,6 +85,11 @@ def test_a_ratio_or_a_name_becomes_a_size_in_pixels(asked: dict[str, Any], size:
             "takes its picture from its source",
         ),
         ({"colour": "red"}, "colour"),
+        ({"extra": {"prompt": "a crow"}}, "extra holds 'prompt', which would be sent unchecked"),
+        ({"extra": {"model": "sora-2-pro"}}, "use model"),
+        ({"extra": {"seed": 1, "size": "64x64"}}, "use size or aspect_ratio"),
+        ({"extra": {"seconds": "12"}}, "use seconds"),
+        ({"extra": {"input_reference": {"image_url": "data:,"}}}, "use reference"),
     ],
     ids=lambda value: str(value)[:40],
 )

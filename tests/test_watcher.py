@@ -3,17 +3,25 @@
 import asyncio
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import AuthenticationError, RenderTimeoutError, VideoNotFoundError
+from prefect_sora.errors import (
+    AuthenticationError,
+    RenderStalledError,
+    RenderTimeoutError,
+    VideoNotFoundError,
+)
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.watcher import Watcher, watcher_of
 from prefect_sora.wire import Video
 from tests.support.renderer import Renderer, StartRenderer
+from tests.support.scripted import Reply, Script
 
 
 def clip(prompt: str = "a kite") -> VideoRequest:
@@ -22,6 +30,56 @@ def clip(prompt: str = "a kite") -> VideoRequest:
 
 async def begin(client: VideoClient, prompt: str = "a kite") -> str:
     return (await client.submit(clip(prompt), None, prompt)).id
+
+
+def job(video_id: str, status: str = "in_progress", **fields: Any) -> dict[str, Any]:
+    return {"id": video_id, "object": "video", "status": status, **fields}
+
+
+class Slow:
+    """A server whose jobs finish when they were asked for singly so many times.
+
+    Args:
+        polls: How many questions about one job it takes.
+        listing: What it answers to a list; what it says when None is no such path.
+        sick: What it answers about the job `sick`, which it never finishes.
+    """
+
+    def __init__(
+        self,
+        polls: int = 1,
+        listing: Reply = (404, {}, {"error": {"message": "no such path"}}),
+        sick: Reply = (500, {}, {"error": {"message": "a broken record"}}),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.polls = polls
+        self.listing = listing
+        self.sick = sick
+        self.headers = headers or {}
+        self.asked: dict[str, list[float]] = {}
+
+    def __call__(self, method: str, path: str, body: bytes) -> Reply:
+        if path.startswith("/v1/videos?"):
+            return self.listing
+        video_id = path.rpartition("/")[2]
+        times = self.asked.setdefault(video_id, [])
+        times.append(monotonic())
+        if video_id == "sick":
+            return self.sick
+        done = len(times) >= self.polls
+        return 200, self.headers, job(video_id, "completed" if done else "in_progress")
+
+
+def page(*jobs: dict[str, Any]) -> Reply:
+    return 200, {}, {"object": "list", "data": list(jobs), "has_more": False}
+
+
+async def statuses(client: VideoClient, *ids: str, **waiting: Any) -> list[str]:
+    """Wait for jobs at once; say how each ended."""
+    watcher = watcher_of(client)
+    waiting = {"timeout_seconds": 5, "poll_interval_seconds": 0.05, **waiting}
+    ended = await asyncio.gather(*(watcher.wait(i, **waiting) for i in ids), return_exceptions=True)
+    return [e.status if isinstance(e, Video) else type(e).__name__ for e in ended]
 
 
 async def test_a_wait_ends_with_the_finished_video(client: VideoClient) -> None:
@@ -55,7 +113,7 @@ async def test_300_waiting_renders_cost_a_few_requests_a_round(
     renderer = start_renderer(min_render_seconds=0.0, parallel=2, poll_after_ms=0)
     renderer.faults([{"on": "create", "do": "stall", "times": 299}])
     client = VideoClient(remote(renderer.base_url))
-    ids = [await begin(client, f"kite {n}") for n in range(300)]
+    ids = await asyncio.gather(*(begin(client, f"kite {n}") for n in range(300)))
     renderer.forget_requests()
     watcher = watcher_of(client)
 
@@ -73,22 +131,35 @@ async def test_300_waiting_renders_cost_a_few_requests_a_round(
     await client.close()
 
 
-async def test_it_never_asks_faster_than_it_was_asked_to(start_renderer: StartRenderer) -> None:
-    renderer = start_renderer(poll_after_ms=0)
-    renderer.faults([{"on": "create", "do": "stall"}])
-    client = VideoClient(remote(renderer.base_url))
-    with pytest.raises(RenderTimeoutError):
-        await watcher_of(client).wait(
-            await begin(client), timeout_seconds=2, poll_interval_seconds=0.5
-        )
-    times = [r["time"] for r in renderer.requests("retrieve")]
-    gaps = [after - before for before, after in pairwise(times)]
-    assert len(gaps) >= 2
-    assert min(gaps) > 0.49
-    await client.close()
+@pytest.mark.parametrize("hint", [{}, {"openai-poll-after-ms": "50"}], ids=["no hint", "hurry"])
+async def test_it_never_asks_faster_than_it_was_asked_to(
+    scripted: Script, hint: dict[str, str]
+) -> None:
+    slow = Slow(polls=4, headers=hint)
+    _, client = scripted(slow)
+    await statuses(client, "kite", poll_interval_seconds=0.3)
+    assert min(after - before for before, after in pairwise(slow.asked["kite"])) > 0.29
 
 
-async def test_a_server_may_name_its_own_pace(client: VideoClient, renderer: Renderer) -> None:
+async def test_a_server_may_name_a_slower_pace(scripted: Script) -> None:
+    slow = Slow(polls=2, headers={"openai-poll-after-ms": "400"})
+    _, client = scripted(slow)
+    await statuses(client, "kite")
+    assert min(after - before for before, after in pairwise(slow.asked["kite"])) > 0.39
+
+
+async def test_a_list_is_asked_for_no_faster_than_the_waiters_want(scripted: Script) -> None:
+    ids = ["one", "two", "three"]
+    hurry = {"openai-poll-after-ms": "50"}
+    listing = (200, hurry, {"object": "list", "data": [job(i) for i in ids], "has_more": False})
+    server, client = scripted(Slow(listing=listing))
+    await statuses(client, *ids, timeout_seconds=1, poll_interval_seconds=0.4)
+    assert 2 <= len(server.asked("GET", "?")) <= 3
+
+
+async def test_the_local_renderer_is_taken_at_its_word(
+    client: VideoClient, renderer: Renderer
+) -> None:
     renderer.faults([{"on": "create", "do": "stall"}])
     with pytest.raises(RenderTimeoutError):
         await watcher_of(client).wait(
@@ -112,6 +183,58 @@ async def test_retry_after_is_waited_for(client: VideoClient, renderer: Renderer
     started = monotonic()
     await watcher_of(client).wait(await begin(client), poll_interval_seconds=0.05)
     assert monotonic() - started > 1.0
+
+
+async def test_no_pause_at_all_is_not_taken_as_leave_to_ask_without_one(scripted: Script) -> None:
+    slow = Slow(sick=(429, {"Retry-After": "0"}, {"error": {"message": "slow down"}}))
+    _, client = scripted(slow)
+    assert await statuses(client, "sick", timeout_seconds=1) == ["RenderTimeoutError"]
+    assert len(slow.asked["sick"]) < 10
+
+
+async def test_a_failing_poll_is_repeated_no_sooner_than_the_waiter_wants(
+    scripted: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prefect_sora.waiters.MAX_BACKOFF_SECONDS", 0.1)  # or this takes a minute
+    slow = Slow()
+    _, client = scripted(slow)
+    await statuses(client, "sick", timeout_seconds=1, poll_interval_seconds=0.4)
+    assert min(after - before for before, after in pairwise(slow.asked["sick"])) > 0.39
+
+
+async def test_a_sick_job_neither_stops_nor_slows_the_others(scripted: Script) -> None:
+    slow = Slow(polls=8)
+    _, client = scripted(slow)
+    assert await statuses(client, "kite", "sick", timeout_seconds=2) == [
+        "completed",
+        "RenderTimeoutError",
+    ]
+    assert slow.asked["kite"][-1] - slow.asked["kite"][0] < 1.5  # eight polls, seven pauses
+    assert 3 < len(slow.asked["sick"]) < 15
+
+
+async def test_a_job_whose_answer_hangs_keeps_no_other_waiting(scripted: Script) -> None:
+    slow = Slow(polls=3)
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if path.endswith("sick"):
+            Event().wait(1.5)
+        return slow(method, path, body)
+
+    _, client = scripted(answer)
+    started = monotonic()
+    assert await statuses(client, "sick", "kite", timeout_seconds=1) == [
+        "RenderTimeoutError",
+        "completed",
+    ]
+    assert slow.asked["kite"][-1] - started < 0.9
+
+
+async def test_a_server_in_trouble_is_not_asked_for_each_of_many_jobs(scripted: Script) -> None:
+    server, client = scripted(lambda *_: (429, {"Retry-After": "60"}, {"error": "too many"}))
+    ended = await statuses(client, *(f"kite-{n}" for n in range(40)), timeout_seconds=0.6)
+    assert set(ended) == {"RenderTimeoutError"}
+    assert len(server.seen) <= 9  # the list, and as many as are asked for at once
 
 
 async def test_a_status_nobody_knows_is_waited_out_and_is_no_success(
@@ -139,6 +262,39 @@ async def test_a_deadline_leaves_the_job_to_be_waited_for_again(
     await client.close()
 
 
+async def test_a_job_that_no_longer_moves_ends_the_wait_before_its_deadline(
+    client: VideoClient, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    video_id = await begin(client)
+    started = monotonic()
+    with pytest.raises(RenderStalledError, match="in_progress, 40 %") as caught:
+        await watcher_of(client).wait(video_id, poll_interval_seconds=0.05, stall_seconds=0.5)
+    assert 0.5 < monotonic() - started < 5
+    assert (caught.value.video_id, caught.value.paid) == (video_id, "yes")
+    assert "`prefect-sora resume`" in str(caught.value)
+
+
+async def test_a_job_that_moves_is_not_stalled_however_long_it_takes(scripted: Script) -> None:
+    begun = monotonic()
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        done = monotonic() - begun
+        status = "completed" if done > 1.5 else "in_progress"
+        return 200, {}, job("kite", status, progress=round(done * 60))
+
+    _, client = scripted(answer)
+    video = await watcher_of(client).wait("kite", poll_interval_seconds=0.05, stall_seconds=0.6)
+    assert video.status == "completed"
+
+
+async def test_a_server_that_does_not_answer_is_no_job_that_has_stalled(scripted: Script) -> None:
+    _, client = scripted(Slow())
+    assert await statuses(client, "sick", timeout_seconds=0.6, stall_seconds=0.1) == [
+        "RenderTimeoutError"
+    ]
+
+
 async def test_a_number_of_polls_is_another_way_to_say_the_deadline(
     client: VideoClient, renderer: Renderer
 ) -> None:
@@ -150,7 +306,7 @@ async def test_a_number_of_polls_is_another_way_to_say_the_deadline(
 
 
 async def test_an_id_the_server_does_not_know_ends_the_wait(client: VideoClient) -> None:
-    with pytest.raises(VideoNotFoundError, match="Check the id"):
+    with pytest.raises(VideoNotFoundError, match=r"Check the id.*resume --resubmit"):
         await watcher_of(client).wait("video_nobody", poll_interval_seconds=0.05)
 
 
@@ -171,6 +327,69 @@ async def test_a_server_that_cannot_list_is_asked_for_each(
     videos = await asyncio.gather(*(watcher.wait(i, poll_interval_seconds=0.05) for i in ids))
     assert [v.status for v in videos] == ["completed"] * 4
     assert len(renderer.requests("list")) == 1
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        pytest.param((401, {}, {"error": {"message": "not with this key"}}), id="forbidden"),
+        pytest.param((400, {}, {"error": {"message": "say which provider"}}), id="refused"),
+        pytest.param((404, {}, {"error": {"message": "no such path"}}), id="absent"),
+        pytest.param((200, {"Content-Type": "text/html"}, b"<html></html>"), id="a web page"),
+    ],
+)
+async def test_a_refused_list_is_not_asked_for_again(scripted: Script, listing: Reply) -> None:
+    server, client = scripted(Slow(polls=3, listing=listing))
+    assert await statuses(client, "one", "two", "three") == ["completed"] * 3
+    assert len(server.asked("GET", "?")) == 1
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        pytest.param((500, {}, {"error": {"message": "oops"}}), id="500"),
+        pytest.param((429, {"Retry-After": "60"}, {"error": {"message": "later"}}), id="429"),
+        pytest.param((200, {}, b"\x8f garbage"), id="garbage"),
+        pytest.param((200, {}, []), id="no page"),
+        pytest.param(None, id="hangs up"),
+    ],
+)
+async def test_while_a_list_fails_its_jobs_are_asked_for_singly(
+    scripted: Script, listing: Reply
+) -> None:
+    _, client = scripted(Slow(polls=2, listing=listing))
+    assert await statuses(client, "one", "two", "three") == ["completed"] * 3
+
+
+async def test_a_list_that_failed_for_a_moment_is_used_again(scripted: Script) -> None:
+    ids = ["one", "two", "three"]
+    slow = Slow(polls=99, listing=(500, {}, {"error": {"message": "oops"}}))
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if slow.asked:  # singly, after the list had failed
+            slow.listing = page(*(job(i, "completed") for i in ids))
+        return slow(method, path, body)
+
+    _, client = scripted(answer)
+    assert await statuses(client, *ids) == ["completed"] * 3
+
+
+async def test_a_list_that_fails_time_after_time_is_given_up(scripted: Script) -> None:
+    server, client = scripted(Slow(polls=99, listing=(500, {}, {"error": {"message": "oops"}})))
+    await statuses(client, "one", "two", "three", timeout_seconds=3)
+    assert len(server.asked("GET", "?")) == 4
+
+
+@pytest.mark.parametrize("status", ["", "dreaming", None])
+async def test_a_job_that_the_list_says_nothing_of_is_asked_for_singly(
+    scripted: Script, status: Any
+) -> None:
+    shown = page(job("vague", status), job("one"), job("two"))
+    slow = Slow(listing=shown)
+    _, client = scripted(slow)
+    ended = await statuses(client, "vague", "one", "two", "hidden", timeout_seconds=0.7)
+    assert (ended[0], ended[3]) == ("completed", "completed")
+    assert len(slow.asked["vague"]) == len(slow.asked["hidden"]) == 1
 
 
 async def test_the_renderer_may_die_and_come_back_while_we_wait(

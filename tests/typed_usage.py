@@ -1,5 +1,6 @@
 """How users write it, for the type checker: read by mypy, run by nobody."""
 
+from pathlib import Path
 from typing import assert_type
 
 from prefect import flow
@@ -25,6 +26,7 @@ from prefect_sora import (
 async def of_flows() -> None:
     provider = LocalRenderer(folder="./renderer")
     video = await text_to_video("a kite", provider=provider, store="./renders", seconds=4)
+    await text_to_video("a kite", provider=provider, store=Path("renders"), stall_seconds=300)
     assert_type(video, StoredVideo)
     clips = await remix_chain(
         "a kite",
@@ -42,4 +44,4 @@ async def of_tasks(provider: OpenAICredentials | AzureOpenAICredentials) -> None
     assert_type(job, VideoJob)
     video = await wait_for_video(job, provider, "./renders", on_progress=lambda video: None)
     assert_type(video, RenderedVideo)
-    assert_type(await persist_video(video, provider, "./renders"), StoredVideo)
+    assert_type(await persist_video(video, provider, Path("renders")), StoredVideo)

@@ -85,11 +85,11 @@ def render(
         waiting = {"timeout_seconds": timeout, "poll_interval_seconds": poll_interval}
         order = Order(request, store, scope, anew)
         video = _rendered(order, providers.choose(provider), waiting, screen)
-        screen.document(video.model_dump(mode="json"))
+        screen.document(video.model_dump())
         _tell(screen, video)
         return exits.OK
 
-    return run_command(shown, body)
+    return run_command(shown, body, store, provider)
 
 
 def _rendered(

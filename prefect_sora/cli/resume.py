@@ -11,7 +11,7 @@ from prefect_sora.cli.interruption import still_unfinished
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store
 from prefect_sora.cli.origins import Origins
 from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, describe, kept_lines, run_command
+from prefect_sora.cli.screen import Screen, describe, kept_lines, pasteable, run_command
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
@@ -40,7 +40,7 @@ class Outcome:
         return {
             "key": self.state.key,
             "outcome": self.how,
-            "video": self.video.model_dump(mode="json") if self.video else None,
+            "video": self.video.model_dump() if self.video else None,
             "error": describe(self.error) if self.error else None,
         }
 
@@ -79,12 +79,12 @@ def resume(
         if adopt is not None and (len(keys) != 1 or resubmit):
             raise InvalidRequestError(
                 "--adopt takes one KEY, and no --resubmit.",
-                next_step="prefect-sora resume KEY --adopt VIDEO_ID",
+                next_step="`prefect-sora resume KEY --adopt VIDEO_ID`",
             )
         if resubmit and not keys:
             raise InvalidRequestError(
                 "--resubmit pays again, so each render has to be named.",
-                next_step="prefect-sora resume KEY --resubmit",
+                next_step="`prefect-sora resume KEY --resubmit`",
             )
         ledger = Ledger(VideoFolder(store))
         origins = Origins(provider)
@@ -97,6 +97,9 @@ def resume(
         except stopping.InterruptedBySignal as stop:
             message = asyncio.run(still_unfinished(store, provider))
             raise stopping.InterruptedBySignal(stop.signum, message) from None
+        for outcome in outcomes:
+            if outcome.error is not None:
+                pasteable(outcome.error, store, provider)
         screen.document({"renders": [outcome.as_json() for outcome in outcomes]})
         for outcome in outcomes:
             _tell(screen, outcome)
@@ -104,7 +107,7 @@ def resume(
             screen.result(f"Nothing is unfinished in {store}.")
         return next((o.exit_code for o in outcomes if o.exit_code), exits.OK)
 
-    return run_command(shown, body)
+    return run_command(shown, body, store, provider)
 
 
 async def _resumed(

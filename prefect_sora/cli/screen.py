@@ -2,11 +2,12 @@
 
 import json
 import logging
+import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -15,6 +16,8 @@ from prefect_sora.cli.options import Shown
 from prefect_sora.cli.stopping import InterruptedBySignal
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
+
+_RESUME: Final = "prefect-sora resume"
 
 
 class Screen:
@@ -71,13 +74,27 @@ class Screen:
         return exits.exit_code(error)
 
 
-def run_command(shown: Shown | None, body: Callable[[Screen], int]) -> int:
-    """Run a command's body; whatever ends it is told in words, and gives the exit code."""
+def run_command(
+    shown: Shown | None,
+    body: Callable[[Screen], int],
+    store: str | None = None,
+    provider: str | None = None,
+) -> int:
+    """Run a command's body; whatever ends it is told in words, and gives the exit code.
+
+    Args:
+        shown: What is shown.
+        body: What it does.
+        store: The store that it works on, as `pasteable` takes it.
+        provider: As --provider took it.
+    """
     screen = Screen(shown or Shown())
     _show_our_log(screen)
     try:
         return body(screen)
     except (Exception, InterruptedBySignal, KeyboardInterrupt) as error:
+        if store is not None:
+            pasteable(error, store, provider)
         return screen.failure(error)
 
 
@@ -135,6 +152,17 @@ def resume_command(key: str | None, store: str, provider: str | None = None) -> 
     words = ["prefect-sora", "resume", *([key] if key else []), "--store", store]
     words += ["--provider", provider] if provider else []
     return shlex.join(words)
+
+
+def pasteable(error: BaseException, store: str, provider: str | None = None) -> None:
+    """Complete the commands in an error's next step, so that they can be run as they stand."""
+    if isinstance(error, SoraError) and error.next_step:
+        options = resume_command(None, store, provider).removeprefix(_RESUME)
+        error.next_step = re.sub(
+            rf"`({_RESUME}(?: (?!--store)[^`\s]+)*)`",
+            lambda command: f"`{command[1]}{options}`",
+            error.next_step,
+        )
 
 
 def _paragraph(error: BaseException) -> str:

@@ -6,7 +6,8 @@ import httpx2
 import pytest
 
 from prefect_sora.cli import exits
-from prefect_sora.errors import UncertainSubmitError
+from prefect_sora.cli.screen import pasteable
+from prefect_sora.errors import SoraError, UncertainSubmitError
 from tests.cli.conftest import Begin, Cli
 from tests.support.renderer import Renderer, StartRenderer
 
@@ -98,7 +99,26 @@ def test_a_timeout_says_that_it_goes_on_rendering(
     assert ended.code == render["error"]["exit_code"] == 6
     assert render["error"]["type"] == "RenderTimeoutError"
     assert (render["error"]["key"], render["error"]["paid"]) == (job.key, "yes")
-    assert f"prefect-sora resume {job.key}" in ended.err
+    command = f"`prefect-sora resume {job.key} --store {store}`"
+    assert command in ended.err
+    assert command in render["error"]["next_step"]
+
+
+def test_a_render_that_the_server_has_forgotten_says_how_to_pay_for_it_again(
+    cli: Cli, renderer: Renderer, store: str, begin: Begin
+) -> None:
+    job = begin(renderer)
+    renderer.reset()
+
+    ended = cli(
+        *("resume", job.key, "--store", store, "--provider", "openai", "--poll-interval", "0.05"),
+        OPENAI_BASE_URL=renderer.base_url,
+        OPENAI_API_KEY="none",
+    )
+
+    assert ended.code == 7
+    command = f"prefect-sora resume {job.key} --resubmit --store {store} --provider openai"
+    assert f"`{command}`" in ended.err
 
 
 def test_a_render_in_doubt_is_decided_by_the_person_who_names_its_video(
@@ -123,11 +143,22 @@ def test_a_render_in_doubt_is_decided_by_the_person_who_names_its_video(
     assert renderer.accepted() == 1
 
 
+def test_a_command_that_names_its_store_is_left_as_it_stands() -> None:
+    error = SoraError(
+        "", next_step="`prefect-sora resume ab --store here`, or `prefect-sora resume`."
+    )
+    pasteable(error, "my renders")
+    assert error.next_step == (
+        "`prefect-sora resume ab --store here`, or `prefect-sora resume --store 'my renders'`."
+    )
+
+
 def test_paying_again_needs_a_key(cli: Cli, store: str) -> None:
     ended = cli("resume", "--resubmit", "--store", store)
 
     assert ended.code == exits.USAGE
     assert "pays again" in ended.err
+    assert f"`prefect-sora resume KEY --resubmit --store {store}`" in ended.err
 
 
 def test_a_render_of_the_local_renderer_finds_it_by_itself(
