@@ -13,7 +13,7 @@ from time import time
 from typing import Final
 
 from prefect_sora import catalogue, media
-from prefect_sora.client import Content, VideoClient
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     CorruptVideoError,
     DownloadError,
@@ -239,4 +239,4 @@ async def download(video: VideoJob, client: VideoClient, path: Path) -> Fetched:
     return await fetch(video, client, VideoFolder(str(path.parent)), path.name)
 
 
-__all__ = ["Content", "Fetched", "download", "fetch", "keep"]
+__all__ = ["Fetched", "download", "fetch", "keep"]
