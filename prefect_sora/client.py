@@ -220,11 +220,7 @@ class VideoClient:
         Raises:
             ApiError: No such file, or not now.
         """
-        path = f"{self.server.base_url}/videos/{quote(video_id, safe='')}/content"
-        params = {**dict(self.server.query), **({"variant": variant} if variant else {})}
-        async with opened(
-            self._http, self.server, video_id, url or path, {} if url else params
-        ) as content:
+        async with opened(self._http, self.server, video_id, variant, url) as content:
             yield content
 
     async def _get(self, path: str, params: dict[str, object] | None = None) -> httpx2.Response:

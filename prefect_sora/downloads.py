@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import httpx2
 
 from prefect_sora.answers import no_answer, retry_after_s, status_error
-from prefect_sora.errors import SoraError, UnavailableError
+from prefect_sora.errors import UnavailableError
 from prefect_sora.private_urls import in_private
 from prefect_sora.server import Server
 
@@ -38,25 +38,26 @@ class Content:
 
 @contextlib.asynccontextmanager
 async def opened(
-    http: httpx2.AsyncClient, server: Server, video_id: str, target: str, params: Mapping[str, str]
+    http: httpx2.AsyncClient, server: Server, video_id: str, variant: str | None, url: str | None
 ) -> AsyncIterator[Content]:
-    """Open a file of a video.
-
-    Args:
-        http: Makes the connections.
-        server: Who was asked; its own origin alone learns its credentials.
-        video_id: Whose file it is.
-        target: Where it lies; relative to the server's base_url where it is no whole URL.
-        params: Added to the target's query, and to no address that we are sent on to.
-
-    Raises:
-        ApiError: No such file, or not now.
-    """
+    """Open a file of a video; see `VideoClient.content`."""
+    target, params = url, {}
+    if target is None:
+        target = f"{server.base_url}/videos/{quote(video_id, safe='')}/content"
+        params = {**dict(server.query), **({"variant": variant} if variant else {})}
     async with _answer(http, server, target, params) as response:
         if response.is_error:
             with contextlib.suppress(httpx2.HTTPError):  # the status says enough
                 await response.aread()
-            raise _no_file(server, response, video_id)
+            if url is None and _is_own(server, response.url):
+                raise status_error(server, response, verb="content", video_id=video_id)
+            # A signature that has run out, or a file not there yet: the job may name it anew.
+            raise UnavailableError(
+                f"The place where the video server {server.base_url} keeps the file answered "
+                f"{response.status_code}.",
+                status=response.status_code,
+                retry_after_s=retry_after_s(response.headers),
+            )
         encoded = "content-encoding" in response.headers
         length = response.headers.get("content-length", "")
         yield Content(
@@ -116,17 +117,6 @@ async def _steady(server: Server, response: httpx2.Response) -> AsyncIterator[by
         if chunk is None:
             return
         yield chunk
-
-
-def _no_file(server: Server, response: httpx2.Response, video_id: str) -> SoraError:
-    if _is_own(server, response.url):
-        return status_error(server, response, verb="content", video_id=video_id)
-    # A signature that has run out, or a file not there yet: the server can name it anew.
-    return UnavailableError(
-        f"{_place(server, response.url)} answered {response.status_code}.",
-        status=response.status_code,
-        retry_after_s=retry_after_s(response.headers),
-    )
 
 
 def _cut_off(server: Server, url: httpx2.URL, error: httpx2.HTTPError) -> UnavailableError:
