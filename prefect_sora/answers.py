@@ -23,7 +23,12 @@ from prefect_sora.errors import (
 from prefect_sora.server import Server
 from prefect_sora.wire import Failure, read_failure
 
-_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_NEVER_SENT: Final = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.LocalProtocolError,  # what we were to send is no HTTP
+)
 
 
 def error_of(
@@ -45,26 +50,32 @@ def error_of(
 def no_answer(server: Server, cause: BaseException) -> UnavailableError:
     """Say that no answer came, and whether the request can have been read at all."""
     never_sent = isinstance(cause, _NEVER_SENT)
+    # A header that cannot be sent is quoted, escaped, so that no key in it would be recognised.
+    said = "" if isinstance(cause, httpx2.LocalProtocolError) else server.redacted(str(cause))
     return UnavailableError(
         f"{_named(server)} {'cannot be reached' if never_sent else 'gave no whole answer'} "
-        f"({type(cause).__name__}{f': {cause}' if str(cause) else ''}).",
+        f"({type(cause).__name__}{f': {said}' if said else ''}).",
         never_sent=never_sent,
         next_step="Check base_url and that the server runs; `prefect-sora doctor` tells more.",
     )
 
 
-def not_the_protocol(server: Server, response: httpx2.Response) -> UnavailableError | RejectedError:
+def not_the_protocol(
+    server: Server, response: httpx2.Response, *, verb: str
+) -> UnavailableError | RejectedError:
     """Say that an answer came, with success for its status, and was no answer to this."""
     kind = response.headers.get("content-type", "no type").partition(";")[0]
     message = f"{_named(server)} answered {response.status_code} with {kind}, not with a video job."
-    if kind == "text/html":
-        # A page comes from a proxy, a login or a website: the request went no further.
-        return RejectedError(
-            message,
-            status=response.status_code,
-            next_step="Point base_url at the API itself, such as https://host/v1.",
-        )
-    return UnavailableError(message, status=response.status_code)
+    if kind != "text/html":
+        return UnavailableError(message, status=response.status_code)
+    # A page comes from a proxy, a login or a website: the request went no further. While we
+    # wait for a job that the same address has accepted, it is maintenance, and passes.
+    waited_for = verb in ("retrieve", "list")
+    return (UnavailableError if waited_for else RejectedError)(
+        message,
+        status=response.status_code,
+        next_step="Point base_url at the API itself, such as https://host/v1.",
+    )
 
 
 def status_error(
@@ -73,9 +84,8 @@ def status_error(
     """Turn an answer with an error status into the error that it is; see `error_of`."""
     status = response.status_code
     failure = read_failure(json_of(response)) or Failure()
-    said = failure.message.strip() or response.reason_phrase or "no reason given"
-    if server.api_key:  # some servers repeat the key that they refuse
-        said = said.replace(server.api_key.get_secret_value(), "********")
+    # Some servers repeat the key that they refuse.
+    said = server.redacted(failure.message.strip()) or response.reason_phrase or "no reason given"
     about: dict[str, Any] = {
         "status": status,
         "code": failure.code,

@@ -8,12 +8,11 @@ retirement schedule for Foundry (2026-07); LiteLLM's price table (1.109.1).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Final, Literal
+from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
+from prefect_sora.profiles import Service
 from prefect_sora.requests import VideoRequest
-
-Service = Literal["openai", "azure"]
 
 _720P: Final = ("1280x720", "720x1280")
 _1024P: Final = ("1792x1024", "1024x1792")

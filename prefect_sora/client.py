@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
 import httpx2
 import openai
@@ -22,24 +21,16 @@ from prefect_sora.answers import (
     clock_ahead_s,
     error_of,
     json_of,
-    no_answer,
     not_the_protocol,
     poll_after_s,
-    status_error,
 )
-from prefect_sora.errors import (
-    UnavailableError,
-)
+from prefect_sora.downloads import Content, opened
+from prefect_sora.errors import UnavailableError
 from prefect_sora.private_urls import in_private
 from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
-from prefect_sora.wire import (
-    Video,
-    VideoPage,
-    read_page,
-    read_video,
-)
+from prefect_sora.wire import Video, VideoPage, read_page, read_video
 
 CREATE_TIMEOUT_SECONDS: Final = 90.0
 """Longest create: a server decodes a reference image and queues, it does not render.
@@ -50,17 +41,6 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 
 READ_TIMEOUT_SECONDS: Final = 30.0
 """Longest silence inside an answer, of a poll or of a download. Ours."""
-
-_CHUNK_BYTES: Final = 256 * 1024
-
-
-@dataclass(frozen=True)
-class Content:
-    """A body on its way: what the server announced, and its bytes."""
-
-    chunks: AsyncIterator[bytes]
-    content_type: str
-    expected_bytes: int | None
 
 
 class VideoClient:
@@ -114,7 +94,11 @@ class VideoClient:
                 "seconds": f"{request.seconds}",
             }
         fields = {k: v for k, v in {**fields, **request.extra}.items() if v is not None}
-        headers = {**self._headers(), "Idempotency-Key": idempotency_key}
+        headers = {
+            **self._headers(),
+            "Idempotency-Key": idempotency_key,
+            "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
+        }
         files = None
         if reference:
             # In a form a nested value has no standard place: it goes as JSON text.
@@ -125,27 +109,28 @@ class VideoClient:
             ]
         try:
             async with asyncio.timeout(CREATE_TIMEOUT_SECONDS):
-                response = await self._openai.post(
-                    path,
-                    cast_to=httpx2.Response,
-                    body=fields,
-                    files=files,
-                    options={
-                        "headers": headers,
-                        "max_retries": 0,
-                        "follow_redirects": False,
-                        "timeout": httpx2.Timeout(
-                            CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS
-                        ),
-                    },
-                )
+                with self._unlogged():
+                    response = await self._openai.post(
+                        path,
+                        cast_to=httpx2.Response,
+                        body=fields,
+                        files=files,
+                        options={
+                            "headers": headers,
+                            "max_retries": 0,
+                            "follow_redirects": False,
+                            "timeout": httpx2.Timeout(
+                                CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS
+                            ),
+                        },
+                    )
         except TimeoutError:
             raise UnavailableError(f"{self._name} did not answer the create request.") from None
         except openai.APIError as error:
             raise error_of(self.server, error, verb=request.kind) from None
         video = read_video(json_of(response))
         if video is None:
-            raise not_the_protocol(self.server, response)
+            raise not_the_protocol(self.server, response, verb=request.kind)
         return video
 
     async def retrieve(self, video_id: str) -> Video:
@@ -171,7 +156,7 @@ class VideoClient:
             raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
         video = read_video(json_of(response), poll_after_s(response.headers))
         if video is None:
-            raise not_the_protocol(self.server, response)
+            raise not_the_protocol(self.server, response, verb="retrieve")
         return video
 
     async def list_page(self, after: str | None = None, limit: int = 100) -> VideoPage:
@@ -192,7 +177,7 @@ class VideoClient:
             json_of(response), poll_after_s(response.headers), clock_ahead_s(response.headers)
         )
         if page is None:
-            raise not_the_protocol(self.server, response)
+            raise not_the_protocol(self.server, response, verb="list")
         return page
 
     async def models(self) -> list[str]:
@@ -207,7 +192,7 @@ class VideoClient:
             raise error_of(self.server, error, verb="models") from None
         body = json_of(response)
         if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
-            raise not_the_protocol(self.server, response)
+            raise not_the_protocol(self.server, response, verb="models")
         return [str(m["id"]) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
 
     async def delete(self, video_id: str) -> None:
@@ -217,11 +202,12 @@ class VideoClient:
             ApiError: Refused, or this server cannot.
         """
         try:
-            await self._openai.delete(
-                f"/videos/{quote(video_id, safe='')}",
-                cast_to=httpx2.Response,
-                options={"headers": self._headers()},
-            )
+            with self._unlogged():
+                await self._openai.delete(
+                    f"/videos/{quote(video_id, safe='')}",
+                    cast_to=httpx2.Response,
+                    options={"headers": self._headers()},
+                )
         except openai.NotFoundError:
             return
         except openai.APIError as error:
@@ -241,55 +227,25 @@ class VideoClient:
         Raises:
             ApiError: No such file, or not now.
         """
-        target = httpx2.URL(
-            url or f"{self.server.base_url}/videos/{quote(video_id, safe='')}/content"
-        ).copy_merge_params({} if url else dict(self.server.query))
-        if variant:
-            target = target.copy_merge_params({"variant": variant})
-        try:
-            async with self._follow(target) as response:
-                if response.is_error:
-                    await response.aread()
-                    raise status_error(self.server, response, verb="content", video_id=video_id)
-                encoded = "content-encoding" in response.headers
-                length = response.headers.get("content-length", "")
-                yield Content(
-                    chunks=response.aiter_bytes(_CHUNK_BYTES),
-                    content_type=response.headers.get("content-type", ""),
-                    expected_bytes=int(length) if length.isdigit() and not encoded else None,
-                )
-        except httpx2.HTTPError as error:
-            raise no_answer(self.server, error) from None
-
-    @contextlib.asynccontextmanager
-    async def _follow(self, url: httpx2.URL) -> AsyncIterator[httpx2.Response]:
-        """Follow redirects by hand: credentials go to the server's own origin only."""
-        for _ in range(6):
-            own = _origin(str(url)) == _origin(self.server.base_url)
-            headers = {"Accept-Encoding": "identity", **(self._credentials() if own else {})}
-            request = self._http.build_request("GET", url, headers=headers)
-            with in_private():  # a redirect, or a job's own url, may be signed
-                response = await self._http.send(request, stream=True, follow_redirects=False)
-            try:
-                if not response.has_redirect_location:
-                    yield response
-                    return
-                url = httpx2.URL(urljoin(str(url), response.headers["location"]))
-            finally:
-                await response.aclose()
-        raise UnavailableError(f"{self._name} redirects the download in circles.", paid="yes")
+        async with opened(self._http, self.server, video_id, variant, url) as content:
+            yield content
 
     async def _get(self, path: str, params: dict[str, object] | None = None) -> httpx2.Response:
-        return await self._openai.get(
-            path,
-            cast_to=httpx2.Response,
-            options={
-                "params": params or {},
-                "headers": self._headers(),
-                "max_retries": 0,
-                "follow_redirects": False,
-            },
-        )
+        with self._unlogged():
+            return await self._openai.get(
+                path,
+                cast_to=httpx2.Response,
+                options={
+                    "params": params or {},
+                    "headers": self._headers(),
+                    "max_retries": 0,
+                    "follow_redirects": False,
+                },
+            )
+
+    def _unlogged(self) -> contextlib.AbstractContextManager[None]:
+        """Some gateways take their key in the query, which the HTTP library logs."""
+        return in_private() if self.server.query else contextlib.nullcontext()
 
     @property
     def _name(self) -> str:
@@ -299,19 +255,4 @@ class VideoClient:
         """Say the key where the SDK would not, and silence it where there is none."""
         if self.server.auth == "bearer" and self.server.api_key is not None:
             return {}
-        return {**self._credentials(), "Authorization": openai.omit}
-
-    def _credentials(self) -> dict[str, str]:
-        if self.server.api_key is None:
-            return {}
-        key = self.server.api_key.get_secret_value()
-        return (
-            {"api-key": key}
-            if self.server.auth == "api-key"
-            else {"Authorization": f"Bearer {key}"}
-        )
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port
+        return {"Authorization": openai.omit, **self.server.credentials}

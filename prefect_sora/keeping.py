@@ -2,23 +2,30 @@
 
 `fetch → store`. The video's bytes pass through in chunks; what stands under the
 final name has the announced length, is a whole MP4 file, and has the recorded hash.
+So a file that stands there without its record, as a crash between the two leaves
+it, is as good as fetched: the server need not even know it any more.
 """
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 from typing import Final
 
-from prefect_sora import catalogue, media
-from prefect_sora.client import Content, VideoClient
+from prefect_sora import catalogue
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     CorruptVideoError,
     DownloadError,
     RateLimitError,
+    RejectedError,
     SoraError,
+    StorageError,
     UnavailableError,
     VideoExpiredError,
     VideoNotFoundError,
@@ -26,6 +33,7 @@ from prefect_sora.errors import (
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.mp4 import Mp4Info, Mp4Scanner
+from prefect_sora.stills import put_stills
 from prefect_sora.storage import VideoFolder, Written
 
 log = logging.getLogger(__name__)
@@ -33,15 +41,11 @@ log = logging.getLogger(__name__)
 DOWNLOAD_ATTEMPTS: Final = 5
 """How often one call fetches a video whose bytes come cut or wrong. Ours."""
 
-MAX_STILL_BYTES: Final = 20 * 1024 * 1024
-"""A thumbnail or spritesheet above this is none. Ours."""
+MAX_PAUSE_SECONDS: Final = 60.0
+"""Longest pause between two of them, whatever the server asks for. Ours: it may forget the
+video meanwhile, and who waits for longer can run again."""
 
-_SUFFIXES: Final = {
-    b"\xff\xd8\xff": ".jpg",
-    b"\x89PNG": ".png",
-    b"RIFF": ".webp",
-}
-_DRAWN: Final = {"thumbnail": ".webp", "spritesheet": ".jpg", "preview": ".webp"}
+_READ_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -52,106 +56,60 @@ class Fetched:
     info: Mp4Info
 
 
-async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name: str) -> Fetched:
-    """Stream the video into `folder` as `name`, whole or not at all.
-
-    Raises:
-        VideoExpiredError: The server no longer has it.
-        CorruptVideoError: What arrives is not a whole MP4 file, time after time.
-        DownloadError: The download breaks, time after time.
-        StorageError: The store refuses.
-    """
-    for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
-        try:
-            return await _fetch_once(video, client, folder, name)
-        except (CorruptVideoError, UnavailableError, RateLimitError, VideoNotFoundError) as error:
-            failure = _download_error(error, video)
-            last = attempt == DOWNLOAD_ATTEMPTS or not failure.retryable
-            log.warning("Download %d of video %s: %s", attempt, video.video_id, error.message)
-            if last:
-                raise failure from error
-            asked = getattr(error, "retry_after_s", None) or 0.0
-            await asyncio.sleep(max(asked, min(0.5 * 2 ** (attempt - 1), 8.0)))
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-async def _fetch_once(
-    video: VideoJob, client: VideoClient, folder: VideoFolder, name: str
-) -> Fetched:
-    scanner = _Mp4Check()
-    async with client.content(video.video_id) as content:
-        written = await folder.write(
-            name, content.chunks, expected_bytes=content.expected_bytes, check=scanner
-        )
-    return Fetched(written, scanner.info)
-
-
-class _Mp4Check(Mp4Scanner):
-    """The scanner, remembering what it found."""
-
-    info: Mp4Info
-
-    def finish(self) -> Mp4Info:
-        self.info = super().finish()
-        return self.info
-
-
-def _download_error(error: SoraError, video: VideoJob) -> DownloadError:
-    expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
-    if isinstance(error, CorruptVideoError):
-        error.about(key=video.key, video_id=video.video_id, paid="yes")
-        error.next_step = _fetch_again(video, expires_at)
-        return error
-    gone = isinstance(error, VideoNotFoundError) and (
-        error.status == 410 or (expires_at is not None and time() >= expires_at)
-    )
-    if gone:
-        return VideoExpiredError(
-            "The server no longer has this video.",
-            key=video.key,
-            video_id=video.video_id,
-            paid="yes",
-            next_step="It cannot be fetched any more; a new take renders, and pays for, another.",
-        )
-    return DownloadError(
-        f"The finished video could not be fetched. {error.message}",
-        key=video.key,
-        video_id=video.video_id,
-        paid="yes",
-        next_step=_fetch_again(video, expires_at),
-    )
-
-
-def _fetch_again(video: VideoJob, expires_at: float | None) -> str:
-    until = f" until {_clock(expires_at)}" if expires_at else ", often for no more than an hour"
-    return f"`prefect-sora resume {video.key}` fetches it again; the server has it{until}."
-
-
-def _clock(at: float) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
 async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVideo:
     """Bring a finished video into the store, with its stills, and record it.
 
-    One that is recorded already is returned as it stands.
+    One that is kept already is returned as it stands.
 
     Raises:
         DownloadError: See `fetch`; the job stays resumable.
         StorageError: The store refuses; the job stays resumable.
     """
-    state = await ledger.state(video.folder)
-    if state.stored:
-        return state.stored.video
-    try:
-        fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
-        stills = await _stills(video, client, ledger.store)
-    except SoraError as error:
-        error.about(key=video.key, video_id=video.video_id, paid="yes")
-        raise
-    seconds = fetched.info.duration_seconds or video.seconds
+    if standing := await kept(video, client, ledger):
+        return standing
+    fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
+    with _about(video):
+        stills = await put_stills(ledger.store, video.folder, video.video_id, client)
+        return await _record(video, client, ledger, fetched, stills)
+
+
+async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVideo | None:
+    """Find a video that is in the store already; the server is asked nothing.
+
+    A whole file without its record is recorded now. One that is not whole is none.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    name = f"{video.folder}/video.mp4"
+    with _about(video):
+        if record := await ledger.stored(video.folder):
+            return record.video
+        if "video.mp4" not in await ledger.store.names(video.folder):
+            return None
+        try:
+            found = await asyncio.to_thread(_read_back, ledger.store, name)
+        except CorruptVideoError as error:
+            log.warning("%s is not the video %s: %s", name, video.video_id, error.message)
+            return None
+        log.info("%s was there already, without its record.", name)
+        stills = await put_stills(ledger.store, video.folder, video.video_id, None)
+        return await _record(video, client, ledger, found, stills)
+
+
+def _read_back(store: VideoFolder, name: str) -> Fetched:
+    scanner, digest, size_bytes = _Mp4Check(), hashlib.sha256(), 0
+    with store.open(name) as file:
+        while chunk := file.read(_READ_BYTES):
+            scanner.feed(chunk)
+            digest.update(chunk)
+            size_bytes += len(chunk)
+    return Fetched(Written(store.url(name), size_bytes, digest.hexdigest()), scanner.finish())
+
+
+async def _record(
+    video: VideoJob, client: VideoClient, ledger: Ledger, fetched: Fetched, stills: dict[str, str]
+) -> StoredVideo:
     stored = StoredVideo(
         key=video.key,
         attempt=video.attempt,
@@ -168,7 +126,7 @@ async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
         width=fetched.info.width,
         height=fetched.info.height,
         duration_seconds=fetched.info.duration_seconds,
-        cost_usd=_cost(video, client, seconds),
+        cost_usd=_cost(video, client, fetched.info.duration_seconds),
         created_at=time(),
         **stills,
     )
@@ -183,51 +141,6 @@ def _cost(video: VideoJob, client: VideoClient, seconds: float | None) -> float 
     return catalogue.cost_usd(video.model, video.size, video.seconds or seconds)
 
 
-async def _stills(video: VideoJob, client: VideoClient, store: VideoFolder) -> dict[str, str]:
-    """Put thumbnail, spritesheet and preview beside the video.
-
-    The server's own where it has them, else drawn from the video. They never
-    fail a render: what is missing is missing.
-    """
-    urls: dict[str, str] = {}
-    for variant in sorted(client.server.profile.variants):
-        try:
-            async with client.content(video.video_id, variant) as content:
-                data = await _small(content.chunks)
-        except SoraError as error:
-            log.info("No %s from the server: %s", variant, error.message)
-            continue
-        suffix = next((s for magic, s in _SUFFIXES.items() if data.startswith(magic)), None)
-        if suffix:  # anything else, such as the video once more, is no still
-            urls[variant] = await store.put(f"{video.folder}/{variant}{suffix}", data)
-    drawn = await asyncio.to_thread(_draw, store, f"{video.folder}/video.mp4", {*urls})
-    for name, data in drawn.items():
-        if name not in urls:
-            urls[name] = await store.put(f"{video.folder}/{name}{_DRAWN[name]}", data)
-    return {f"{name}_url": url for name, url in urls.items()}
-
-
-def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
-    """Draw all pictures, or the preview alone where the server gave the others."""
-    try:
-        with store.open(name) as file:
-            if given >= _DRAWN.keys() - {"preview"}:
-                return {"preview": media.preview(file)}
-            return asdict(media.stills(file))
-    except (SoraError, OSError) as error:
-        log.warning("No preview of %s: %s", name, error)
-        return {}
-
-
-async def _small(chunks: AsyncIterator[bytes]) -> bytes:
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-        if len(data) > MAX_STILL_BYTES or bytes(data[4:8]) == b"ftyp":
-            return b""
-    return bytes(data)
-
-
 async def download(video: VideoJob, client: VideoClient, path: Path) -> Fetched:
     """Fetch a finished video to a path on this machine, whole or not at all.
 
@@ -239,4 +152,145 @@ async def download(video: VideoJob, client: VideoClient, path: Path) -> Fetched:
     return await fetch(video, client, VideoFolder(str(path.parent)), path.name)
 
 
-__all__ = ["Content", "Fetched", "download", "fetch", "keep"]
+async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name: str) -> Fetched:
+    """Stream the video into `folder` as `name`, whole or not at all.
+
+    Raises:
+        VideoExpiredError: The server no longer has it.
+        CorruptVideoError: What arrives is not a whole MP4 file, time after time.
+        DownloadError: The download breaks, time after time.
+        AuthenticationError: The key does not work, or no longer.
+        StorageError: The store refuses.
+    """
+    with _about(video):
+        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
+            try:
+                return await _fetch_once(video, client, folder, name)
+            except VideoExpiredError:
+                raise
+            except (DownloadError, UnavailableError, RateLimitError, VideoNotFoundError) as error:
+                log.warning("Download %d of video %s: %s", attempt, video.video_id, error.message)
+                if attempt == DOWNLOAD_ATTEMPTS:
+                    raise _download_error(error, video) from None
+                await asyncio.sleep(_pause(error, attempt, video))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def _fetch_once(
+    video: VideoJob, client: VideoClient, folder: VideoFolder, name: str
+) -> Fetched:
+    try:
+        return await _stream(video, client, folder, name)
+    except (RejectedError, VideoNotFoundError) as error:
+        refused = error
+    # Some servers keep their files elsewhere, and say in the job where. The address is
+    # signed, and for a short time: so it is asked for here, and never written down.
+    url = await _place(video, client, refused)
+    return await _stream(video, client, folder, name, url)
+
+
+async def _stream(
+    video: VideoJob, client: VideoClient, folder: VideoFolder, name: str, url: str | None = None
+) -> Fetched:
+    scanner = _Mp4Check()
+    async with client.content(video.video_id, url=url) as content:
+        written = await folder.write(
+            name, content.chunks, expected_bytes=content.expected_bytes, check=scanner
+        )
+    return Fetched(written, scanner.info)
+
+
+async def _place(
+    video: VideoJob, client: VideoClient, refused: RejectedError | VideoNotFoundError
+) -> str:
+    """Ask the job where its file lies.
+
+    Raises:
+        VideoExpiredError: It says that there is none any more.
+        VideoNotFoundError: The server does not know the job either.
+        UnavailableError: It does not say where, so far.
+    """
+    expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
+    gone = refused.status == 410
+    unknown: VideoNotFoundError | None = None
+    try:
+        job = await client.retrieve(video.video_id)
+    except VideoNotFoundError as error:
+        unknown = error
+    except SoraError as error:
+        log.info("Where video %s lies is not known: %s", video.video_id, error.message)
+    else:
+        if job.url:
+            return job.url
+        gone = gone or job.status in ("expired", "deleted")
+        expires_at = job.expires_at or expires_at
+    if gone or (refused.status == 404 and expires_at is not None and time() >= expires_at):
+        raise _expired()
+    if unknown:
+        raise unknown
+    raise UnavailableError(refused.message, status=refused.status)
+
+
+class _Mp4Check(Mp4Scanner):
+    """The scanner, remembering what it found."""
+
+    info: Mp4Info
+
+    def finish(self) -> Mp4Info:
+        self.info = super().finish()
+        return self.info
+
+
+def _expired() -> VideoExpiredError:
+    return VideoExpiredError(
+        "The server no longer has this video.",
+        next_step="It cannot be fetched any more; a new take renders, and pays for, another.",
+    )
+
+
+def _pause(error: SoraError, attempt: int, video: VideoJob) -> float:
+    asked: float = getattr(error, "retry_after_s", None) or 0.0
+    pause: float = min(max(asked, 0.5 * 2 ** (attempt - 1)), MAX_PAUSE_SECONDS)
+    if isinstance(video, RenderedVideo) and video.expires_at and video.expires_at > time():
+        return min(pause, (video.expires_at - time()) / 2)  # while it is still there
+    return pause
+
+
+def _download_error(error: SoraError, video: VideoJob) -> DownloadError:
+    if isinstance(error, VideoNotFoundError):
+        return _expired()  # one replica may not know a job that another knows; here none does
+    failure = (
+        error
+        if isinstance(error, DownloadError)
+        else DownloadError(f"The finished video could not be fetched. {error.message}")
+    )
+    failure.next_step = _fetch_again(video)
+    return failure
+
+
+@contextmanager
+def _about(video: VideoJob) -> Iterator[None]:
+    """Say of every error which paid video it is about, and how to get it."""
+    try:
+        yield
+    except SoraError as error:
+        error.about(key=video.key, video_id=video.video_id, paid="yes")
+        if isinstance(error, StorageError):
+            error.next_step = " ".join(filter(None, (error.next_step, _fetch_again(video))))
+        raise
+
+
+def _fetch_again(video: VideoJob) -> str:
+    expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
+    until = f" until {_clock(expires_at)}" if expires_at else ", often for no more than an hour"
+    return f"`prefect-sora resume {video.key}` fetches it again; the server has it{until}."
+
+
+def _clock(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{at:g}"  # no Unix seconds, whatever the server means
+
+
+__all__ = ["Fetched", "download", "fetch", "keep", "kept"]

@@ -1,7 +1,10 @@
 """What a server can do, as data: code branches on these, never on a server's name."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+Service = Literal["openai", "azure"]
+"""The services that have ended models of their own."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from prefect_sora.private_urls import in_private
 MAX_BYTES = 50 * 1024 * 1024
 # Ours: the largest image at 1 MB a second.
 LOAD_TIMEOUT_SECONDS = 60.0
+# Ours: a line or two of a record.
+ADDRESS_MAX_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,27 @@ async def load_source(
     )
 
 
+def public_address(reference: str | Path | bytes | None) -> str | None:
+    """Say where a picture came from, for records and people.
+
+    Without user, password, query and fragment, any of which may be a secret, and
+    never longer than `ADDRESS_MAX_CHARACTERS`. Bytes came from nowhere: None. Of a
+    data: URL the type alone is told.
+    """
+    if reference is None or isinstance(reference, bytes):
+        return None
+    text = str(reference)
+    if not isinstance(reference, Path) and _SCHEME.match(text):
+        if text.lower().startswith("data:"):
+            head, comma, _ = text.partition(",")
+            text = f"data:{head[5:].partition(';')[0].strip() if comma else ''}"
+        else:
+            text = "::".join(map(_without_secrets, text.split("::")))
+    if len(text) > ADDRESS_MAX_CHARACTERS:
+        text = f"{text[: ADDRESS_MAX_CHARACTERS - 1]}…"
+    return text
+
+
 class _UnloadableError(Exception):
     """Says why, in words that hold no secret."""
 
@@ -123,7 +146,7 @@ async def _read(source: str | Path | bytes, options: dict[str, Any]) -> bytes:
 
 
 # Two letters at least, for `C:` is a drive; `zip::` chains file systems.
-_SCHEME = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]+(://|::)")
+_SCHEME = re.compile(r"data:|[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)
 
 
 def _read_path(path: Path) -> bytes:
@@ -179,14 +202,10 @@ def _read_fsspec(url: str, options: dict[str, Any]) -> bytes:
 
 def _shown(source: str | Path | bytes) -> str:
     """The source without what may be secret in it."""
-    if isinstance(source, bytes):
+    address = public_address(source)
+    if address is None:
         return "given as bytes"
-    url = str(source)
-    if isinstance(source, Path) or not _SCHEME.match(url):
-        return f'"{url}"'
-    if url.lower().startswith("data:"):
-        return "in the data: URL"
-    return f'"{"::".join(map(_without_secrets, url.split("::")))}"'
+    return "in the data: URL" if str(source).lower().startswith("data:") else f'"{address}"'
 
 
 def _without_secrets(url: str) -> str:

@@ -7,11 +7,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from prefect_sora.catalogue import Service
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local.address import RendererAddress
 from prefect_sora.local.options import KEY_VARIABLE
-from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile
+from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile, Service
 
 _AZURE_HOSTS: Final = (
     ".openai.azure.com",
@@ -31,9 +30,12 @@ class Server:
         label: A short name of it for people, on every result.
         api_key: Its key; None where it asks for none.
         auth: `bearer` in the Authorization header, or the `api-key` header.
-        query: Sent with every request, such as Azure's api-version.
+        query: Sent with every request, such as Azure's api-version; a gateway's key, too.
         deployment: Azure's name for the model, sent in the model's place.
         local: Made here, by the local renderer, so it costs nothing.
+
+    Raises:
+        InvalidRequestError: No header can carry the key or the account.
     """
 
     base_url: str
@@ -43,10 +45,21 @@ class Server:
     auth: Literal["bearer", "api-key"] = "bearer"
     organization: str | None = None
     project: str | None = None
-    query: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     deployment: str | None = None
     profile: Profile = field(default=GENERIC)
     local: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the HTTP library cannot send, for it would quote it, in its logs too."""
+        key = self.api_key.get_secret_value() if self.api_key else None
+        given = {"api_key": key, "organization": self.organization, "project": self.project}
+        for name, text in given.items():
+            if text and not (text.isascii() and text.isprintable()):
+                raise InvalidRequestError(
+                    f"{name} holds a character that no header can carry.",
+                    next_step="Copy it again: it is one line of letters, digits and signs.",
+                )
 
     @property
     def service(self) -> Service | None:
@@ -55,6 +68,26 @@ class Server:
         if host == "api.openai.com":
             return "openai"
         return "azure" if host.endswith(_AZURE_HOSTS) else None
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The headers that say who asks; none where no key is needed."""
+        account = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+        headers = {name: value for name, value in account.items() if value}
+        if self.api_key:
+            key = self.api_key.get_secret_value()
+            bearer = self.auth == "bearer"
+            headers |= {"Authorization": f"Bearer {key}"} if bearer else {"api-key": key}
+        return headers
+
+    def redacted(self, text: str) -> str:
+        """Blank out the key, and the query's, in what somebody else has written."""
+        secrets = [value for name, value in self.query if name != "api-version"]
+        if self.api_key:
+            secrets.append(self.api_key.get_secret_value())
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            text = text.replace(secret, "********")
+        return text
 
 
 def remote(
@@ -71,7 +104,8 @@ def remote(
     """Describe a server by its URL.
 
     Raises:
-        InvalidRequestError: The URL is not one that requests can go to.
+        InvalidRequestError: The URL is not one that requests can go to, or no header
+            can carry the key.
     """
     url, in_url = clean_url(base_url)
     account = "".join(f"#{part}" for part in (organization, project, deployment) if part)
@@ -79,7 +113,7 @@ def remote(
         base_url=url,
         identity=url + account,
         label=url.partition("://")[2],
-        api_key=api_key if api_key and api_key.get_secret_value() else None,
+        api_key=_stripped(api_key),
         auth=auth,
         organization=organization,
         project=project,
@@ -127,10 +161,15 @@ def local_server(address: RendererAddress) -> Server:
         base_url=address.base_url,
         identity=f"local:{address.identity}",
         label="local",
-        api_key=SecretStr(key) if key else None,
+        api_key=_stripped(SecretStr(key)) if key else None,
         profile=LOCAL,
         local=True,
     )
+
+
+def _stripped(api_key: SecretStr | None) -> SecretStr | None:
+    key = api_key.get_secret_value().strip() if api_key else ""
+    return SecretStr(key) if key else None
 
 
 def clean_url(base_url: str) -> tuple[str, tuple[tuple[str, str], ...]]:

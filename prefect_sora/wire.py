@@ -1,6 +1,7 @@
 """What servers answer, read tolerantly: the Video object, lists, and errors in all shapes."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -117,7 +118,8 @@ class Video(BaseModel):
     prompt: str | None = None
     size: str | None = None
     seconds: str | None = None
-    url: str | None = None
+    url: str | None = Field(default=None, repr=False)
+    """Where the file lies, on servers that keep it elsewhere; often signed."""
     remixed_from_video_id: str | None = None
     failure: Failure | None = Field(default=None, alias="error")
     _poll_after_s: float | None = PrivateAttr(default=None)
@@ -141,9 +143,10 @@ class Video(BaseModel):
     @classmethod
     def _a_number_or_nothing(cls, value: object) -> float | None:
         try:
-            return float(value)  # type: ignore[arg-type]  # the except below is the check
-        except (TypeError, ValueError):
+            number = float(value)  # type: ignore[arg-type]  # the except below is the check
+        except (TypeError, ValueError, OverflowError):
             return None
+        return number if math.isfinite(number) else None
 
     @field_validator(
         "model", "prompt", "size", "seconds", "url", "remixed_from_video_id", mode="before"
@@ -167,8 +170,10 @@ def read_video(value: object, poll_after_s: float | None = None) -> Video | None
     given = value.get("id") or value.get("task_id")
     if not isinstance(given, (str, int)) or isinstance(given, bool):
         return None
+    urls = value.get("urls")
+    url = value.get("url") or (urls[0] if isinstance(urls, list) and urls else None)
     try:
-        video = Video.model_validate({**value, "id": str(given)})
+        video = Video.model_validate({**value, "id": str(given), "url": url})
     except ValidationError:
         return None
     video._poll_after_s = poll_after_s

@@ -10,7 +10,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.identity import KEY_DIGITS, fingerprint, folder_name, new_owner, request_digest
 from prefect_sora.records import Reserved
-from prefect_sora.references import Reference, prepare
+from prefect_sora.references import Reference, prepare, public_address
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 
@@ -35,7 +35,6 @@ class Wish:
 
     def reservation(self, server: Server, attempt: int, uncertain_since: float | None) -> Reserved:
         """What is written down before the create request of an attempt is sent."""
-        reference = self.request.reference
         return Reserved(
             key=self.key,
             attempt=attempt,
@@ -43,10 +42,7 @@ class Wish:
             fingerprint=self.fingerprint,
             request_digest=self.request_digest,
             request=self.request.model_dump(mode="json", exclude={"reference"}),
-            # An address may carry a signature after its question mark.
-            reference=None
-            if isinstance(reference, bytes) or reference is None
-            else str(reference).partition("?")[0][:300],
+            reference=public_address(self.request.reference),
             reference_sha256=self.reference.source_sha256 if self.reference else None,
             server=server.identity,
             provider=server.label,

@@ -7,6 +7,7 @@ import pytest
 
 from prefect_sora import catalogue
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
+from prefect_sora.profiles import Service
 from prefect_sora.requests import VideoRequest
 
 
@@ -56,9 +57,7 @@ def test_a_model_we_do_not_know_is_the_servers_to_judge(model: str | None) -> No
 
 
 @pytest.mark.parametrize(("service", "day"), [("openai", "2026-09-24"), ("azure", "2026-09-15")])
-def test_a_retired_model_is_named_as_retired_on_its_own_service(
-    service: catalogue.Service, day: str
-) -> None:
+def test_a_retired_model_is_named_as_retired_on_its_own_service(service: Service, day: str) -> None:
     ended = date.fromisoformat(day)
     with pytest.raises(RetiredModelError, match=f"ended sora-2 on {day}") as caught:
         catalogue.check(ask(), service, today=ended)

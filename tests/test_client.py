@@ -1,6 +1,8 @@
 """Client: what goes over the wire, and where credentials do not go."""
 
+import contextlib
 import json
+import pickle
 import threading
 import traceback
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from prefect_sora import downloads
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import (
@@ -35,6 +38,7 @@ class Echo:
     url: str = ""
     asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    drips: bool = False
 
     def answer(self, path: str, body: Any, status: int = 200, **headers: str) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -59,7 +63,13 @@ def start() -> tuple[Echo, ThreadingHTTPServer]:
             for name, value in {**given, "content-length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            if not echo.drips:
+                self.wfile.write(body)
+                return
+            with contextlib.suppress(OSError):  # who asked has gone
+                for at in range(len(body)):
+                    self.wfile.write(body[at : at + 1])
+                    threading.Event().wait(0.02)
 
         do_POST = do_GET  # noqa: N815 - http.server's name
         do_DELETE = do_GET  # noqa: N815 - http.server's name
@@ -82,6 +92,27 @@ def echo() -> Iterator[Echo]:
     server.server_close()
 
 
+async def read(client: VideoClient) -> bytes:
+    """Read a video to its end."""
+    async with client.content("v") as content:
+        return b"".join([chunk async for chunk in content.chunks])
+
+
+async def ask(client: VideoClient, call: str) -> None:
+    """Make one of the client's calls by its name."""
+    if call == "content":
+        async with client.content("v"):
+            return
+    calls: dict[str, Any] = {
+        "submit": lambda: client.submit(KITE, None, "k"),
+        "retrieve": lambda: client.retrieve("v"),
+        "delete": lambda: client.delete("v"),
+        "list_page": client.list_page,
+        "models": client.models,
+    }
+    await calls[call]()
+
+
 async def test_a_request_without_a_file_is_json_with_seconds_as_text(echo: Echo) -> None:
     echo.answer("/v1/videos", {"id": "video_1", "status": "queued"})
     video = await connect(remote(f"{echo.url}/v1", api_key=KEY)).submit(
@@ -98,6 +129,7 @@ async def test_a_request_without_a_file_is_json_with_seconds_as_text(echo: Echo)
     }
     assert headers["authorization"] == "Bearer sk-canary"
     assert headers["idempotency-key"] == "key-1"
+    assert headers["x-litellm-num-retries"] == "0", "a proxy must not repeat it by itself"
 
 
 async def test_a_reference_goes_as_a_file_and_nested_extras_as_json_text(echo: Echo) -> None:
@@ -160,14 +192,24 @@ async def test_a_failed_job_answered_with_an_error_status_is_a_job(echo: Echo, s
     ("path", "answer", "error"),
     [
         ("retrieve", ({"detail": "no such job"}, 404, {}), VideoNotFoundError),
-        ("retrieve", (b"<html>", 200, {"content_type": "text/html"}), RejectedError),
+        ("retrieve", (b"<html>", 200, {"content_type": "text/html"}), UnavailableError),
         ("retrieve", (b"half a json {", 200, {}), UnavailableError),
         ("retrieve", ({"error": "Unauthorized"}, 401, {}), AuthenticationError),
         ("retrieve", ({}, 302, {"location": "http://127.0.0.1:9/login"}), RejectedError),
         ("list", ({"object": "other"}, 200, {}), UnavailableError),
+        ("list", (b"<html>", 200, {"content_type": "text/html; charset=utf-8"}), UnavailableError),
         ("list", ({"detail": "Method Not Allowed"}, 405, {}), RejectedError),
     ],
-    ids=["unknown", "a page", "half", "a string", "a login", "no list", "no such verb"],
+    ids=[
+        "unknown",
+        "a page",
+        "half",
+        "a string",
+        "a login",
+        "no list",
+        "a page for a list",
+        "no such verb",
+    ],
 )
 async def test_what_is_no_job_is_a_typed_error(
     echo: Echo, path: str, answer: Any, error: type[Exception]
@@ -188,6 +230,15 @@ async def test_a_key_that_the_server_repeats_is_not_repeated(echo: Echo) -> None
     assert "canary" not in str(caught.value)
 
 
+async def test_a_page_in_place_of_a_new_job_is_a_wrong_address_and_nothing_was_paid(
+    echo: Echo,
+) -> None:
+    echo.answer("/v1/videos", b"<html>", content_type="text/html")
+    with pytest.raises(RejectedError, match="text/html") as caught:
+        await connect(remote(f"{echo.url}/v1")).submit(KITE, None, "k")
+    assert (caught.value.paid, caught.value.retryable) == ("no", False)
+
+
 @pytest.mark.parametrize("auth", ["bearer", "api-key"])
 async def test_a_redirected_download_takes_no_credentials_along_and_logs_no_signature(
     echo: Echo, auth: Any, caplog: pytest.LogCaptureFixture
@@ -206,6 +257,38 @@ async def test_a_redirected_download_takes_no_credentials_along_and_logs_no_sign
     await client.close()
     server.shutdown()
     server.server_close()
+
+
+async def test_a_download_says_which_account_asks(echo: Echo) -> None:
+    echo.answer("/v1/videos/v/content", b"12345", content_type="video/mp4")
+    await read(connect(remote(f"{echo.url}/v1", api_key=KEY, organization="org-1", project="p-1")))
+    headers = echo.asked[0][2]
+    assert (headers["openai-organization"], headers["openai-project"]) == ("org-1", "p-1")
+
+
+async def test_a_redirect_is_read_from_the_address_that_gave_it(echo: Echo) -> None:
+    echo.answer("/v1/videos/v/content", {}, 302, location="file.mp4?sig=%7e")
+    echo.answer("/v1/videos/v/file.mp4", b"12345", content_type="video/mp4")
+    assert await read(connect(remote(f"{echo.url}/v1"))) == b"12345"
+    assert echo.asked[-1][1].endswith("/file.mp4?sig=%7e"), "a signature, letter by letter"
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[canary", "http://host:99999/canary", "ftp://host/canary"]
+)
+async def test_a_redirect_to_no_address_may_be_mended(echo: Echo, location: str) -> None:
+    echo.answer("/v1/videos/v/content", {}, 302, location=location)
+    with pytest.raises(UnavailableError, match="names no address") as caught:
+        await read(connect(remote(f"{echo.url}/v1")))
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_body_that_drips_is_given_up(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "CHUNK_TIMEOUT_SECONDS", 0.2)
+    echo.answer("/v1/videos/v/content", bytes(1000), content_type="video/mp4")
+    echo.drips = True
+    with pytest.raises(UnavailableError, match=r"less than 64 KiB of the file in 0\.2 s"):
+        await read(connect(remote(f"{echo.url}/v1")))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +315,55 @@ def test_a_base_url_is_the_same_with_and_without_its_slash() -> None:
     )
 
 
+def test_a_key_loses_the_blanks_that_copying_it_brought() -> None:
+    key = remote("http://host/v1", api_key=SecretStr(" sk-canary\n")).api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-canary"
+    assert remote("http://host/v1", api_key=SecretStr(" \n")).api_key is None
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-canary\nsecond", "sk-canary-\u043a", "sk-canary\x00", "sk\u2019"]
+)
+def test_a_key_that_no_header_carries_is_refused_before_anything_is_sent(
+    key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with pytest.raises(InvalidRequestError, match="api_key") as caught:
+        remote("http://host/v1", api_key=SecretStr(key))
+    assert caught.value.paid == "no"
+    assert b"canary" not in pickle.dumps(caught.value)
+    assert "canary" not in "".join(traceback.format_exception(caught.value)) + caplog.text
+    with pytest.raises(InvalidRequestError, match="organization"):
+        remote("http://host/v1", organization=key)
+
+
+async def test_what_is_no_http_was_never_sent_and_is_not_quoted(echo: Echo) -> None:
+    unsendable = "\n".join(["can" + "ary", "second"])  # for a traceback shows this line
+    with pytest.raises(UnavailableError, match="LocalProtocolError") as caught:
+        await connect(remote(f"{echo.url}/v1", api_key=KEY)).submit(KITE, None, unsendable)
+    assert caught.value.never_sent
+    assert echo.asked == []
+    assert b"canary" not in pickle.dumps(caught.value)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("call", ["retrieve", "list_page", "submit", "content", "delete"])
+async def test_a_key_in_the_query_is_sent_and_shown_nowhere(
+    echo: Echo, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    caplog.set_level("DEBUG")
+    refusal = {"error": {"message": "Wrong key: gw-canary."}}
+    for path in ("", "/v", "/v/content"):
+        echo.answer(f"/v1/videos{path}", refusal, 401)
+    server = remote(f"{echo.url}/v1?key=gw-canary")
+    with pytest.raises(AuthenticationError) as caught:
+        await ask(connect(server), call)
+    assert "key=gw-canary" in echo.asked[0][1]
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+    assert "canary" not in f"{server!r} {caplog.text}"
+
+
 async def test_one_client_serves_one_server() -> None:
     first = connect(remote("http://127.0.0.1:9/v1", api_key=KEY))
     assert connect(remote("http://127.0.0.1:9/v1/", api_key=KEY)) is first
@@ -245,18 +377,6 @@ async def test_no_call_leaves_a_repeated_key_in_a_traceback(echo: Echo, call: st
     echo.answer("/v1/models", {"error": {"message": "Wrong key: sk-canary."}}, 401)
     client = connect(remote(f"{echo.url}/v1", api_key=KEY))
 
-    async def content(video_id: str) -> None:
-        async with client.content(video_id):
-            pass
-
-    calls: dict[str, Any] = {
-        "submit": lambda: client.submit(KITE, None, "k"),
-        "content": lambda: content("v"),
-        "retrieve": lambda: client.retrieve("v"),
-        "delete": lambda: client.delete("v"),
-        "list_page": client.list_page,
-        "models": client.models,
-    }
     with pytest.raises(AuthenticationError) as caught:
-        await calls[call]()
+        await ask(client, call)
     assert "canary" not in "".join(traceback.format_exception(caught.value))

@@ -21,7 +21,7 @@ from PIL import Image
 from prefect_sora import private_urls, references
 from prefect_sora.errors import ReferenceImageError
 from prefect_sora.fitting import Mode, fit
-from prefect_sora.references import load_source, prepare
+from prefect_sora.references import load_source, prepare, public_address
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -527,3 +527,34 @@ async def test_the_options_of_a_prepared_reference_reach_its_file_system() -> No
     options = {"path": "/references", "target_protocol": "memory"}
 
     assert (await prepare("dir://fox.png", None, options=options)).data == PNG
+
+
+# What records say of it
+
+
+@pytest.mark.parametrize(
+    ("reference", "address"),
+    [
+        ("https://me:f00dfeed@host/fox.png?sig=f00dfeed#f00dfeed", "https://host/fox.png"),
+        ("https://f00dfeed@host", "https://host"),
+        ("s3://bucket/a fox.png", "s3://bucket/a fox.png"),
+        ("zip://fox.png::https://host/all.zip?sig=f00dfeed", "zip://fox.png::https://host/all.zip"),
+        ("pictures/fox#2.png", "pictures/fox#2.png"),
+        (Path("pictures/fox?.png"), "pictures/fox?.png"),
+        ("data:image/png;base64,f00dfeed", "data:image/png"),
+        ("DATA:,f00dfeed", "data:"),
+        ("data:f00dfeed", "data:"),
+        (PNG, None),
+        (None, None),
+    ],
+)
+def test_a_record_says_where_a_picture_came_from_and_no_secret(
+    reference: Any, address: str | None
+) -> None:
+    assert public_address(reference) == address
+
+
+def test_an_address_in_a_record_is_short() -> None:
+    address = public_address(f"https://host/{'x' * 1000}")
+    assert address is not None
+    assert (len(address), address[-1]) == (300, "…")

@@ -142,7 +142,7 @@ async def test_tiny_chunks_are_gathered_before_they_go_to_a_thread(tmp_path: Pat
     eye = Eye()
     await VideoFolder(str(tmp_path)).write("video.mp4", arriving(LARGE, step=1000), check=eye)
 
-    assert len(eye.pieces) == 9
+    assert len(eye.pieces) == 36
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])

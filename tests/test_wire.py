@@ -79,6 +79,30 @@ def test_an_id_under_another_name_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"url": "https://host/a?sig=secret"}, "https://host/a?sig=secret"),
+        ({"url": None, "urls": ["https://host/a", "https://host/b"]}, "https://host/a"),
+        ({"urls": []}, None),
+        ({"urls": [{"url": "x"}]}, None),
+        ({"urls": "https://host/a"}, None),
+    ],
+)
+def test_where_a_file_lies_is_read_and_not_shown(fields: dict[str, Any], url: str | None) -> None:
+    video = read_video({"id": "v", **fields})
+    assert video is not None
+    assert video.url == url
+    assert "secret" not in f"{video!r} {video}"
+
+
+@pytest.mark.parametrize("value", ["Infinity", "NaN", float("-inf"), 10**400])
+def test_a_time_without_end_is_none(value: object) -> None:
+    video = read_video({"id": "v", "expires_at": value})
+    assert video is not None
+    assert video.expires_at is None
+
+
+@pytest.mark.parametrize(
     ("shape", "message", "code"),
     [
         ({"error": {"message": "no", "code": "bad"}}, "no", "bad"),

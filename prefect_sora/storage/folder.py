@@ -21,7 +21,7 @@ from prefect_sora.storage.refusals import plain_url, refusal
 _T = TypeVar("_T")
 
 # A thread hop per network chunk would cost more than the writing.
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 256 * 2**10
 _CREATE_ATTEMPTS = 8
 
 

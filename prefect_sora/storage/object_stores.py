@@ -17,7 +17,7 @@ from prefect_sora.storage.refusals import http_status, service_code
 
 # S3 takes 10,000 parts, so 80 GB; an upload holds about two.
 _PART_BYTES = 8 * 2**20
-_READ_AHEAD_BYTES = 2**20
+_READ_AHEAD_BYTES = 512 * 2**10
 _CHECKSUMS = (
     "ChecksumCRC32",
     "ChecksumCRC32C",
@@ -93,7 +93,7 @@ class ObjectStore:
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        """Open with a read-ahead of one MiB."""
+        """Open with a small read-ahead."""
         with self._fs.open(
             path, "rb", block_size=_READ_AHEAD_BYTES, cache_type="readahead"
         ) as file:

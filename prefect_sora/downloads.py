@@ -1,0 +1,145 @@
+"""A file on its way: opened wherever the server says that it lies, and read while it keeps coming.
+
+The server may send us elsewhere, by a redirect or by a job's own `url`. Such an address is
+often signed: it is in no log and in no error, and is given no credentials of ours.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urljoin
+
+import httpx2
+
+from prefect_sora.answers import no_answer, retry_after_s, status_error
+from prefect_sora.errors import UnavailableError
+from prefect_sora.private_urls import in_private
+from prefect_sora.server import Server
+
+CHUNK_BYTES: Final = 64 * 1024
+
+CHUNK_TIMEOUT_SECONDS: Final = 60.0
+"""Longest wait for the next 64 KiB of a file. A body that drips is never silent for
+`client.READ_TIMEOUT_SECONDS`, and a gigabyte of it would take for ever. Ours."""
+
+MAX_REDIRECTS: Final = 5
+
+
+@dataclass(frozen=True)
+class Content:
+    """A body on its way: what the server announced, and its bytes."""
+
+    chunks: AsyncIterator[bytes]
+    content_type: str
+    expected_bytes: int | None
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    http: httpx2.AsyncClient, server: Server, video_id: str, variant: str | None, url: str | None
+) -> AsyncIterator[Content]:
+    """Open a file of a video; see `VideoClient.content`."""
+    target, params = url, {}
+    if target is None:
+        target = f"{server.base_url}/videos/{quote(video_id, safe='')}/content"
+        params = {**dict(server.query), **({"variant": variant} if variant else {})}
+    async with _answer(http, server, target, params) as response:
+        if response.is_error:
+            with contextlib.suppress(httpx2.HTTPError):  # the status says enough
+                await response.aread()
+            if url is None and _is_own(server, response.url):
+                raise status_error(server, response, verb="content", video_id=video_id)
+            # A signature that has run out, or a file not there yet: the job may name it anew.
+            raise UnavailableError(
+                f"The place where the video server {server.base_url} keeps the file answered "
+                f"{response.status_code}.",
+                status=response.status_code,
+                retry_after_s=retry_after_s(response.headers),
+            )
+        encoded = "content-encoding" in response.headers
+        length = response.headers.get("content-length", "")
+        yield Content(
+            chunks=_steady(server, response),
+            content_type=response.headers.get("content-type", ""),
+            expected_bytes=int(length) if length.isdigit() and not encoded else None,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _answer(
+    http: httpx2.AsyncClient, server: Server, target: str, params: Mapping[str, str]
+) -> AsyncIterator[httpx2.Response]:
+    """Follow redirects by hand: credentials go to the server's own origin only."""
+    at = f"{server.base_url}/"
+    for _ in range(1 + MAX_REDIRECTS):
+        try:
+            at = urljoin(at, target)
+            # Without parameters to add, a signed URL stays as it is, letter by letter.
+            url = httpx2.URL(at, params=params) if params else httpx2.URL(at)
+        except (ValueError, httpx2.InvalidURL):
+            url = httpx2.URL("")
+        if url.scheme not in ("http", "https") or not url.host or not (url.port or 1) < 2**16:
+            raise UnavailableError(f"{_named(server)} names no address for the file.")
+        own = _is_own(server, url)
+        headers = {"Accept-Encoding": "identity", **(server.credentials if own else {})}
+        try:
+            request = http.build_request("GET", url, headers=headers)
+            with in_private():
+                response = await http.send(request, stream=True, follow_redirects=False)
+        except httpx2.HTTPError as error:
+            raise _cut_off(server, url, error) from None
+        try:
+            if not response.has_redirect_location:
+                yield response
+                return
+            target, params = response.headers["location"], {}
+        finally:
+            await response.aclose()
+    raise UnavailableError(f"{_named(server)} redirects the download in circles.")
+
+
+async def _steady(server: Server, response: httpx2.Response) -> AsyncIterator[bytes]:
+    """Pass a body on while it keeps coming; the time that its reader takes does not count."""
+    chunks = response.aiter_bytes(CHUNK_BYTES)
+    while True:
+        try:
+            async with asyncio.timeout(CHUNK_TIMEOUT_SECONDS):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise UnavailableError(
+                f"{_place(server, response.url)} sent less than {CHUNK_BYTES // 1024} KiB of the "
+                f"file in {CHUNK_TIMEOUT_SECONDS:g} s."
+            ) from None
+        except httpx2.HTTPError as error:
+            raise _cut_off(server, response.url, error) from None
+        if chunk is None:
+            return
+        yield chunk
+
+
+def _cut_off(server: Server, url: httpx2.URL, error: httpx2.HTTPError) -> UnavailableError:
+    if _is_own(server, url):
+        return no_answer(server, error)
+    return UnavailableError(f"{_place(server, url)} gave no whole answer ({type(error).__name__}).")
+
+
+def _is_own(server: Server, url: httpx2.URL) -> bool:
+    # Judged by the parser that also decides where the request goes.
+    base = httpx2.URL(server.base_url)
+    return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+
+
+def _place(server: Server, url: httpx2.URL) -> str:
+    """Name where a file lies, without the address."""
+    named = _named(server)
+    return (
+        named
+        if _is_own(server, url)
+        else f"The place where {named[0].lower()}{named[1:]} keeps the file"
+    )
+
+
+def _named(server: Server) -> str:
+    return f"The video server {server.base_url}"

@@ -1,0 +1,99 @@
+"""Stills: thumbnail, spritesheet and preview beside a video, the server's own or drawn from it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Final
+
+from prefect_sora import media
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import SoraError
+from prefect_sora.storage import VideoFolder
+
+log = logging.getLogger(__name__)
+
+MAX_STILL_BYTES: Final = 20 * 1024 * 1024
+"""A thumbnail or spritesheet above this is none. Ours."""
+
+STILL_TIMEOUT_SECONDS: Final = 60.0
+"""Longest download of one. Ours; what comes later is drawn."""
+
+_SUFFIXES: Final = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"RIFF": ".webp",
+}
+_DRAWN: Final = {"thumbnail": ".webp", "spritesheet": ".jpg", "preview": ".webp"}
+
+
+async def put_stills(
+    store: VideoFolder, folder: str, video_id: str, client: VideoClient | None
+) -> dict[str, str]:
+    """Put thumbnail, spritesheet and preview beside the video; return their URLs by field.
+
+    The server's own where it has them, else drawn from the video. They never
+    fail a render: what is missing is missing.
+
+    Args:
+        store: Holds the video.
+        folder: The render's folder in it.
+        video_id: The video at the server.
+        client: Asks the server; None draws all of them.
+    """
+    urls: dict[str, str] = {}
+    if client:
+        for variant in sorted(client.server.profile.variants):
+            data = await _fetched(client, video_id, variant)
+            suffix = next((s for magic, s in _SUFFIXES.items() if data.startswith(magic)), None)
+            if suffix:  # anything else, such as the video once more, is no still
+                await _put(store, folder, variant, suffix, data, urls)
+    drawn = await asyncio.to_thread(_draw, store, f"{folder}/video.mp4", {*urls})
+    for name, data in drawn.items():
+        if name not in urls:
+            await _put(store, folder, name, _DRAWN[name], data, urls)
+    return {f"{name}_url": url for name, url in urls.items()}
+
+
+async def _put(
+    store: VideoFolder, folder: str, name: str, suffix: str, data: bytes, urls: dict[str, str]
+) -> None:
+    try:
+        urls[name] = await store.put(f"{folder}/{name}{suffix}", data)
+    except SoraError as error:
+        log.warning("No %s: %s", name, error.message)
+
+
+async def _fetched(client: VideoClient, video_id: str, variant: str) -> bytes:
+    try:
+        async with (
+            asyncio.timeout(STILL_TIMEOUT_SECONDS),
+            client.content(video_id, variant) as still,
+        ):
+            return await _small(still.chunks)
+    except TimeoutError:
+        log.info("No %s from the server within %g s.", variant, STILL_TIMEOUT_SECONDS)
+    except SoraError as error:
+        log.info("No %s from the server: %s", variant, error.message)
+    return b""
+
+
+def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
+    """Draw all pictures, or the preview alone where the server gave the others."""
+    try:
+        with store.open(name) as file:
+            if given >= _DRAWN.keys() - {"preview"}:
+                return {"preview": media.preview(file)}
+            return asdict(media.stills(file))
+    except (SoraError, OSError) as error:
+        log.warning("No preview of %s: %s", name, error)
+        return {}
+
+
+async def _small(chunks: AsyncIterator[bytes]) -> bytes:
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > MAX_STILL_BYTES or bytes(data[4:8]) == b"ftyp":
+            return b""
+    return bytes(data)
