@@ -67,10 +67,16 @@ async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
     """
     if standing := await kept(video, client, ledger):
         return standing
-    fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
-    with _about(video):
-        stills = await put_stills(ledger.store, video.folder, video.video_id, client)
-        return await _record(video, client, ledger, fetched, stills)
+    try:
+        fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
+        with _about(video):
+            stills = await put_stills(ledger.store, video.folder, video.video_id, client)
+            return await _record(video, client, ledger, fetched, stills)
+    except SoraError:
+        # Another worker that has kept it sweeps away what we were writing.
+        if record := await ledger.stored(video.folder):
+            return record.video
+        raise
 
 
 async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVideo | None:
@@ -84,6 +90,7 @@ async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
     name = f"{video.folder}/video.mp4"
     with _about(video):
         if record := await ledger.stored(video.folder):
+            await ledger.sweep(video.folder, all_of_it=False)
             return record.video
         if "video.mp4" not in await ledger.store.names(video.folder):
             return None
@@ -130,7 +137,11 @@ async def _record(
         created_at=time(),
         **stills,
     )
-    return await ledger.keep(video.folder, stored)
+    standing = await ledger.keep(video.folder, stored)
+    begun = await ledger.reservation(video.folder, video.attempt)
+    ours = video.attempt == 1 and begun is not None and begun.owner.is_this_process()
+    await ledger.sweep(video.folder, all_of_it=not ours)
+    return standing
 
 
 def _cost(video: VideoJob, client: VideoClient, seconds: float | None) -> float | None:

@@ -16,8 +16,10 @@ with the server, never a licence to pay again.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
+from datetime import timedelta
 from time import time
 from typing import Final, TypeVar
 
@@ -88,6 +90,22 @@ class Ledger:
         """Read the record of a kept video, where there is one, and no other."""
         stored = [a for a, found in (await self._kinds(folder)).items() if "stored" in found]
         return await self._read(folder, "stored", max(stored), Stored) if stored else None
+
+    async def reservation(self, folder: str, attempt: int) -> Reserved | None:
+        """Read who began an attempt, where that can be read."""
+        return await self._read(folder, "reserved", attempt, Reserved)
+
+    async def sweep(self, folder: str, *, all_of_it: bool) -> None:
+        """Remove what dead processes left half written of a kept render; as well as may be.
+
+        Args:
+            folder: The render's, which nobody needs to write to any more.
+            all_of_it: What a living one writes there, too, and the claims' remains.
+        """
+        with contextlib.suppress(StorageError):
+            await self.store.sweep_parts(folder, older_than=timedelta(0) if all_of_it else None)
+            if all_of_it:
+                await self.store.sweep_parts(".claims", older_than=None)
 
     async def accepted_ids(self, folder: str) -> set[str]:
         """Read which videos the attempts of this render were accepted as."""

@@ -11,9 +11,10 @@ from prefect_sora.errors import (
     ModerationError,
     RenderFailedError,
     SoraError,
+    VideoNotFoundError,
 )
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
-from prefect_sora.keeping import keep
+from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
@@ -63,6 +64,8 @@ async def wait(
             await give_up(job, client, ledger)
         raise
     except SoraError as error:
+        if isinstance(error, VideoNotFoundError) and await kept(job, client, ledger):
+            return _rendered(job, None)
         error.next_step = (error.next_step or "").replace(
             "`prefect-sora resume", f"`prefect-sora resume {job.key}"
         ) or None

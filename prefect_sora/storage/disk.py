@@ -87,10 +87,10 @@ class Disk:
         with open(path, "rb") as file:
             yield file
 
-    def sweep(self, path: str, age: timedelta) -> list[str]:
+    def sweep(self, path: str, age: timedelta | None) -> list[str]:
         """Remove the `.part` files of dead writers; where that is not known, old ones."""
         swept = []
-        born_before = time.time() - age.total_seconds()
+        born_before = 0.0 if age is None else time.time() - age.total_seconds()
         for folder, _, files in os.walk(path):
             for part in (os.path.join(folder, f) for f in files if _PART_NAME.fullmatch(f)):
                 with suppress(FileNotFoundError):

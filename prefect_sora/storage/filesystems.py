@@ -61,8 +61,8 @@ class FileSystem(Protocol):
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Read a file, with a small read-ahead."""
 
-    def sweep(self, path: str, age: timedelta) -> list[str]:
-        """Remove what killed writers left below a folder longer than `age` ago."""
+    def sweep(self, path: str, age: timedelta | None) -> list[str]:
+        """Remove what writers left below a folder: the dead, and those of `age` and more."""
 
 
 class Memory:
@@ -114,7 +114,7 @@ class Memory:
         with io.BytesIO(self._fs.cat_file(path)) as file:
             yield file
 
-    def sweep(self, path: str, age: timedelta) -> list[str]:
+    def sweep(self, path: str, age: timedelta | None) -> list[str]:
         """Nothing outlives the process."""
         del path, age
         return []

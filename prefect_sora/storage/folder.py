@@ -202,13 +202,18 @@ class VideoFolder:
             manager.__exit__(None, None, None)
 
     async def sweep_parts(
-        self, folder: str = "", *, older_than: timedelta = timedelta(days=1)
+        self, folder: str = "", *, older_than: timedelta | None = timedelta(days=1)
     ) -> list[str]:
         """Remove what killed writers left at and below a folder; return what it was.
 
         On a disk these are `.part` files, on S3 unfinished uploads, which are
-        invisible and billed. What a dead process of this machine left on a disk goes at
-        once; elsewhere the age protects writers that are still alive.
+        invisible and billed. What a dead process left on a disk goes at once; where it is
+        not known to be dead, its age protects writers that are still alive.
+
+        Args:
+            folder: Path below the root.
+            older_than: What is younger is left, unless its writer is known to be dead;
+                None leaves all others.
         """
         return await self._do(
             folder, lambda system, path: system.sweep(path, older_than), folder=True

@@ -99,10 +99,10 @@ class ObjectStore:
         ) as file:
             yield file
 
-    def sweep(self, path: str, age: timedelta) -> list[str]:
+    def sweep(self, path: str, age: timedelta | None) -> list[str]:
         """Abort old uploads on S3, which bills their parts; Google and Azure forget them."""
         swept: list[str] = []
-        if self.kind != "s3":
+        if self.kind != "s3" or age is None:
             return swept
         bucket, prefix, _ = self._fs.split_path(path)
         for upload in self._fs.list_multipart_uploads(bucket):
