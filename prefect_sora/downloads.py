@@ -2,12 +2,16 @@
 
 The server may send us elsewhere, by a redirect or by a job's own `url`. Such an address is
 often signed: it is in no log and in no error, and is given no credentials of ours.
+
+A body that is cut goes on where it was cut, if the server shows that it is the same file;
+else whoever reads it is told, and begins anew.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import quote, urljoin
 
@@ -25,6 +29,14 @@ CHUNK_TIMEOUT_SECONDS: Final = 60.0
 `client.READ_TIMEOUT_SECONDS`, and a gigabyte of it would take for ever. Ours."""
 
 MAX_REDIRECTS: Final = 5
+
+RESUMES: Final = 4
+"""How often one body goes on after it was cut. Ours."""
+RESUME_PAUSE_SECONDS: Final = 0.5
+"""Pause before the first of them; the others' double. Ours."""
+
+
+_Ask = Callable[[Mapping[str, str]], contextlib.AbstractAsyncContextManager[httpx2.Response]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,9 @@ async def opened(
     if target is None:
         target = f"{server.base_url}/videos/{quote(video_id, safe='')}/content"
         params = {**dict(server.query), **({"variant": variant} if variant else {})}
-    async with _answer(http, server, target, params) as response:
+
+    ask = partial(_answer, http, server, target, params)
+    async with ask({}) as response:
         if response.is_error:
             with contextlib.suppress(httpx2.HTTPError):  # the status says enough
                 await response.aread()
@@ -58,18 +72,21 @@ async def opened(
                 status=response.status_code,
                 retry_after_s=retry_after_s(response.headers),
             )
-        encoded = "content-encoding" in response.headers
-        length = response.headers.get("content-length", "")
-        yield Content(
-            chunks=_steady(server, response),
-            content_type=response.headers.get("content-type", ""),
-            expected_bytes=int(length) if length.isdigit() and not encoded else None,
-        )
+        async with contextlib.aclosing(_to_its_end(server, response, ask)) as chunks:
+            yield Content(
+                chunks=chunks,
+                content_type=response.headers.get("content-type", ""),
+                expected_bytes=_length(response),
+            )
 
 
 @contextlib.asynccontextmanager
 async def _answer(
-    http: httpx2.AsyncClient, server: Server, target: str, params: Mapping[str, str]
+    http: httpx2.AsyncClient,
+    server: Server,
+    target: str,
+    params: Mapping[str, str],
+    headers: Mapping[str, str],
 ) -> AsyncIterator[httpx2.Response]:
     """Follow redirects by hand: credentials go to the server's own origin only."""
     at = f"{server.base_url}/"
@@ -83,9 +100,11 @@ async def _answer(
         if url.scheme not in ("http", "https") or not url.host or not (url.port or 1) < 2**16:
             raise UnavailableError(f"{_named(server)} names no address for the file.")
         own = _is_own(server, url)
-        headers = {"Accept-Encoding": "identity", **(server.credentials if own else {})}
+        known = server.credentials if own else {}
         try:
-            request = http.build_request("GET", url, headers=headers)
+            request = http.build_request(
+                "GET", url, headers={"Accept-Encoding": "identity", **headers, **known}
+            )
             with in_private():
                 response = await http.send(request, stream=True, follow_redirects=False)
         except httpx2.HTTPError as error:
@@ -98,6 +117,62 @@ async def _answer(
         finally:
             await response.aclose()
     raise UnavailableError(f"{_named(server)} redirects the download in circles.")
+
+
+async def _to_its_end(
+    server: Server, response: httpx2.Response, ask: _Ask
+) -> AsyncGenerator[bytes]:
+    """Pass a body on, and where it is cut or stalls, the rest of the same file."""
+    first, at_byte = response, 0
+    cut = UnavailableError(f"{_place(server, response.url)} does not send the whole file.")
+    async with contextlib.AsyncExitStack() as connection:
+        for resumes in range(1 + RESUMES):
+            try:
+                if resumes:
+                    await connection.aclose()
+                    await first.aclose()
+                    await asyncio.sleep(RESUME_PAUSE_SECONDS * 2 ** (resumes - 1))
+                    rest = ask(_rest_of(first, at_byte))
+                    response = await connection.enter_async_context(rest)
+                    if response.status_code == 429 or response.is_server_error:
+                        continue
+                    if not _goes_on(first, response, at_byte):
+                        break
+                async for chunk in _steady(server, response):
+                    at_byte += len(chunk)
+                    yield chunk
+            except UnavailableError as error:
+                cut = error
+            else:
+                return
+            if not at_byte or _length(first) is None:
+                break  # nothing to go on from, or no end to go on to
+    raise cut
+
+
+def _rest_of(first: httpx2.Response, at_byte: int) -> dict[str, str]:
+    """Ask for the rest of the very file that was begun (RFC 9110, 13.1.5 and 14.2)."""
+    tag = first.headers.get("etag", "W/")
+    same = first.headers.get("last-modified") if tag.startswith("W/") else tag
+    return {"Range": f"bytes={at_byte}-", **({"If-Range": same} if same else {})}
+
+
+def _goes_on(first: httpx2.Response, rest: httpx2.Response, at_byte: int) -> bool:
+    """Say whether an answer is the rest of the file, and of no other."""
+    length, tags = _length(first), [r.headers.get("etag") for r in (first, rest)]
+    return (
+        rest.status_code == 206
+        and length is not None
+        and rest.headers.get("content-range") == f"bytes {at_byte}-{length - 1}/{length}"
+        and "content-encoding" not in rest.headers
+        and (None in tags or tags[0] == tags[1])
+    )
+
+
+def _length(response: httpx2.Response) -> int | None:
+    length = response.headers.get("content-length", "")
+    encoded = "content-encoding" in response.headers
+    return int(length) if length.isdigit() and not encoded else None
 
 
 async def _steady(server: Server, response: httpx2.Response) -> AsyncIterator[bytes]:

@@ -1,5 +1,6 @@
 """Keeping: a finished video comes home from wherever the server has it, or is there already."""
 
+import asyncio
 import hashlib
 import pickle
 import traceback
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora import keeping
+from prefect_sora import downloads, keeping
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     AuthenticationError,
@@ -25,7 +26,9 @@ from prefect_sora.handles import RenderedVideo
 from prefect_sora.keeping import download, fetch, keep, kept
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import OPENAI
+from prefect_sora.requests import VideoRequest
 from prefect_sora.storage import VideoFolder
+from tests.support.renderer import Renderer
 from tests.support.scripted import Answer, Reply, Script
 from tests.test_mp4 import clip
 
@@ -46,6 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause shortly between downloads, and make three at most."""
     monkeypatch.setattr(keeping, "MAX_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 3)
+    monkeypatch.setattr(downloads, "RESUME_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -250,6 +254,98 @@ async def test_no_pause_outlasts_the_video(
     async with timeout(5):
         job = KITE.model_copy(update={"expires_at": time() + 1})
         await fetch(job, client, disk.store, "video.mp4")
+
+
+# A download that is cut goes on
+
+
+LONG = CLIP + (200_000).to_bytes(4) + b"free" + bytes(range(256)) * 781 + bytes(56)
+CUT = 150_000
+
+
+def cut_then(tag: str | None, *others: Reply) -> Answer:
+    """A server that sends less than it announced, and then what is given."""
+    headers = {"Content-Length": f"{len(LONG)}", **({"ETag": tag} if tag else {})}
+    answers = iter([(200, headers, LONG[:CUT]), *others])
+    return lambda *_: next(answers)
+
+
+def rest(at_byte: int, tag: str | None = None, length: int = len(LONG)) -> Reply:
+    span = {"Content-Range": f"bytes {at_byte}-{length - 1}/{length}"}
+    return video(206, LONG[at_byte:], **span, **({"ETag": tag} if tag else {}))
+
+
+# What has come whole of 64 KiB pieces when it is cut.
+GOT = 2 * 65536
+
+
+@pytest.mark.parametrize("tag", ['"a"', 'W/"a"', None])
+async def test_a_download_that_is_cut_goes_on_where_it_was_cut(
+    scripted: Script, disk: Ledger, tag: str | None
+) -> None:
+    server, client = scripted(cut_then(tag, (503, {}, NO_SUCH), rest(GOT, tag)))
+
+    fetched = await fetch(KITE, client, disk.store, "video.mp4")
+
+    assert fetched.written.sha256 == hashlib.sha256(LONG).hexdigest()
+    assert await disk.store.read("video.mp4") == LONG
+    assert [one.headers.get("range") for one in server.seen] == [None, *2 * [f"bytes={GOT}-"]]
+    assert server.seen[-1].headers.get("if-range") == (tag if tag == '"a"' else None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        video(body=LONG),
+        rest(GOT, '"b"'),
+        rest(GOT, '"a"', len(LONG) + 1),
+        rest(GOT - 1, '"a"'),
+        video(206, LONG[GOT:], ETag='"a"'),
+        (416, {}, NO_SUCH),
+    ],
+    ids=["all of it", "another file", "a longer one", "another part", "no part", "no such part"],
+)
+async def test_what_does_not_go_on_is_begun_anew(
+    scripted: Script, disk: Ledger, other: Reply
+) -> None:
+    server, client = scripted(cut_then('"a"', other, video(body=LONG)))
+    fetched = await fetch(KITE, client, disk.store, "video.mp4")
+    assert fetched.written.sha256 == hashlib.sha256(LONG).hexdigest()
+    assert [bool(one.headers.get("range")) for one in server.seen] == [False, True, False]
+
+
+async def test_a_download_that_is_cut_time_after_time_is_given_up(
+    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "RESUMES", 2)
+    server, client = scripted(lambda *_: None)
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if "range" in server.seen[-1].headers:
+            return None
+        return 200, {"Content-Length": f"{len(LONG)}"}, LONG[:CUT]
+
+    server.answer = answer
+    with pytest.raises(DownloadError, match="gave no whole answer"):
+        await fetch(KITE, client, disk.store, "video.mp4")
+    assert len(server.seen) == 3 * 3
+    assert await disk.store.names() == []
+
+
+async def test_the_local_renderer_sends_the_rest_of_a_video(
+    client: VideoClient, renderer: Renderer, disk: Ledger
+) -> None:
+    request = VideoRequest(prompt="a kite", model=None, size="640x360", seconds=2)
+    job = await client.submit(request, None, "key-1")
+    async with timeout(20):
+        while (await client.retrieve(job.id)).status != "completed":  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(0.05)
+    renderer.faults([{"on": "content", "do": "cut:70000"}])
+    finished = KITE.model_copy(update={"video_id": job.id})
+    fetched = await fetch(finished, client, disk.store, "video.mp4")
+    assert fetched.info.width == 640
+    assert len(renderer.requests("content")) == 2
+    assert "range" in str(renderer.requests("content")[1])
 
 
 # What is there already

@@ -82,10 +82,12 @@ def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
                 named = {"Content-Type": "application/json", **named}
                 content = json.dumps(content).encode()
             self.send_response_only(status)
-            for name, value in {**named, "Content-Length": f"{len(content)}"}.items():
+            # A longer length than there are bytes, in a script's own header, is an answer cut off.
+            for name, value in {"Content-Length": f"{len(content)}", **named}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
+            self.close_connection = self.close_connection or "Content-Length" in named
 
         do_POST = do_GET  # noqa: N815 - http.server's name
         do_DELETE = do_GET  # noqa: N815 - http.server's name
