@@ -68,7 +68,9 @@ async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) 
         try:
             return await write()
         except StorageError as error:
-            log.warning("Video %s of render %s is not recorded yet: %s", video_id, key, error)
+            log.warning(
+                "Video %s of render %s is not recorded yet: %s", video_id, key, error.message
+            )
             await asyncio.sleep(pause_s)
     try:
         return await write()

@@ -6,23 +6,28 @@ place. It takes minutes: `python -m pytest -m crash_points -s` prints what was t
 
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from prefect_sora.ledger import Ledger
+from prefect_sora.local import find_running
 from prefect_sora.storage import VideoFolder
 from tests.support.prefect_server import prefect_home
-from tests.support.renderer import Renderer, StartRenderer
+from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.s3 import S3, traces
 
 pytestmark = [pytest.mark.crash_points, pytest.mark.timeout(3600)]
@@ -78,7 +83,7 @@ class Workshop:
                     "log": str(log),
                     "output": str(self.output(store)),
                     "kill_at": kill_at,
-                    "victim": self.renderer.pid if serve else None,
+                    "victim": self.server_pid() if serve else None,
                 }
             )
         finally:
@@ -88,6 +93,10 @@ class Workshop:
             if len(passed) >= kill_at:
                 self.names[passed[kill_at - 1]] += 1
         return code
+
+    def server_pid(self) -> int:
+        """The video server's process now, whoever has started it."""
+        return int(until(lambda: find_running(self.renderer.folder), "the server runs").pid)
 
     def output(self, store: VideoFolder) -> Path:
         """What the processes of a store's flow have printed."""
@@ -132,9 +141,12 @@ def workshop(tmp_path: Path, prefect_api: str, start_renderer: StartRenderer) ->
     ]
     for process in started:
         nurseries.put(Nursery(process))
-    yield Workshop(tmp_path, start_renderer(), nurseries, picture)
+    made = Workshop(tmp_path, start_renderer(), nurseries, picture)
+    yield made
     for process in started:
         process.communicate()
+    with suppress(ProcessLookupError):
+        os.kill(made.server_pid(), signal.SIGKILL)
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -167,6 +179,43 @@ async def test_a_flow_that_dies_anywhere_and_is_run_again_has_paid_once_and_kept
                 reached_the_end = died == 0
                 assert died in (0, KILLED), f"point {point}: {said}"
     _report(f"{flow}: {point} points", workshop.names)
+
+
+async def test_a_video_server_that_dies_anywhere_and_comes_back_has_been_paid_once(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    point, died = 0, True
+    while died:
+        point += 1
+        store = VideoFolder(str(tmp_path / "stores" / f"point-{point:04d}"))
+        before = workshop.server_pid()
+        with _brought_back(workshop.renderer):
+            ended = workshop.run("text_to_video", store, point, serve=True)
+        said = workshop.output(store).read_text()
+        assert ended == 0, f"point {point}: {said}"
+        await workshop.is_whole("text_to_video", store)
+        died = workshop.server_pid() != before
+    _report(f"text_to_video, the server dies: {point} points", workshop.names)
+
+
+@contextmanager
+def _brought_back(renderer: Renderer) -> Iterator[None]:
+    """Start the renderer again when it dies, unless its block has been quicker."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            if find_running(renderer.folder) is None:
+                with suppress(pytest.fail.Exception):
+                    renderer.restart()
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _report(title: str, names: Counter[str]) -> None:
