@@ -335,7 +335,6 @@ async def test_a_server_that_cannot_list_is_asked_for_each(
         pytest.param((401, {}, {"error": {"message": "not with this key"}}), id="forbidden"),
         pytest.param((400, {}, {"error": {"message": "say which provider"}}), id="refused"),
         pytest.param((404, {}, {"error": {"message": "no such path"}}), id="absent"),
-        pytest.param((200, {"Content-Type": "text/html"}, b"<html></html>"), id="a web page"),
     ],
 )
 async def test_a_refused_list_is_not_asked_for_again(scripted: Script, listing: Reply) -> None:
