@@ -46,6 +46,12 @@ def ledger(folder: VideoFolder) -> Ledger:
 
 
 @pytest.fixture
+def disk(tmp_path: Path) -> Ledger:
+    """The records of a store on a disk, where which kind of store it is does not matter."""
+    return Ledger(VideoFolder(str(tmp_path / "clips")))
+
+
+@pytest.fixture
 def prefect(prefect_api: str, tmp_path: Path) -> Iterator[str]:
     """This process talks to the session's real Prefect server."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings

@@ -27,18 +27,12 @@ from prefect_sora.recovering import adopt
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
-from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 from tests.support.scripted import Answer, Jobs, Reply, Script
 
 BLIND = Profile("blind", can_list=False)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Ledger:
-    return Ledger(VideoFolder(str(tmp_path / "clips")))
 
 
 def paged(

@@ -56,10 +56,10 @@ async def test_the_same_request_in_the_same_scope_is_one_render(
     ids=["another take", "another scope", "another prompt", "another length"],
 )
 async def test_what_differs_is_another_render(
-    client: VideoClient, ledger: Ledger, renderer: Renderer, request_: VideoRequest, scope: str
+    client: VideoClient, disk: Ledger, renderer: Renderer, request_: VideoRequest, scope: str
 ) -> None:
-    await go(client, ledger)
-    await go(client, ledger, request_, scope)
+    await go(client, disk)
+    await go(client, disk, request_, scope)
     assert renderer.accepted() == 2
 
 
@@ -80,9 +80,9 @@ async def test_the_id_is_recorded_before_it_is_used(client: VideoClient, ledger:
 
 
 async def test_the_create_carries_the_renders_key(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
+    client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
-    job = await go(client, ledger)
+    job = await go(client, disk)
     (create,) = renderer.requests("create")
     assert create["headers"]["idempotency-key"].startswith(job.key)
 
@@ -92,31 +92,31 @@ async def test_the_create_carries_the_renders_key(
     ["drop_after", "cut:20", "status:502", "status:504", "status:500", "drop", "garbage"],
 )
 async def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(
-    client: VideoClient, ledger: Ledger, renderer: Renderer, lost: str
+    client: VideoClient, disk: Ledger, renderer: Renderer, lost: str
 ) -> None:
     renderer.faults([{"on": "create", "do": lost}])
-    job = await go(client, ledger)
+    job = await go(client, disk)
     # Accepted once: adopted where the server took it, sent again where it is shown it did not.
     assert renderer.accepted() == 1
     assert job.adopted is (lost in ("drop_after", "cut:20"))
 
 
 async def test_twin_takes_in_doubt_adopt_one_job_each(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
+    client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
     renderer.faults([{"on": "create", "do": "drop_after", "times": 2}])
-    jobs = await asyncio.gather(go(client, ledger, clip(take=1)), go(client, ledger, clip(take=2)))
+    jobs = await asyncio.gather(go(client, disk, clip(take=1)), go(client, disk, clip(take=2)))
     # Both have one prompt: each adopts one of the two jobs, and neither the other's.
     assert len({job.video_id for job in jobs}) == 2
     assert renderer.accepted() == 2
 
 
 async def test_a_job_of_another_prompt_is_never_adopted(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
+    client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
     await client.submit(clip(prompt="somebody else's"), None, "x")
     renderer.faults([{"on": "create", "do": "drop"}])
-    job = await go(client, ledger)
+    job = await go(client, disk)
     assert not job.adopted
     assert renderer.accepted() == 2
 
@@ -132,10 +132,10 @@ async def test_a_dead_workers_job_is_adopted(
 
 
 async def test_a_dead_workers_render_that_was_never_sent_is_sent(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
+    client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
-    await left_in_doubt(client, ledger, owner=a_dead_process())
-    job = await go(client, ledger)
+    await left_in_doubt(client, disk, owner=a_dead_process())
+    job = await go(client, disk)
     assert (job.attempt, job.adopted) == (2, False)
     assert renderer.accepted() == 1
 
@@ -161,44 +161,42 @@ def cannot_list(renderer: Renderer) -> Server:
 
 
 async def test_where_the_server_cannot_list_a_person_decides(
-    cannot_list: Server, ledger: Ledger, renderer: Renderer
+    cannot_list: Server, disk: Ledger, renderer: Renderer
 ) -> None:
     client = VideoClient(cannot_list)
     renderer.faults([{"on": "create", "do": "drop_after"}])
     for _ in range(3):
         with pytest.raises(UncertainSubmitError, match="--adopt VIDEO_ID") as caught:
-            await go(client, ledger)
+            await go(client, disk)
     assert caught.value.paid == "unknown"
     assert renderer.accepted() == 1
 
-    (folder,) = await ledger.find(str(caught.value.key))
+    (folder,) = await disk.find(str(caught.value.key))
     video_id = (await client.list_page()).videos[0].id
-    adopted = await adopt(await ledger.state(folder), client, ledger, video_id)
-    assert (await go(client, ledger)).video_id == adopted.video_id == video_id
+    adopted = await adopt(await disk.state(folder), client, disk, video_id)
+    assert (await go(client, disk)).video_id == adopted.video_id == video_id
     assert renderer.accepted() == 1
     await client.close()
 
 
 async def test_a_policy_may_pay_again_in_doubt(
-    cannot_list: Server, ledger: Ledger, renderer: Renderer
+    cannot_list: Server, disk: Ledger, renderer: Renderer
 ) -> None:
     client = VideoClient(cannot_list)
     renderer.faults([{"on": "create", "do": "drop_after"}])
-    job = await go(client, ledger, in_doubt="resubmit")
+    job = await go(client, disk, in_doubt="resubmit")
     assert not job.adopted
     assert renderer.accepted() == 2
     await client.close()
 
 
-async def test_recovering_never_pays(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
-) -> None:
-    folder = await left_in_doubt(client, ledger, owner=a_dead_process())
-    assert await recover(await ledger.state(folder), client, ledger) is None
+async def test_recovering_never_pays(client: VideoClient, disk: Ledger, renderer: Renderer) -> None:
+    folder = await left_in_doubt(client, disk, owner=a_dead_process())
+    assert await recover(await disk.state(folder), client, disk) is None
     assert renderer.accepted() == 0
-    assert (await ledger.state(folder)).name == "failed"
+    assert (await disk.state(folder)).name == "failed"
     # Closed, so the next run makes a new attempt.
-    assert (await go(client, ledger)).attempt == 3
+    assert (await go(client, disk)).attempt == 3
 
 
 @pytest.mark.parametrize(
@@ -213,49 +211,49 @@ async def test_recovering_never_pays(
     ],
 )
 async def test_a_refusal_is_what_it_is_and_leaves_the_way_free(
-    client: VideoClient, ledger: Ledger, renderer: Renderer, answer: str, error: type[SoraError]
+    client: VideoClient, disk: Ledger, renderer: Renderer, answer: str, error: type[SoraError]
 ) -> None:
     renderer.faults([{"on": "create", "do": answer}])
     with pytest.raises(error) as caught:
-        await go(client, ledger)
+        await go(client, disk)
     assert caught.value.paid == "no"
     assert caught.value.key
     assert renderer.requests("list") == []
-    job = await go(client, ledger)
+    job = await go(client, disk)
     assert (job.attempt, renderer.accepted()) == (2, 1)
 
 
-async def test_moderation_is_final(client: VideoClient, ledger: Ledger, renderer: Renderer) -> None:
+async def test_moderation_is_final(client: VideoClient, disk: Ledger, renderer: Renderer) -> None:
     renderer.faults([{"on": "create", "do": "status:400:moderation_blocked"}])
     for _ in range(2):
         with pytest.raises(ModerationError, match="Change the prompt"):
-            await go(client, ledger)
+            await go(client, disk)
     assert len(renderer.requests("create")) == 1
 
 
 async def test_a_rate_limit_is_waited_out_and_paid_once(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
+    client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
     renderer.faults(
         [{"on": "create", "do": "status:429", "times": 2, "headers": {"Retry-After": "0"}}]
     )
-    await go(client, ledger)
+    await go(client, disk)
     assert (len(renderer.requests("create")), renderer.accepted()) == (3, 1)
 
 
 async def test_a_rate_limit_beyond_the_deadline_ends_in_its_error(
-    client: VideoClient, ledger: Ledger, renderer: Renderer
+    client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
     renderer.faults([{"on": "create", "do": "status:429", "headers": {"Retry-After": "900"}}])
     with pytest.raises(RateLimitError) as caught:
-        await go(client, ledger, timeout_seconds=1)
+        await go(client, disk, timeout_seconds=1)
     assert (caught.value.retry_after_s, caught.value.paid) == (900, "no")
 
 
-async def test_a_server_that_is_not_there_was_paid_nothing(ledger: Ledger) -> None:
+async def test_a_server_that_is_not_there_was_paid_nothing(disk: Ledger) -> None:
     client = VideoClient(remote("http://127.0.0.1:9/v1"))
     with pytest.raises(UnavailableError, match="cannot be reached") as caught:
-        await go(client, ledger)
+        await go(client, disk)
     assert (caught.value.never_sent, caught.value.paid) == (True, "no")
     await client.close()
 
@@ -368,7 +366,7 @@ async def test_killed_after_the_server_accepted_and_run_again_it_is_one_job(
 
 
 async def test_no_key_stands_in_records_errors_or_logs(
-    ledger: Ledger, start_renderer: StartRenderer, caplog: pytest.LogCaptureFixture
+    disk: Ledger, start_renderer: StartRenderer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     renderer = start_renderer(api_key="sk-canary-right")
@@ -376,13 +374,12 @@ async def test_no_key_stands_in_records_errors_or_logs(
 
     wrong = VideoClient(remote(renderer.base_url, api_key=SecretStr("sk-canary-wrong")))
     with pytest.raises(AuthenticationError) as caught:
-        await go(wrong, ledger)
+        await go(wrong, disk)
     right = VideoClient(remote(renderer.base_url, api_key=SecretStr("sk-canary-right")))
-    job = await go(right, ledger)
+    job = await go(right, disk)
 
     records = [
-        await ledger.store.read(f"{job.folder}/{name}")
-        for name in await ledger.store.names(job.folder)
+        await disk.store.read(f"{job.folder}/{name}") for name in await disk.store.names(job.folder)
     ]
     seen = f"{caught.value!r} {caught.value} {records} {job!r} {right.server!r} {caplog.text}"
     assert "canary" not in seen
