@@ -227,6 +227,32 @@ def test_a_killed_run_that_is_retried_brings_its_clip_home_without_paying_again(
     assert KEY not in json.dumps(workplace.runs())
 
 
+@pytest.mark.usefixtures("prefect")
+def test_a_run_that_is_cancelled_takes_its_job_back_where_that_is_wanted(
+    workplace: Workplace, start_renderer: StartRenderer, tmp_path: Path
+) -> None:
+    renderer = start_renderer(min_render_seconds=60.0, api_key=KEY)
+    store = tmp_path / "clips"
+    run_id = workplace.start(
+        "text-to-video/on-demand",
+        prompt=A_KITE,
+        provider=saved(
+            workplace,
+            "taken",
+            OpenAICredentials(base_url=renderer.base_url, api_key=SecretStr(KEY)),
+        ),
+        store=str(store),
+        on_cancel="delete",
+        **SMALL,
+    )
+    until(lambda: renderer.requests("retrieve") or renderer.requests("list"), "it waits", 60)
+    workplace.prefect("flow-run", "cancel", run_id)
+    assert workplace.ended(run_id) == "Cancelled"
+    assert len(renderer.requests("delete")) == 1
+    (record,) = store.glob("*/failed.json")
+    assert "its run was cancelled" in json.loads(record.read_text())["message"]
+
+
 def test_the_list_of_prompts_starts_again_after_its_last(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("one\n\n  two\nthree\n")
