@@ -6,6 +6,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from prefect_sora.errors import ModerationError, Paid, RenderFailedError
+from prefect_sora.failures import CHANGE_THE_PROMPT
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import Owner, key_of
 
@@ -74,9 +75,10 @@ class Failed(Record):
             key=self.key,
             video_id=self.video_id,
             paid=self.paid,
-            next_step="Change the prompt or the reference; the same request is refused again."
+            next_step=CHANGE_THE_PROMPT
             if self.kind == "moderated"
-            else None,
+            else "Run it again with the same scope, or "
+            f"`prefect-sora resume {self.key} --resubmit`: that sends, and pays for, it once more.",
         )
 
 

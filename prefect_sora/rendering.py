@@ -7,12 +7,8 @@ from typing import Any
 
 from prefect_sora.cancelling import OnCancel, give_up
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import (
-    ModerationError,
-    RenderFailedError,
-    SoraError,
-    VideoNotFoundError,
-)
+from prefect_sora.errors import RenderFailedError, SoraError, VideoNotFoundError
+from prefect_sora.failures import Failure
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
@@ -21,7 +17,7 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import Policy, submit
 from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
-from prefect_sora.wire import Failure, Video
+from prefect_sora.wire import Video
 from prefect_sora.wishes import identify
 
 
@@ -138,7 +134,4 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> RenderFailedErr
         paid="unknown",
     )
     await ledger.fail(job.folder, record)
-    error = record.error()
-    if not isinstance(error, ModerationError):
-        error.next_step = "Run it again: a new attempt is made. Its record says what failed."
-    return error
+    return record.error()
