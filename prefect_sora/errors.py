@@ -20,6 +20,7 @@ SoraError
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
 └─ StorageError *                       the store refused
+   └─ NewerStoreError                   a later version of this package wrote there
                                         * retryable
 ```
 """
@@ -236,3 +237,9 @@ class StorageError(SoraError):
     """The store refused to read or write."""
 
     retryable = True
+
+
+class NewerStoreError(StorageError):
+    """A later version of this package wrote a record that this one may misread."""
+
+    retryable = False
