@@ -1,12 +1,14 @@
 """The way of a render, from a request to a kept video, in plain async Python."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from time import time
 from typing import Any
 
 from prefect_sora.cancelling import OnCancel, give_up
 from prefect_sora.client import VideoClient
+from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import RenderFailedError, SoraError, VideoNotFoundError
 from prefect_sora.failures import Failure
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
@@ -26,7 +28,7 @@ async def wait(
     client: VideoClient,
     ledger: Ledger,
     *,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
     stall_seconds: float | None = None,
@@ -35,7 +37,9 @@ async def wait(
 ) -> RenderedVideo:
     """Wait until the server has finished the video; one that is kept is finished.
 
-    A wait that is cancelled leaves its job, or with `on_cancel="delete"` deletes it.
+    Without a `timeout_seconds` the wait ends at the deadline that the clip's length, size and
+    model give, or after `max_poll_attempts` polls where these are said. A wait that is
+    cancelled leaves its job, or with `on_cancel="delete"` deletes it.
 
     Raises:
         RenderFailedError: The job ended without a video. Its attempt is closed, so
@@ -49,7 +53,7 @@ async def wait(
     try:
         video = await watcher_of(client).wait(
             job.video_id,
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
             poll_interval_seconds=poll_interval_seconds,
             max_poll_attempts=max_poll_attempts,
             stall_seconds=stall_seconds,
@@ -79,7 +83,7 @@ async def render(
     scope: str,
     *,
     parent_key: str | None = None,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     poll_interval_seconds: float = 5.0,
     stall_seconds: float | None = None,
     on_cancel: OnCancel = "leave",
@@ -88,6 +92,8 @@ async def render(
     reference_options: Mapping[str, Any] | None = None,
 ) -> StoredVideo:
     """Render one request: pay for it at most once, and keep it.
+
+    Without a `timeout_seconds` the deadline is that of `deadlines.deadline_seconds`.
 
     Raises:
         SoraError: As `submit`, `wait` and `keep` say.
@@ -107,6 +113,14 @@ async def render(
         on_progress=on_progress,
     )
     return await keep(rendered, client, ledger)
+
+
+def _limit(job: VideoJob, timeout_seconds: float | None, max_poll_attempts: int | None) -> float:
+    if timeout_seconds is not None:
+        return timeout_seconds
+    if max_poll_attempts is not None:
+        return math.inf  # the polls are the deadline
+    return deadline_seconds(job.model, job.size, job.seconds)
 
 
 def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:

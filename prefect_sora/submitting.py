@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from prefect_sora.attempts import accept, another_worker_holds_it, refuse
 from prefect_sora.client import VideoClient
+from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import (
     InvalidRequestError,
     RateLimitError,
@@ -56,7 +57,7 @@ async def submit(
     client: VideoClient,
     ledger: Ledger,
     *,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
@@ -66,7 +67,8 @@ async def submit(
         client: The server to render on.
         ledger: The store's records, which decide whether anything is sent.
         timeout_seconds: How long to wait for another worker's submission, or for
-            a server that asks to come back later.
+            a server that asks to come back later; None: as long as the render itself
+            may take, see `deadlines.deadline_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
 
     Raises:
@@ -77,6 +79,9 @@ async def submit(
     """
     for warning in wish.warnings:
         log.warning("%s", warning)
+    if timeout_seconds is None:
+        asked = wish.request
+        timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
     deadline = time() + timeout_seconds
     rounds = busy = 0
     held_pause_s = 0.25
