@@ -40,6 +40,8 @@ from prefect_sora.records import (
     read_record,
 )
 from prefect_sora.storage import VideoFolder
+from prefect_sora.storage.filesystems import local_path, scheme_of
+from prefect_sora.storage.refusals import plain_url
 
 LEASE_SECONDS: Final = 180.0
 """How long a reservation speaks for its worker: longer than it may take to send the create
@@ -62,6 +64,12 @@ class Ledger:
 
     def __init__(self, store: VideoFolder) -> None:
         self.store = store
+
+    @property
+    def place(self) -> str:
+        """Where the store is, as --store takes it, from whatever folder."""
+        root = self.store.root
+        return local_path(root) if scheme_of(root) in {"file", "local"} else plain_url(root)
 
     async def state(self, folder: str) -> RenderState:
         """Read where a render stands; one that was never begun is `new`.

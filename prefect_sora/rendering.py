@@ -2,18 +2,22 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import time
 from typing import Any
 
 from prefect_sora.cancelling import OnCancel, give_up
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
-from prefect_sora.errors import RenderFailedError, SoraError, VideoNotFoundError
+from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
+from prefect_sora.expiry import expired
 from prefect_sora.failures import Failure
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import Policy, submit
@@ -45,34 +49,33 @@ async def wait(
         RenderFailedError: The job ended without a video. Its attempt is closed, so
             that submitting again makes a new one.
         ModerationError: It was refused by moderation; submitting again is of no use.
+        VideoExpiredError: It was rendered, and nobody fetched it in time.
         RenderTimeoutError: The deadline passed; wait again with the same job.
         RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
     """
-    if job.stored or await ledger.stored(job.folder):
-        return _rendered(job, None)
-    try:
-        video = await watcher_of(client).wait(
-            job.video_id,
-            timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
-            poll_interval_seconds=poll_interval_seconds,
-            max_poll_attempts=max_poll_attempts,
-            stall_seconds=stall_seconds,
-            on_progress=on_progress,
-        )
-    except asyncio.CancelledError:
-        if on_cancel == "delete":
-            await give_up(job, client, ledger)
-        raise
-    except SoraError as error:
-        if isinstance(error, VideoNotFoundError) and await kept(job, client, ledger):
+    with _waiting_for(job, ledger):
+        if job.stored or await ledger.stored(job.folder):
             return _rendered(job, None)
-        error.next_step = (error.next_step or "").replace(
-            "`prefect-sora resume", f"`prefect-sora resume {job.key}"
-        ) or None
-        error.about(key=job.key)
-        raise
+        try:
+            video = await watcher_of(client).wait(
+                job.video_id,
+                timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
+                poll_interval_seconds=poll_interval_seconds,
+                max_poll_attempts=max_poll_attempts,
+                stall_seconds=stall_seconds,
+                on_progress=on_progress,
+            )
+        except asyncio.CancelledError:
+            if on_cancel == "delete":
+                await give_up(job, client, ledger)
+            raise
+        except VideoNotFoundError:
+            if await kept(job, client, ledger):
+                return _rendered(job, None)
+            raise
     if video.status != "completed":
-        raise await _close(job, video, ledger)
+        with in_store(ledger.place, job.key, job.video_id):
+            raise await _close(job, video, ledger)
     return _rendered(job, video)
 
 
@@ -131,8 +134,27 @@ def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
     )
 
 
-async def _close(job: VideoJob, video: Video, ledger: Ledger) -> RenderFailedError:
+@contextmanager
+def _waiting_for(job: VideoJob, ledger: Ledger) -> Iterator[None]:
+    """Say of every error which paid render it is about, and how to wait on for it."""
+    with in_store(ledger.place, job.key, job.video_id):
+        try:
+            yield
+        except SoraError as error:
+            command = f"`prefect-sora resume {job.key}"
+            step = re.sub("`prefect-sora resume(?=`| --)", command, error.next_step or "")
+            if command not in step and not isinstance(error, ModerationError):
+                step = f"{step} {command}` waits on without paying again.".strip()
+            error.next_step = step or None
+            error.about(paid="yes")
+            raise
+
+
+async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
     """Record that this attempt ended without a video, and say why."""
+    if video.status == "expired":
+        # It was rendered, and paid for: a person decides whether to pay again.
+        return expired(job).about(video_id=job.video_id, paid="yes")
     failure = video.failure or Failure()
     said = failure.message or f"the server gave no reason (status {video.raw_status!r})"
     moderated = failure.is_moderation or "moderation" in video.raw_status
@@ -147,5 +169,6 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> RenderFailedErr
         # What a server charges for a job that failed is its own affair; none says so.
         paid="unknown",
     )
-    await ledger.fail(job.folder, record)
+    with _waiting_for(job, ledger):
+        await ledger.fail(job.folder, record)
     return record.error()

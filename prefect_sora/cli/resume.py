@@ -11,10 +11,11 @@ from prefect_sora.cli.interruption import still_unfinished
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store
 from prefect_sora.cli.origins import Origins
 from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, describe, kept_lines, pasteable, run_command
+from prefect_sora.cli.screen import Screen, describe, kept_lines, run_command
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import pasteable
 from prefect_sora.records import RenderState
 from prefect_sora.storage import VideoFolder
 
