@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from prefect_sora import catalogue
 from prefect_sora.client import VideoClient
@@ -28,7 +29,7 @@ from prefect_sora.errors import (
     VideoExpiredError,
     VideoNotFoundError,
 )
-from prefect_sora.expiry import expired, fetch_again
+from prefect_sora.expiry import Turns, expired, fetch_again
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.mp4 import Mp4Info, Mp4Scanner
@@ -44,6 +45,8 @@ DOWNLOAD_ATTEMPTS: Final = 5
 MAX_PAUSE_SECONDS: Final = 60.0
 """Longest pause between two of them, whatever the server asks for. Ours: it may forget the
 video meanwhile, and who waits for longer can run again."""
+
+_turns: WeakKeyDictionary[VideoClient, Turns] = WeakKeyDictionary()
 
 _READ_BYTES: Final = 256 * 1024
 
@@ -179,7 +182,8 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
     with _about(video):
         for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
             try:
-                return await _fetch_once(video, client, folder, name)
+                async with _turns_of(client).turn(video):
+                    return await _fetch_once(video, client, folder, name)
             except VideoExpiredError:
                 raise
             except (DownloadError, UnavailableError, RateLimitError, VideoNotFoundError) as error:
@@ -188,6 +192,11 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
                     raise _download_error(error, video) from None
                 await asyncio.sleep(_pause(error, attempt, video))
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _turns_of(client: VideoClient) -> Turns:
+    """Find the one queue of this client's downloads."""
+    return _turns.setdefault(client, Turns())
 
 
 async def _fetch_once(
