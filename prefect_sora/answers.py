@@ -16,12 +16,18 @@ from prefect_sora.errors import (
     QuotaError,
     RateLimitError,
     RejectedError,
+    RetiredModelError,
     SoraError,
     UnavailableError,
     VideoNotFoundError,
 )
+from prefect_sora.failures import CHANGE_THE_PROMPT, Failure, read_failure
 from prefect_sora.server import Server
-from prefect_sora.wire import Failure, read_failure
+
+RENDER_ELSEWHERE: Final = (
+    "Name another model of this server, or point base_url at a server that still renders (SGLang, "
+    "vLLM-Omni, FastVideo, a gateway), or use the local renderer."
+)
 
 _NEVER_SENT: Final = (
     httpx2.ConnectError,
@@ -67,7 +73,11 @@ def not_the_protocol(
     kind = response.headers.get("content-type", "no type").partition(";")[0]
     message = f"{_named(server)} answered {response.status_code} with {kind}, not with a video job."
     if kind != "text/html":
-        return UnavailableError(message, status=response.status_code)
+        return UnavailableError(
+            message,
+            status=response.status_code,
+            next_step="Check that base_url is a video API's; `prefect-sora doctor` tells more.",
+        )
     # A page comes from a proxy, a login or a website: the request went no further. While we
     # wait for a job that the same address has accepted, it is maintenance, and passes.
     waited_for = verb in ("retrieve", "list")
@@ -93,26 +103,39 @@ def status_error(
         "video_id": video_id,
     }
     message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
-    if status in (401, 403):
-        about["next_step"] = "Check api_key, and that it may use this model."
-        return AuthenticationError(message, **about)
-    if status == 402 or (status == 429 and failure.is_quota):
+    asks_for_a_video = verb in ("create", "remix")
+    if failure.is_moderation and (status < 500 or failure.is_coded_moderation):
+        return ModerationError(
+            message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
+        )
+    if status == 402 or (status in (400, 403, 429) and failure.is_quota):
         about["next_step"] = "Add credit or raise the quota at the provider; waiting is no use."
         return QuotaError(message, **about)
-    if status == 429:
-        return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
-    if failure.is_moderation and status < 500:
-        return ModerationError(
-            message,
-            code=failure.code,
-            video_id=video_id,
-            next_step="Change the prompt or the reference; the same request is refused again.",
+    if asks_for_a_video and _is_retired(status, failure, verb):
+        return RetiredModelError(message, next_step=RENDER_ELSEWHERE)
+    if status in (401, 403):
+        about["next_step"] = (
+            "Check api_key, and that it may use this model: `prefect-sora doctor` asks the server."
         )
+        return AuthenticationError(message, **about)
+    if status == 429:
+        about["next_step"] = "Wait, then run the same again; fewer renders at a time need no wait."
+        return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
+    if asks_for_a_video and status in (400, 404, 422) and failure.is_about_the_model:
+        about["next_step"] = (
+            "Name a model, or on Azure a deployment, that this server has; a deployment made "
+            "minutes ago may need some more."
+        )
+        return RejectedError(message, **about)
     if status in (404, 410) and verb in ("retrieve", "content", "delete", "remix"):
-        if verb == "remix":
-            about["next_step"] = "Check the source's id, and that this server remixes."
+        about["next_step"] = (
+            "Check the source's id, and that this server remixes."
+            if verb == "remix"
+            else "Check the id, and that this is the server that it was made on."
+        )
         return VideoNotFoundError(message, **about)
     if status in (408, 409) or status >= 500:
+        about["next_step"] = "Run the same again in a while; `prefect-sora doctor` tells more."
         return UnavailableError(message, retry_after_s=retry_after_s(response.headers), **about)
     about["next_step"] = (
         "Check base_url: nothing renders there."
@@ -120,6 +143,13 @@ def status_error(
         else "Change the request as the server says."
     )
     return RejectedError(message, **about)
+
+
+def _is_retired(status: int, failure: Failure, verb: str) -> bool:
+    """Say whether the model, and not a remix's source, is gone for good."""
+    if status == 410 and verb == "create":
+        return True
+    return status in (400, 403, 404, 410) and failure.is_retirement
 
 
 def _named(server: Server) -> str:

@@ -2,13 +2,13 @@
 
 ```text
 SoraError
-├─ InvalidRequestError (ValueError)     nothing was sent
+├─ InvalidRequestError (ValueError)     it cannot be rendered; nothing was paid
 │  ├─ RetiredModelError                 its own service has ended it
 │  └─ ReferenceImageError               missing, unreadable, too large, wrong size
 ├─ UnfinishedRenderError                a render of the same request waits in the store
 ├─ ApiError  .status .code .request_id  the server answered with an error
 │  ├─ AuthenticationError               401, 403
-│  ├─ QuotaError                        429 that waiting does not cure
+│  ├─ QuotaError                        402, 429 and kin that waiting does not cure
 │  ├─ RejectedError (400 and kin)       ModerationError below it
 │  ├─ VideoNotFoundError                404: unknown or forgotten
 │  ├─ RateLimitError *  .retry_after_s
@@ -20,6 +20,7 @@ SoraError
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
 └─ StorageError *                       the store refused
+   └─ NewerStoreError                   a later version of this package wrote there
                                         * retryable
 ```
 """
@@ -104,7 +105,7 @@ class InvalidRequestError(SoraError, ValueError):
 
 
 class RetiredModelError(InvalidRequestError):
-    """The model's own service has ended it."""
+    """The model's own service has ended it: by the catalogue, or by the server's own word."""
 
 
 class ReferenceImageError(InvalidRequestError):
@@ -236,3 +237,9 @@ class StorageError(SoraError):
     """The store refused to read or write."""
 
     retryable = True
+
+
+class NewerStoreError(StorageError):
+    """A later version of this package wrote a record that this one may misread."""
+
+    retryable = False

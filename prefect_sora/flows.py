@@ -40,7 +40,13 @@ Scope = Annotated[
     str | None,
     Field(description="Runs that name one scope share their renders; None: this run alone."),
 ]
-TimeoutSeconds = Annotated[float, Field(description="How long to wait for each render.")]
+TimeoutSeconds = Annotated[
+    float | None,
+    Field(
+        description="How long to wait for each render; None: 600 s, and more for clips longer than "
+        "8 s, larger than 720p, or of a pro model."
+    ),
+]
 PollIntervalSeconds = Annotated[float, Field(description="Shortest pause between two polls.")]
 StallSeconds = Annotated[
     float | None,
@@ -82,7 +88,7 @@ async def text_to_video(
     seconds: Seconds = 8,
     take: Take = 1,
     scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = 600,
+    timeout_seconds: TimeoutSeconds = None,
     poll_interval_seconds: PollIntervalSeconds = 5,
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
@@ -132,7 +138,7 @@ async def image_to_video(
     seconds: Seconds = 8,
     take: Take = 1,
     scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = 600,
+    timeout_seconds: TimeoutSeconds = None,
     poll_interval_seconds: PollIntervalSeconds = 5,
     fit: Annotated[str, Field(description="cover, contain or exact.")] = "cover",
     extra: Extra = None,
@@ -191,7 +197,7 @@ async def remix_chain(
     seconds: Seconds = 8,
     take: Take = 1,
     scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = 600,
+    timeout_seconds: TimeoutSeconds = None,
     poll_interval_seconds: PollIntervalSeconds = 5,
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
@@ -251,7 +257,7 @@ async def _bring_home(
     job: VideoJob,
     provider: Provider,
     store: Store,
-    timeout_seconds: float,
+    timeout_seconds: float | None,
     poll_interval_seconds: float,
     stall_seconds: float | None,
     on_cancel: OnCancel,

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from prefect_sora import catalogue
 from prefect_sora.client import VideoClient
@@ -25,14 +25,15 @@ from prefect_sora.errors import (
     RateLimitError,
     RejectedError,
     SoraError,
-    StorageError,
     UnavailableError,
     VideoExpiredError,
     VideoNotFoundError,
 )
+from prefect_sora.expiry import Turns, expired, fetch_again
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.mp4 import Mp4Info, Mp4Scanner
+from prefect_sora.next_steps import in_store
 from prefect_sora.stills import put_stills
 from prefect_sora.storage import VideoFolder, Written
 
@@ -44,6 +45,8 @@ DOWNLOAD_ATTEMPTS: Final = 5
 MAX_PAUSE_SECONDS: Final = 60.0
 """Longest pause between two of them, whatever the server asks for. Ours: it may forget the
 video meanwhile, and who waits for longer can run again."""
+
+_turns: WeakKeyDictionary[VideoClient, Turns] = WeakKeyDictionary()
 
 _READ_BYTES: Final = 256 * 1024
 
@@ -65,18 +68,21 @@ async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
         DownloadError: See `fetch`; the job stays resumable.
         StorageError: The store refuses; the job stays resumable.
     """
-    if standing := await kept(video, client, ledger):
-        return standing
-    try:
-        fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
-        with _about(video):
-            stills = await put_stills(ledger.store, video.folder, video.video_id, client)
-            return await _record(video, client, ledger, fetched, stills)
-    except SoraError:
-        # Another worker that has kept it sweeps away what we were writing.
-        if record := await ledger.stored(video.folder):
-            return record.video
-        raise
+    with in_store(ledger.place, video.key):
+        if standing := await kept(video, client, ledger):
+            return standing
+        try:
+            fetched = await fetch(video, client, ledger.store, f"{video.folder}/video.mp4")
+            with _about(video):
+                stills = await put_stills(ledger.store, video.folder, video.video_id, client)
+                return await _record(video, client, ledger, fetched, stills)
+        except SoraError:
+            # Another worker that has kept it sweeps away what we were writing.
+            with _about(video):
+                record = await ledger.stored(video.folder)
+            if record:
+                return record.video
+            raise
 
 
 async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVideo | None:
@@ -176,7 +182,8 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
     with _about(video):
         for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
             try:
-                return await _fetch_once(video, client, folder, name)
+                async with _turns_of(client).turn(video):
+                    return await _fetch_once(video, client, folder, name)
             except VideoExpiredError:
                 raise
             except (DownloadError, UnavailableError, RateLimitError, VideoNotFoundError) as error:
@@ -185,6 +192,11 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
                     raise _download_error(error, video) from None
                 await asyncio.sleep(_pause(error, attempt, video))
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _turns_of(client: VideoClient) -> Turns:
+    """Find the one queue of this client's downloads."""
+    return _turns.setdefault(client, Turns())
 
 
 async def _fetch_once(
@@ -236,7 +248,7 @@ async def _place(
         gone = gone or job.status in ("expired", "deleted")
         expires_at = job.expires_at or expires_at
     if gone or (refused.status == 404 and expires_at is not None and time() >= expires_at):
-        raise _expired()
+        raise expired(video)
     if unknown:
         raise unknown
     raise UnavailableError(refused.message, status=refused.status)
@@ -252,13 +264,6 @@ class _Mp4Check(Mp4Scanner):
         return self.info
 
 
-def _expired() -> VideoExpiredError:
-    return VideoExpiredError(
-        "The server no longer has this video.",
-        next_step="It cannot be fetched any more; a new take renders, and pays for, another.",
-    )
-
-
 def _pause(error: SoraError, attempt: int, video: VideoJob) -> float:
     asked: float = getattr(error, "retry_after_s", None) or 0.0
     pause: float = min(max(asked, 0.5 * 2 ** (attempt - 1)), MAX_PAUSE_SECONDS)
@@ -269,13 +274,13 @@ def _pause(error: SoraError, attempt: int, video: VideoJob) -> float:
 
 def _download_error(error: SoraError, video: VideoJob) -> DownloadError:
     if isinstance(error, VideoNotFoundError):
-        return _expired()  # one replica may not know a job that another knows; here none does
+        return expired(video)  # one replica may not know a job that another knows; here none does
     failure = (
         error
         if isinstance(error, DownloadError)
         else DownloadError(f"The finished video could not be fetched. {error.message}")
     )
-    failure.next_step = _fetch_again(video)
+    failure.next_step = fetch_again(video)
     return failure
 
 
@@ -286,22 +291,9 @@ def _about(video: VideoJob) -> Iterator[None]:
         yield
     except SoraError as error:
         error.about(key=video.key, video_id=video.video_id, paid="yes")
-        if isinstance(error, StorageError):
-            error.next_step = " ".join(filter(None, (error.next_step, _fetch_again(video))))
+        if "`prefect-sora resume" not in (error.next_step or ""):
+            error.next_step = " ".join(filter(None, (error.next_step, fetch_again(video))))
         raise
-
-
-def _fetch_again(video: VideoJob) -> str:
-    expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
-    until = f" until {_clock(expires_at)}" if expires_at else ", often for no more than an hour"
-    return f"`prefect-sora resume {video.key}` fetches it again; the server has it{until}."
-
-
-def _clock(at: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{at:g}"  # no Unix seconds, whatever the server means
 
 
 __all__ = ["Fetched", "download", "fetch", "keep", "kept"]

@@ -12,7 +12,8 @@
 Records are created exclusively and never edited; the newest attempt's newest
 record is the state. A torn or unreadable record counts as absent, which is the
 careful reading of each of them: an unreadable acceptance is a doubt to resolve
-with the server, never a licence to pay again.
+with the server, never a licence to pay again. One that a later version of this
+package wrote is an error.
 """
 
 import asyncio
@@ -23,9 +24,9 @@ from datetime import timedelta
 from time import time
 from typing import Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from prefect_sora.errors import StorageError
+from prefect_sora.errors import NewerStoreError, StorageError
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import KEY_DIGITS, key_of
 from prefect_sora.records import (
@@ -36,8 +37,11 @@ from prefect_sora.records import (
     RenderState,
     Reserved,
     Stored,
+    read_record,
 )
 from prefect_sora.storage import VideoFolder
+from prefect_sora.storage.filesystems import local_path, scheme_of
+from prefect_sora.storage.refusals import plain_url
 
 LEASE_SECONDS: Final = 180.0
 """How long a reservation speaks for its worker: longer than it may take to send the create
@@ -60,6 +64,12 @@ class Ledger:
 
     def __init__(self, store: VideoFolder) -> None:
         self.store = store
+
+    @property
+    def place(self) -> str:
+        """Where the store is, as --store takes it, from whatever folder."""
+        root = self.store.root
+        return local_path(root) if scheme_of(root) in {"file", "local"} else plain_url(root)
 
     async def state(self, folder: str) -> RenderState:
         """Read where a render stands; one that was never begun is `new`.
@@ -197,8 +207,9 @@ class Ledger:
 
     async def holder(self, server: str, video_id: str) -> str | None:
         """Read which render holds a video id: its key, None, or `TORN`."""
-        data = await self.store.read(_claim_path(server, video_id))
-        claim = _read_claim(data)
+        name = _claim_path(server, video_id)
+        data = await self.store.read(name)
+        claim = read_record(_Claim, data, name)
         return claim.key if claim else None if data is None else TORN
 
     async def claims_of(self, server: str, key: str) -> list[str]:
@@ -208,7 +219,8 @@ class Ledger:
 
         async def read(name: str) -> _Claim | None:
             async with gate:
-                return _read_claim(await self.store.read(f".claims/{name}"))
+                name = f".claims/{name}"
+                return read_record(_Claim, await self.store.read(name), name)
 
         claims = await asyncio.gather(*(read(name) for name in names))
         return [c.video_id for c in claims if c and (c.server, c.key) == (server, key)]
@@ -244,11 +256,12 @@ class Ledger:
         return await self.store.create(_path(folder, kind, record.attempt), _json(record))
 
     async def _read(self, folder: str, kind: str, attempt: int, model: type[_R]) -> _R | None:
-        data = await self.store.read(_path(folder, kind, attempt))
+        name = _path(folder, kind, attempt)
         try:
-            return model.model_validate_json(data) if data else None
-        except ValidationError:
-            return None
+            return read_record(model, await self.store.read(name), name)
+        except NewerStoreError as error:
+            error.about(key=key_of(folder))
+            raise
 
 
 class _Claim(BaseModel):
@@ -261,13 +274,6 @@ class _Claim(BaseModel):
 def _claim_path(server: str, video_id: str) -> str:
     name = hashlib.sha256(f"{server}\n{video_id}".encode()).hexdigest()[:32]
     return f".claims/{name}.json"
-
-
-def _read_claim(data: bytes | None) -> _Claim | None:
-    try:
-        return _Claim.model_validate_json(data) if data else None
-    except ValidationError:
-        return None
 
 
 def _path(folder: str, kind: str, attempt: int) -> str:

@@ -1,15 +1,52 @@
 """Records: what is written down of a render, each once and never changed after."""
 
+import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from prefect_sora.errors import ModerationError, Paid, RenderFailedError
+from prefect_sora.errors import ModerationError, NewerStoreError, Paid, RenderFailedError
+from prefect_sora.failures import CHANGE_THE_PROMPT
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import Owner, key_of
 
 SCHEMA: Final = 1
+"""What is written now. A record of an earlier number is read for ever: what a later one adds
+has a default, and what it changes is turned into the new form in `read_record`."""
+
+_R = TypeVar("_R", bound=BaseModel)
+
+
+def read_record(model: type[_R], data: bytes | None, name: str) -> _R | None:
+    """Read a record of this version or an earlier one; None where it is absent or torn.
+
+    Args:
+        model: What it is.
+        data: Its file's bytes.
+        name: Its file's name, for the error.
+
+    Raises:
+        NewerStoreError: A later version wrote it. To take it for absent or torn, as one
+            that cannot be understood would be, might pay for the render again.
+    """
+    try:
+        value = json.loads(data) if data else None
+    except (ValueError, RecursionError):
+        return None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        raise NewerStoreError(
+            f"{name} was written by a newer version of prefect-sora: its schema is {version}, "
+            f"and this version reads up to {SCHEMA}.",
+            paid="unknown",
+            next_step="Nothing was sent. Upgrade here, with `pip install -U prefect-sora`, then "
+            "run the same again.",
+        )
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
 
 
 class Record(BaseModel):
@@ -74,9 +111,10 @@ class Failed(Record):
             key=self.key,
             video_id=self.video_id,
             paid=self.paid,
-            next_step="Change the prompt or the reference; the same request is refused again."
+            next_step=CHANGE_THE_PROMPT
             if self.kind == "moderated"
-            else None,
+            else "Run it again with the same scope, or "
+            f"`prefect-sora resume {self.key} --resubmit`: that sends, and pays for, it once more.",
         )
 
 

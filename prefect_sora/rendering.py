@@ -1,27 +1,29 @@
 """The way of a render, from a request to a kept video, in plain async Python."""
 
 import asyncio
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import time
 from typing import Any
 
 from prefect_sora.cancelling import OnCancel, give_up
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import (
-    ModerationError,
-    RenderFailedError,
-    SoraError,
-    VideoNotFoundError,
-)
+from prefect_sora.deadlines import deadline_seconds
+from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
+from prefect_sora.expiry import expired
+from prefect_sora.failures import Failure
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import Policy, submit
 from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
-from prefect_sora.wire import Failure, Video
+from prefect_sora.wire import Video
 from prefect_sora.wishes import identify
 
 
@@ -30,7 +32,7 @@ async def wait(
     client: VideoClient,
     ledger: Ledger,
     *,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
     stall_seconds: float | None = None,
@@ -39,40 +41,41 @@ async def wait(
 ) -> RenderedVideo:
     """Wait until the server has finished the video; one that is kept is finished.
 
-    A wait that is cancelled leaves its job, or with `on_cancel="delete"` deletes it.
+    Without a `timeout_seconds` the wait ends at the deadline that the clip's length, size and
+    model give, or after `max_poll_attempts` polls where these are said. A wait that is
+    cancelled leaves its job, or with `on_cancel="delete"` deletes it.
 
     Raises:
         RenderFailedError: The job ended without a video. Its attempt is closed, so
             that submitting again makes a new one.
         ModerationError: It was refused by moderation; submitting again is of no use.
+        VideoExpiredError: It was rendered, and nobody fetched it in time.
         RenderTimeoutError: The deadline passed; wait again with the same job.
         RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
     """
-    if job.stored or await ledger.stored(job.folder):
-        return _rendered(job, None)
-    try:
-        video = await watcher_of(client).wait(
-            job.video_id,
-            timeout_seconds=timeout_seconds,
-            poll_interval_seconds=poll_interval_seconds,
-            max_poll_attempts=max_poll_attempts,
-            stall_seconds=stall_seconds,
-            on_progress=on_progress,
-        )
-    except asyncio.CancelledError:
-        if on_cancel == "delete":
-            await give_up(job, client, ledger)
-        raise
-    except SoraError as error:
-        if isinstance(error, VideoNotFoundError) and await kept(job, client, ledger):
+    with _waiting_for(job, ledger):
+        if job.stored or await ledger.stored(job.folder):
             return _rendered(job, None)
-        error.next_step = (error.next_step or "").replace(
-            "`prefect-sora resume", f"`prefect-sora resume {job.key}"
-        ) or None
-        error.about(key=job.key)
-        raise
+        try:
+            video = await watcher_of(client).wait(
+                job.video_id,
+                timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
+                poll_interval_seconds=poll_interval_seconds,
+                max_poll_attempts=max_poll_attempts,
+                stall_seconds=stall_seconds,
+                on_progress=on_progress,
+            )
+        except asyncio.CancelledError:
+            if on_cancel == "delete":
+                await give_up(job, client, ledger)
+            raise
+        except VideoNotFoundError:
+            if await kept(job, client, ledger):
+                return _rendered(job, None)
+            raise
     if video.status != "completed":
-        raise await _close(job, video, ledger)
+        with in_store(ledger.place, job.key, job.video_id):
+            raise await _close(job, video, ledger)
     return _rendered(job, video)
 
 
@@ -83,7 +86,7 @@ async def render(
     scope: str,
     *,
     parent_key: str | None = None,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     poll_interval_seconds: float = 5.0,
     stall_seconds: float | None = None,
     on_cancel: OnCancel = "leave",
@@ -92,6 +95,8 @@ async def render(
     reference_options: Mapping[str, Any] | None = None,
 ) -> StoredVideo:
     """Render one request: pay for it at most once, and keep it.
+
+    Without a `timeout_seconds` the deadline is that of `deadlines.deadline_seconds`.
 
     Raises:
         SoraError: As `submit`, `wait` and `keep` say.
@@ -113,6 +118,14 @@ async def render(
     return await keep(rendered, client, ledger)
 
 
+def _limit(job: VideoJob, timeout_seconds: float | None, max_poll_attempts: int | None) -> float:
+    if timeout_seconds is not None:
+        return timeout_seconds
+    if max_poll_attempts is not None:
+        return math.inf  # the polls are the deadline
+    return deadline_seconds(job.model, job.size, job.seconds)
+
+
 def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
     return RenderedVideo(
         **job.model_dump(exclude={"stored"}),
@@ -121,8 +134,27 @@ def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
     )
 
 
-async def _close(job: VideoJob, video: Video, ledger: Ledger) -> RenderFailedError:
+@contextmanager
+def _waiting_for(job: VideoJob, ledger: Ledger) -> Iterator[None]:
+    """Say of every error which paid render it is about, and how to wait on for it."""
+    with in_store(ledger.place, job.key, job.video_id):
+        try:
+            yield
+        except SoraError as error:
+            command = f"`prefect-sora resume {job.key}"
+            step = re.sub("`prefect-sora resume(?=`| --)", command, error.next_step or "")
+            if command not in step and not isinstance(error, ModerationError):
+                step = f"{step} {command}` waits on without paying again.".strip()
+            error.next_step = step or None
+            error.about(paid="yes")
+            raise
+
+
+async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
     """Record that this attempt ended without a video, and say why."""
+    if video.status == "expired":
+        # It was rendered, and paid for: a person decides whether to pay again.
+        return expired(job).about(video_id=job.video_id, paid="yes")
     failure = video.failure or Failure()
     said = failure.message or f"the server gave no reason (status {video.raw_status!r})"
     moderated = failure.is_moderation or "moderation" in video.raw_status
@@ -137,8 +169,6 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> RenderFailedErr
         # What a server charges for a job that failed is its own affair; none says so.
         paid="unknown",
     )
-    await ledger.fail(job.folder, record)
-    error = record.error()
-    if not isinstance(error, ModerationError):
-        error.next_step = "Run it again: a new attempt is made. Its record says what failed."
-    return error
+    with _waiting_for(job, ledger):
+        await ledger.fail(job.folder, record)
+    return record.error()

@@ -1,14 +1,24 @@
 """Resume: carry an unfinished render home, from its records alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import time
 from typing import Any
 
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import InvalidRequestError, RenderFailedError, VideoNotFoundError
+from prefect_sora.errors import (
+    InvalidRequestError,
+    Paid,
+    RenderFailedError,
+    SoraError,
+    VideoExpiredError,
+    VideoNotFoundError,
+)
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import request_digest
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.references import prepare
@@ -45,43 +55,81 @@ async def resume(
     """
     if state.stored:
         return state.stored.video
+    with in_store(ledger.place, state.key):
+        job = await _job(state, client, ledger, adopt_video_id, resubmit)
+    again = resubmit and state.accepted is not None and job == state.accepted.job
+    try:
+        return await keep(await wait(job, client, ledger, **waiting), client, ledger)
+    except VideoExpiredError as error:
+        if not (again and state.reserved):
+            raise
+        await _forget(job, ledger, error)
+        with in_store(ledger.place, state.key):
+            job = await _sent_again(state.reserved, state.folder, client, ledger, "yes")
+    return await keep(await wait(job, client, ledger, **waiting), client, ledger)
+
+
+async def _job(
+    state: RenderState,
+    client: VideoClient,
+    ledger: Ledger,
+    adopt_video_id: str | None,
+    resubmit: bool,
+) -> VideoJob:
+    """Find, adopt or pay for the job of a render."""
+    paid = _paid(state)
     if state.reserved is None and state.accepted is None:
         raise InvalidRequestError(
             "The store holds no readable record of this render.",
-            key=state.key,
+            paid=paid,
             next_step="Run it again with the same scope.",
         )
     if state.reserved and state.reserved.server != client.server.identity:
         raise InvalidRequestError(
             f"This render was sent to {state.reserved.provider}, not to {client.server.label}.",
-            key=state.key,
+            paid=paid,
             next_step="Name that server with --provider.",
         )
     if adopt_video_id:
-        job = await adopt(state, client, ledger, adopt_video_id)
-    elif state.failed and not resubmit:
+        with _knowing(paid):
+            return await adopt(state, client, ledger, adopt_video_id)
+    if state.failed and not resubmit:
         raise state.failed.error()
-    elif (
+    if (
         state.accepted
         and not state.failed
         and not (resubmit and await _is_forgotten(state.accepted.job, client, ledger))
     ):
-        job = state.accepted.job
-    elif resubmit and state.reserved:
-        wish = await _wish_again(state.reserved, state.folder, client)
-        job = await submit(wish, client, ledger, in_doubt="resubmit")
-    else:
+        return state.accepted.job
+    if resubmit and state.reserved:
+        return await _sent_again(state.reserved, state.folder, client, ledger, paid)
+    with _knowing(paid):
         found = await recover(state, client, ledger)
-        if found is None:
-            raise RenderFailedError(
-                "The server never accepted this render.",
-                key=state.key,
-                next_step="Run it again with the same scope, or "
-                f"`prefect-sora resume {state.key} --resubmit`.",
-            )
-        job = found
-    rendered = await wait(job, client, ledger, **waiting)
-    return await keep(rendered, client, ledger)
+    if found is None:
+        raise RenderFailedError(
+            "The server never accepted this render.",
+            next_step="Run it again with the same scope, or "
+            f"`prefect-sora resume {state.key} --resubmit`.",
+        )
+    return found
+
+
+def _paid(state: RenderState) -> Paid:
+    """Say what the records know of the money."""
+    if state.failed:
+        return state.failed.paid
+    return "yes" if state.accepted else "unknown"
+
+
+@contextmanager
+def _knowing(paid: Paid) -> Iterator[None]:
+    """Say of an error that knows nothing of an earlier payment what the records know."""
+    try:
+        yield
+    except SoraError as error:
+        if error.paid == "no":
+            error.about(paid=paid)
+        raise
 
 
 async def _is_forgotten(job: VideoJob, client: VideoClient, ledger: Ledger) -> bool:
@@ -89,18 +137,30 @@ async def _is_forgotten(job: VideoJob, client: VideoClient, ledger: Ledger) -> b
     try:
         await client.retrieve(job.video_id)
     except VideoNotFoundError as error:
-        record = Failed(
-            key=job.key,
-            attempt=job.attempt,
-            at=time(),
-            kind="failed",
-            message=f"The server has forgotten it. {error.message}",
-            video_id=job.video_id,
-            paid="yes",
-        )
-        await ledger.fail(job.folder, record)
+        await _forget(job, ledger, error)
         return True
     return False
+
+
+async def _forget(job: VideoJob, ledger: Ledger, error: SoraError) -> None:
+    record = Failed(
+        key=job.key,
+        attempt=job.attempt,
+        at=time(),
+        kind="failed",
+        message=f"The server has forgotten it. {error.message}",
+        video_id=job.video_id,
+        paid="yes",
+    )
+    await ledger.fail(job.folder, record)
+
+
+async def _sent_again(
+    reserved: Reserved, folder: str, client: VideoClient, ledger: Ledger, paid: Paid
+) -> VideoJob:
+    with _knowing(paid):
+        wish = await _wish_again(reserved, folder, client)
+    return await submit(wish, client, ledger, in_doubt="resubmit")
 
 
 async def _wish_again(reserved: Reserved, folder: str, client: VideoClient) -> Wish:

@@ -7,22 +7,28 @@ sends at most one create.
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import random
 from time import time
 from typing import Final, Literal
 
 from prefect_sora.attempts import accept, another_worker_holds_it, refuse
 from prefect_sora.client import VideoClient
+from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import (
     InvalidRequestError,
+    Paid,
     RateLimitError,
     SoraError,
+    StorageError,
     UnavailableError,
     UncertainSubmitError,
 )
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.matching import Doubt
+from prefect_sora.next_steps import in_store
 from prefect_sora.reconciling import find_accepted, uncertain
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.sending import LapsedError, UnclearError, doubt_of, release, send
@@ -56,7 +62,7 @@ async def submit(
     client: VideoClient,
     ledger: Ledger,
     *,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
@@ -66,7 +72,8 @@ async def submit(
         client: The server to render on.
         ledger: The store's records, which decide whether anything is sent.
         timeout_seconds: How long to wait for another worker's submission, or for
-            a server that asks to come back later.
+            a server that asks to come back later; None: as long as the render itself
+            may take, see `deadlines.deadline_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
 
     Raises:
@@ -77,11 +84,21 @@ async def submit(
     """
     for warning in wish.warnings:
         log.warning("%s", warning)
-    deadline = time() + timeout_seconds
+    if timeout_seconds is None:
+        asked = wish.request
+        timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
+    with in_store(ledger.place, wish.key):
+        return await _submit(wish, client, ledger, time() + timeout_seconds, in_doubt)
+
+
+async def _submit(
+    wish: Wish, client: VideoClient, ledger: Ledger, deadline: float, in_doubt: Policy
+) -> VideoJob:
     rounds = busy = 0
     held_pause_s = 0.25
     while True:
-        state = await ledger.state(wish.folder)
+        with _nothing_sent("unknown"):
+            state = await ledger.state(wish.folder)
         _refuse_a_collision(state, wish)
         if state.stored:
             return _job_of(state.stored.video, wish)
@@ -102,12 +119,18 @@ async def submit(
                 continue
             doubt = doubt_of(state, client.server.profile)
         mine = wish.reservation(client.server, state.attempt + 1, doubt.since if doubt else None)
-        if not await ledger.reserve(wish.folder, mine):
+        with _nothing_sent("no" if state.name == "new" else "unknown"):
+            won = await ledger.reserve(wish.folder, mine)
+        if not won:
             continue
         try:
             return await _attempt(wish, mine, client, ledger, doubt, in_doubt)
         except _AgainError as again:
             why = again.why
+        except StorageError as error:
+            if error.key is None:  # while it looked for what may have been accepted
+                error.about(paid="unknown")
+            raise
         finally:
             release(mine, ledger)
         if isinstance(why, RateLimitError) or (
@@ -203,6 +226,18 @@ async def _by_policy(
         ),
     )
     return _AgainError(error)
+
+
+@contextmanager
+def _nothing_sent(paid: Paid) -> Iterator[None]:
+    """Say of a store that fails what this means for the money."""
+    try:
+        yield
+    except StorageError as error:
+        error.about(paid=paid)
+        if "Nothing was sent" not in (error.next_step or ""):
+            error.next_step = f"Nothing was sent this time. {error.next_step or ''}".strip()
+        raise
 
 
 def _job_of(video: StoredVideo, wish: Wish) -> VideoJob:

@@ -59,7 +59,7 @@ async def submit_video(
     *,
     scope: str | None = None,
     parent_key: str | None = None,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
     reference_options: Mapping[str, Any] | None = None,
 ) -> VideoJob:
@@ -71,7 +71,7 @@ async def submit_video(
         store: Where its records, and later its video, are kept.
         scope: Whom the render is shared with; the root flow run where it is None.
         parent_key: The render that this one starts from.
-        timeout_seconds: How long a server may put us off.
+        timeout_seconds: How long a server may put us off; None: as for `wait_for_video`.
         in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
         reference_options: fsspec options for the reference image's URL.
 
@@ -112,7 +112,7 @@ async def remix_video(
     *,
     take: int = 1,
     scope: str | None = None,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
 ) -> VideoJob:
     """Have a remix of a finished video accepted, once.
@@ -163,7 +163,7 @@ async def wait_for_video(
     provider: Provider,
     store: VideoStore | str | Path,
     *,
-    timeout_seconds: float = 600.0,
+    timeout_seconds: float | None = None,
     poll_interval_seconds: float = 5.0,
     max_poll_attempts: int | None = None,
     stall_seconds: float | None = None,
@@ -176,9 +176,10 @@ async def wait_for_video(
         job: From `submit_video` or `remix_video`.
         provider: Who renders it.
         store: Where its records are.
-        timeout_seconds: The deadline; past it the job is still resumable.
+        timeout_seconds: The deadline; past it the job is still resumable. None: 600 s, and
+            more for longer, larger or `pro` clips (`prefect_sora.deadlines`).
         poll_interval_seconds: Shortest pause between two requests.
-        max_poll_attempts: Another way to say the deadline, in polls.
+        max_poll_attempts: Another way to say the deadline, in polls; the sooner of the two ends it.
         stall_seconds: How long status and progress may stay as they are, in a queue
             too, before the wait ends; the job is still resumable.
         on_cancel: Whether a run that is cancelled, or stopped by Ctrl-C, leaves the job

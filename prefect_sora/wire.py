@@ -1,11 +1,12 @@
-"""What servers answer, read tolerantly: the Video object, lists, and errors in all shapes."""
+"""What servers answer, read tolerantly: the Video object and lists of it."""
 
-import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from prefect_sora.failures import Failure, read_failure
 
 Status = Literal[
     "queued", "in_progress", "completed", "failed", "cancelled", "deleted", "expired", "unknown"
@@ -32,75 +33,6 @@ def canonical_status(value: object) -> Status:
     """Map a server's word to the protocol's; what we do not know is `unknown`, never final."""
     word = str(value or "").strip().lower().replace("-", "_").replace(" ", "_")
     return _CANONICAL.get(word, "unknown")
-
-
-class Failure(BaseModel):
-    """Why a request or a job failed, whatever shape the server gave it."""
-
-    message: str = ""
-    code: str | None = None
-    type: str | None = None
-
-    @property
-    def is_moderation(self) -> bool:
-        """Moderation refused it, so asking again with the same request is of no use."""
-        code, message = (self.code or "").lower(), self.message.lower()
-        return (
-            "moderation" in code
-            or code in ("content_policy_violation", "content_filter", "sentinel_block")
-            or any(hint in message for hint in _MODERATION_HINTS)
-        )
-
-    @property
-    def is_quota(self) -> bool:
-        """The account's quota or credit is used up."""
-        words = f"{self.code or ''} {self.type or ''}".lower()
-        return "insufficient_quota" in words or "billing" in words
-
-
-_MODERATION_HINTS: Final = (
-    "moderation",
-    "safety system",
-    "content policy",
-    "content_policy",
-    "guardrail",
-    "human face",
-    "copyrighted character",
-)
-
-
-def read_failure(value: object) -> Failure | None:
-    """Read an error that is an object, a string, null, or JSON inside a message."""
-    if not value:
-        return None
-    if isinstance(value, str):
-        inner = _json_object(value)
-        return (read_failure(inner) if inner else None) or Failure(message=value)
-    if not isinstance(value, Mapping):
-        return Failure(message=str(value))
-    if isinstance(value.get("error"), (Mapping, str)) and value["error"]:
-        return read_failure(value["error"])
-    detail = value.get("message") or value.get("detail") or ""
-    nested = read_failure(_json_object(detail)) if isinstance(detail, str) else None
-    if nested and nested.message:
-        return nested
-    code = value.get("code")
-    return Failure(
-        message=detail if isinstance(detail, str) else json.dumps(detail),
-        code=None if code is None else str(code),
-        type=str(value["type"]) if value.get("type") else None,
-    )
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    start = text.find("{")
-    if start < 0:
-        return None
-    try:
-        value = json.loads(text[start:])
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 class Video(BaseModel):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_sora.wire import canonical_status, read_failure, read_page, read_video
+from prefect_sora.failures import read_failure
+from prefect_sora.wire import canonical_status, read_page, read_video
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
@@ -100,41 +101,6 @@ def test_a_time_without_end_is_none(value: object) -> None:
     video = read_video({"id": "v", "expires_at": value})
     assert video is not None
     assert video.expires_at is None
-
-
-@pytest.mark.parametrize(
-    ("shape", "message", "code"),
-    [
-        ({"error": {"message": "no", "code": "bad"}}, "no", "bad"),
-        ({"error": {"message": "no", "code": 400}}, "no", "400"),
-        ({"error": "Unauthorized"}, "Unauthorized", None),
-        ({"detail": "in progress"}, "in progress", None),
-        ({"detail": [{"loc": ["size"]}]}, '[{"loc": ["size"]}]', None),
-        ({"object": "error", "message": "flat", "code": 422}, "flat", "422"),
-        ("out of memory", "out of memory", None),
-        (
-            {"error": {"message": 'litellm: {"error": {"message": "inner", "code": "x"}}'}},
-            "inner",
-            "x",
-        ),
-    ],
-    ids=["object", "int code", "string", "detail", "list", "flat", "text", "nested"],
-)
-def test_an_error_of_any_shape_is_understood(shape: object, message: str, code: str | None) -> None:
-    failure = read_failure(shape)
-    assert failure is not None
-    assert (failure.message, failure.code) == (message, code)
-
-
-def test_moderation_and_quota_are_told_from_other_failures() -> None:
-    def read(**error: str) -> Any:
-        return read_failure({"error": error})
-
-    assert read(message="x", code="moderation_blocked").is_moderation
-    assert read(message="Your request was rejected by our safety system").is_moderation
-    assert not read(message="CUDA out of memory", code="server_error").is_moderation
-    assert read(message="x", code="insufficient_quota").is_quota
-    assert not read(message="x", code="rate_limit_exceeded").is_quota
 
 
 def test_a_page_without_paging_fields_goes_on_after_its_last_item_until_one_is_empty() -> None:

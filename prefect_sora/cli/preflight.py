@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from prefect_sora import catalogue
 from prefect_sora.cli.providers import Provider
-from prefect_sora.cli.screen import resume_command
-from prefect_sora.errors import UnfinishedRenderError
+from prefect_sora.errors import StorageError, UnfinishedRenderError
 from prefect_sora.identity import request_digest, title_slug
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import resume_command
 from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -66,9 +66,15 @@ async def refuse_a_twin(order: Order, provider: Provider, reference_sha256: str 
     if order.anew:
         return
     ledger = Ledger(VideoFolder(order.store))
+    try:
+        begun = await ledger.unfinished(title_slug(order.request.prompt))
+    except StorageError as error:
+        if order.scope is not None:  # an earlier run may have paid
+            error.about(paid="unknown")
+        raise
     unfinished = [
         (state, state.reserved)
-        for state in await ledger.unfinished(title_slug(order.request.prompt))
+        for state in begun
         if state.reserved and state.reserved.scope != order.scope
     ]
     if not unfinished:

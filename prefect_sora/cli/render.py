@@ -34,7 +34,8 @@ def render(
     store: Store = DEFAULT_STORE,
     take: int = 1,
     scope: str | None = None,
-    timeout: Positive = 600.0,
+    timeout: Positive | None = None,
+    stall: Positive | None = None,
     poll_interval: Positive = 5.0,
     extra: Words = None,
     allow_unlisted: Flag = False,
@@ -56,7 +57,9 @@ def render(
         store: See above.
         take: Count it up to render the same request once more in one scope.
         scope: Runs that name one scope share their renders; without it, each is new.
-        timeout: Seconds to wait for the video; past them it stays resumable.
+        timeout: Seconds to wait for the video; past them it stays resumable. Without it 600, and
+            more for clips longer than 8 s, larger than 720p, or of a pro model.
+        stall: Seconds that status and progress may stay as they are, in a queue too.
         poll_interval: Shortest pause between two polls, in seconds.
         extra: KEY=VALUE, a further field that this server takes; may be repeated.
         allow_unlisted: Send what the catalogue says the model does not offer.
@@ -82,7 +85,11 @@ def render(
                 allow_unlisted=allow_unlisted,
             )
         )
-        waiting = {"timeout_seconds": timeout, "poll_interval_seconds": poll_interval}
+        waiting = {
+            "timeout_seconds": timeout,
+            "poll_interval_seconds": poll_interval,
+            "stall_seconds": stall,
+        }
         order = Order(request, store, scope, anew)
         video = _rendered(order, providers.choose(provider), waiting, screen)
         screen.document(video.model_dump())

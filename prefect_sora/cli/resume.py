@@ -11,10 +11,11 @@ from prefect_sora.cli.interruption import still_unfinished
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store
 from prefect_sora.cli.origins import Origins
 from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, describe, kept_lines, pasteable, run_command
+from prefect_sora.cli.screen import Screen, describe, kept_lines, run_command
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import pasteable
 from prefect_sora.records import RenderState
 from prefect_sora.storage import VideoFolder
 
@@ -49,7 +50,7 @@ class Outcome:
 class _Way:
     adopt_video_id: str | None
     resubmit: bool
-    waiting: dict[str, float]
+    waiting: dict[str, float | None]
 
 
 def resume(
@@ -58,7 +59,8 @@ def resume(
     provider: Provider = None,
     adopt: Annotated[str | None, Parameter(negative="")] = None,
     resubmit: Flag = False,
-    timeout: Positive = 600.0,
+    timeout: Positive | None = None,
+    stall: Positive | None = None,
     poll_interval: Positive = 5.0,
     shown: Shown | None = None,
 ) -> int:
@@ -70,7 +72,9 @@ def resume(
         provider: See above; without it, the server that the record names.
         adopt: Take this video of the server as the render's outcome.
         resubmit: Send, and pay for, a render that is in doubt or has failed once more.
-        timeout: Seconds to wait for each video.
+        timeout: Seconds to wait for each video; without it 600, and more for clips longer than
+            8 s, larger than 720p, or of a pro model.
+        stall: Seconds that status and progress may stay as they are, in a queue too.
         poll_interval: Shortest pause between two polls, in seconds.
         shown: See above.
     """
@@ -88,9 +92,12 @@ def resume(
             )
         ledger = Ledger(VideoFolder(store))
         origins = Origins(provider)
-        way = _Way(
-            adopt, resubmit, {"timeout_seconds": timeout, "poll_interval_seconds": poll_interval}
-        )
+        waiting = {
+            "timeout_seconds": timeout,
+            "poll_interval_seconds": poll_interval,
+            "stall_seconds": stall,
+        }
+        way = _Way(adopt, resubmit, waiting)
         try:
             with Display(screen) as display:
                 outcomes = stopping.run(lambda: _resumed(keys, ledger, origins, way, display))

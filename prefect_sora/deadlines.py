@@ -1,0 +1,40 @@
+"""How long a render may take where nobody says: what its length, its pixels and its model need."""
+
+import re
+from typing import Final
+
+BASE_SECONDS: Final = 600.0
+"""For the base clip, and never less: the default that users of the earlier clients know. Ours."""
+
+BASE_CLIP_SECONDS: Final = 8
+BASE_CLIP_PIXELS: Final = 1280 * 720
+"""The base clip: 8 s of 720p on a base model. What a request leaves open counts as its. Ours."""
+
+PRO_FACTOR: Final = 3.0
+"""How much longer a `pro` model may take for the same clip. Ours: it is priced three times as
+high, and nobody publishes times."""
+
+LONGEST_SECONDS: Final = 86_400.0
+"""A day, after which the longest-lived of the servers' jobs are gone. Ours."""
+
+_PRO: Final = re.compile(r"(?:^|[^a-z0-9])pro(?:$|[^a-z0-9])", re.IGNORECASE)
+
+
+def deadline_seconds(model: str | None, size: str | None, seconds: float | None) -> float:
+    """Compute the deadline of one render, in seconds.
+
+    It grows with the clip's length, with its pixels, and threefold for a `pro` model:
+    600 for 8 s of 1280x720, 900 for 12 s, 3,600 for 16 s of a `pro` model, 10,125 for
+    20 s of 1920x1080 of one. Never less than 600, never more than a day.
+
+    Args:
+        model: The video model; None for a server's only one.
+        size: `WIDTHxHEIGHT`; None where the request leaves it to its source.
+        seconds: The clip's length; None for the same.
+    """
+    width, _, height = (size or "").partition("x")
+    pixels = int(width) * int(height) if width.isdigit() and height.isdigit() else BASE_CLIP_PIXELS
+    scale = (seconds or BASE_CLIP_SECONDS) / BASE_CLIP_SECONDS * pixels / BASE_CLIP_PIXELS
+    if model and _PRO.search(model):
+        scale *= PRO_FACTOR
+    return min(max(BASE_SECONDS * scale, BASE_SECONDS), LONGEST_SECONDS)

@@ -1,0 +1,90 @@
+"""Expiry: a server keeps its finished videos for a while, often for no more than an hour.
+
+So of many that are to be fetched at once, those go first that are soonest forgotten.
+"""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+from time import time
+from typing import Final
+
+from prefect_sora.errors import VideoExpiredError
+from prefect_sora.handles import RenderedVideo, VideoJob
+
+DOWNLOADS_AT_ONCE: Final = 8
+"""How many videos one process fetches from one server at a time. Ours: more would share the
+same line, and all would be late."""
+
+USUAL_LIFE_SECONDS: Final = 3600.0
+"""How long a finished video is kept where its server does not say: as OpenAI's guide has it."""
+
+
+class Turns:
+    """Lets a number of downloads go on at once, and those first that expire first."""
+
+    def __init__(self, at_once: int = DOWNLOADS_AT_ONCE) -> None:
+        self._free = at_once
+        self._order = count()
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    @asynccontextmanager
+    async def turn(self, video: VideoJob) -> AsyncIterator[None]:
+        """Wait for a turn, and give it on."""
+        if self._free:
+            self._free -= 1
+        else:
+            mine = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (_ends_at(video), next(self._order), mine))
+            try:
+                await mine
+            except asyncio.CancelledError:
+                if mine.done() and not mine.cancelled():
+                    self._give_on()  # it came in the same moment
+                raise
+        try:
+            yield
+        finally:
+            self._give_on()
+
+    def _give_on(self) -> None:
+        while self._waiting:
+            _, _, next_one = heapq.heappop(self._waiting)
+            if not next_one.done():
+                next_one.set_result(None)
+                return
+        self._free += 1
+
+
+def _ends_at(video: VideoJob) -> float:
+    known = video.expires_at if isinstance(video, RenderedVideo) else None
+    return known or video.submitted_at + USUAL_LIFE_SECONDS
+
+
+def expired(video: VideoJob) -> VideoExpiredError:
+    """Say that a video was not fetched in time."""
+    at = video.expires_at if isinstance(video, RenderedVideo) else None
+    since = f": it expired at {_clock(at)}" if at and at <= time() else ""
+    return VideoExpiredError(
+        f"The server no longer has this video{since}.",
+        key=video.key,
+        next_step="It cannot be fetched any more. To render, and pay for, it once more: "
+        f"`prefect-sora resume {video.key} --resubmit`, or a new take.",
+    )
+
+
+def fetch_again(video: VideoJob) -> str:
+    """Say how to fetch a video that the server still has, and until when."""
+    expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
+    until = f" until {_clock(expires_at)}" if expires_at else ", often for no more than an hour"
+    return f"`prefect-sora resume {video.key}` fetches it again; the server has it{until}."
+
+
+def _clock(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{at:g}"  # no Unix seconds, whatever the server means
