@@ -33,7 +33,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long it storms")
-    parser.add_argument("--renders", type=int, help="at most so many; else what time allows")
+    parser.add_argument("--renders", type=int, help="just so many; else what time allows")
     parser.add_argument("--workers", type=int, default=3, help="processes that render")
     parser.add_argument("--at-once", type=int, default=8, help="renders that each is handed")
     parser.add_argument("--worker-lives", type=float, default=4.0, help="mean s between two kills")
@@ -58,7 +58,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def storm(given: argparse.Namespace, folder: Path) -> Report:
     """Storm, calm down, and judge."""
     chance = Random(given.seed)  # noqa: S311 - no secret
-    renderer = renderer_at(folder / "renderer", chance)
+    renderer = renderer_at(folder / "renderer")
     with _store(given, folder) as (url, options), _prefect(given, folder):
         place = Place(
             base_url=f"{renderer.root}/v1",
@@ -95,9 +95,9 @@ def storm(given: argparse.Namespace, folder: Path) -> Report:
 def judge_again(folder: Path) -> Report:
     """Judge what an earlier run has left on disk, as it stands there now."""
     left = json.loads((folder / _LEFT).read_text("utf-8"))
-    place = Place(**left["place"])
+    place = Place(**{**left["place"], "store": str(folder / "store")})
     tally = Tally(told={int(n): {(i, sha) for i, sha in pairs} for n, pairs in left["told"]})
-    renderer = renderer_at(folder / "renderer", Random())  # noqa: S311 - no secret
+    renderer = renderer_at(folder / "renderer")
     renderer.start()
     try:
         renderer.is_up()
@@ -141,9 +141,9 @@ def _prefect(given: argparse.Namespace, folder: Path) -> Iterator[None]:
         yield
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
-    given = parse()
+    given = parse(words)
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     with ExitStack() as stack:
         if given.judge:

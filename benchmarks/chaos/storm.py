@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from multiprocessing.connection import wait
 from random import Random
 from time import monotonic
@@ -14,7 +15,7 @@ RACED = 0.25
 """The share of the renders that two workers are handed at once."""
 
 _TICK_SECONDS = 0.1
-_COUNT_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _LONGEST_DOWN_SECONDS = 2.0
 _AGAIN_SECONDS = 1.0
 
@@ -59,10 +60,10 @@ class Storm:
     """One run of it.
 
     Attributes:
-        renders: How many there are at most; None for as many as the time allows.
+        renders: How many there are, if need be in the calm; None for as many as the time allows.
         at_once: How many a worker is handed at a time.
         worker_lives_s: The mean time between two deaths of workers.
-        renderer_lives_s: The mean time from the renderer's start to its death.
+        renderer_lives_s: The mean time from the renderer's first answer to its death.
     """
 
     place: Place
@@ -80,31 +81,32 @@ class Storm:
 
     def rage(self, seconds: float) -> None:
         """Render, kill and hinder for so long, or until all is kept."""
+        self._start_renderer()
+        self.renderer.is_up()
         began = monotonic()
         kill_worker_at = began + self._soon(self.worker_lives_s)
-        kill_renderer_at = began + self._soon(self.renderer_lives_s)
-        start_renderer_at = began
-        killed_renderer = True  # so far, it does not run because we want it so
-        count_at = began
+        kill_renderer_at = start_renderer_at = inf
+        look_at = began
         self._staff = [hire(self.place) for _ in range(self.workers)]
         while (now := monotonic()) < began + seconds and not self._all_is_done():
             if now >= kill_worker_at:
                 self._replace(self.chance.choice(self._staff))
                 self.tally.workers_killed += 1
                 kill_worker_at = now + self._soon(self.worker_lives_s)
-            if self.renderer.runs and now >= kill_renderer_at:
+            if now >= kill_renderer_at:
                 self.renderer.kill()
                 self.tally.renderer_killed += 1
-                killed_renderer = True
+                kill_renderer_at = inf
                 start_renderer_at = now + self.chance.uniform(0, _LONGEST_DOWN_SECONDS)
-            elif not self.renderer.runs and now >= start_renderer_at:
-                self.tally.renderer_died += not killed_renderer
-                killed_renderer = False
+            elif not self.renderer.runs and (now >= start_renderer_at or start_renderer_at == inf):
+                self.tally.renderer_died += start_renderer_at == inf
                 self._start_renderer()
-                kill_renderer_at = now + self._soon(self.renderer_lives_s)
-            if now >= count_at and self.renderer.runs:
-                self.renderer.count()
-                count_at = now + _COUNT_SECONDS
+                start_renderer_at = inf
+            if now >= look_at and self.renderer.runs:
+                look_at = now + _LOOK_SECONDS
+                # It lives from its first answer on: it takes longer to start on a busy machine.
+                if self.renderer.count() and kill_renderer_at == inf:
+                    kill_renderer_at = now + self._soon(self.renderer_lives_s)
             self._step()
         self.tally.storm_s = monotonic() - began
         self.tally.kept_in_storm = sum(map(bool, self.tally.told.values()))
@@ -134,8 +136,12 @@ class Storm:
         self.renderer.start(rules, seed=str(self.chance.random()))
 
     def _all_is_done(self) -> bool:
-        more = not self._calm and (self.renders is None or len(self.tally.told) < self.renders)
-        return not (more or self._again or any(worker.doing for worker in self._staff))
+        doing = self._again or any(worker.doing for worker in self._staff)
+        return not (doing or self._is_more())
+
+    def _is_more(self) -> bool:
+        """Whether there are renders that were never handed out."""
+        return not self._calm if self.renders is None else len(self.tally.told) < self.renders
 
     def _step(self) -> None:
         """Hand out what there is to do, and hear what has become of it."""
@@ -159,9 +165,9 @@ class Storm:
             if due <= now and number not in worker.doing:
                 del self._again[index]
                 return number
-        number = len(self.tally.told)
-        if self._calm or number == self.renders:
+        if not self._is_more():
             return None
+        number = len(self.tally.told)
         self.tally.told[number] = set()
         if self.chance.random() < RACED:
             self.tally.raced += 1

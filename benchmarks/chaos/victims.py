@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from random import Random
+from random import SystemRandom
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -69,11 +69,13 @@ class Renderer:
                 stderr=log,
             )
 
-    def count(self) -> None:
-        """Ask for the faults that were met since its start."""
+    def count(self) -> bool:
+        """Ask for the faults that were met since its start, and say whether it answered."""
         with suppress(httpx2.HTTPError, ValueError):
             answer = httpx2.get(f"{self.root}/faults", timeout=1.0)
             self._met_now = Counter(answer.json()["met"])
+            return True
+        return False
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -112,9 +114,10 @@ class Renderer:
             after = {"after": page["last_id"]}
 
 
-def renderer_at(folder: Path, chance: Random) -> Renderer:
+def renderer_at(folder: Path) -> Renderer:
     """A renderer for this folder, on a port that stays free while it is dead."""
-    for port in chance.sample(_PORTS, 200):
+    # By no seed: another run with the same one might take it meanwhile.
+    for port in SystemRandom().sample(_PORTS, 200):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             options = RendererOptions(port=port, control=True, ttl=_A_DAY_SECONDS)
             return Renderer(folder, options)
