@@ -49,7 +49,7 @@ class Report:
             ("lost", verdict.lost),
             ("double-paid", verdict.double_paid),
             ("orphaned", verdict.orphaned),
-            ("strange", tally.strange),
+            ("said", tally.said),
         ):
             for line in lines[:_SHOWN]:
                 console.print(f"{title}: {line}", markup=False, soft_wrap=True)

@@ -30,7 +30,7 @@ class Tally:
         kept_in_storm: How many were kept before the calm.
         runs: How many runs there were, those that died too.
         errors: Runs that ended in an error, by kind.
-        strange: What was said by errors that are not the package's own, or by doubts.
+        said: What doubts said, and errors that no such day explains.
         workers_killed: How often we killed one.
         workers_died: How often one died by itself.
         renderer_killed: How often we killed it.
@@ -45,7 +45,7 @@ class Tally:
     kept_in_storm: int = 0
     runs: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    strange: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     workers_killed: int = 0
     workers_died: int = 0
     renderer_killed: int = 0
@@ -190,7 +190,7 @@ class Storm:
             return
         self.tally.errors[str(answer.error)] += 1
         if answer.error not in _EXPECTED:
-            self.tally.strange.append(f"render {answer.number}: {answer.error}: {answer.message}")
+            self.tally.said.append(f"render {answer.number}: {answer.error}: {answer.message}")
         self._again.append((monotonic() + _AGAIN_SECONDS, answer.number))
 
     def _replace(self, worker: Worker) -> None:
