@@ -7,15 +7,12 @@ connected; the large one is of 1280x720 and its pictures are decoded, shrunk and
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx2
-
-from benchmarks.processes import FailedError, answers, free_port, serving
+from benchmarks.processes import FailedError, answers, free_port, s3_server, serving
 from benchmarks.table import Pairs, Row
 
 ALLOWED_BYTES = 32 * 2**20
@@ -38,24 +35,9 @@ def measure(rounds: int, megabytes: int) -> Iterable[Row]:
         grown = []
         for _ in range(rounds):
             # A server of its own for each: it holds in memory what it is given.
-            with _s3() as options:
+            with s3_server(_BUCKET) as options:
                 grown.append(_grown_by(f"{url}/v1", f"s3://{_BUCKET}", options, megabytes))
         yield _row("S3", megabytes, grown)
-
-
-@contextmanager
-def _s3() -> Iterator[dict[str, Any]]:
-    """Run an S3 server with one bucket; what is given are a store's options."""
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
-    with serving("moto.server", "-p", str(port), ready=lambda: answers(endpoint)):
-        httpx2.put(f"{endpoint}/{_BUCKET}").raise_for_status()
-        yield {
-            "endpoint_url": endpoint,
-            "key": "benchmark",
-            "secret": "benchmark",
-            "client_kwargs": {"region_name": "us-east-1"},
-        }
 
 
 def _grown_by(base_url: str, root: str, options: dict[str, Any], megabytes: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
 from time import monotonic, perf_counter
+from typing import Any
 
 import httpx2
 
@@ -83,6 +84,21 @@ def local_renderer(folder: Path, options: RendererOptions) -> Iterator[RendererA
         if address is None:
             raise FailedError("The local renderer is gone.")
         yield address
+
+
+@contextmanager
+def s3_server(bucket: str) -> Iterator[dict[str, Any]]:
+    """Run an S3 server with one bucket; what is given are a store's options."""
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    with serving("moto.server", "-p", str(port), ready=lambda: answers(endpoint)):
+        httpx2.put(f"{endpoint}/{bucket}").raise_for_status()
+        yield {
+            "endpoint_url": endpoint,
+            "key": "benchmark",
+            "secret": "benchmark",
+            "client_kwargs": {"region_name": "us-east-1"},
+        }
 
 
 def answers(url: str) -> bool:

@@ -133,9 +133,9 @@ class _Search:
         """Read jobs, whether these are all since the doubt, and the server's clock."""
         jobs: dict[str, Video] = {}
         descending, after = True, None
-        page = VideoPage(videos=[])
+        until = monotonic() + OUTAGE_PATIENCE_SECONDS
         for _ in range(MAX_PAGES):
-            page = await self.client.list_page(after=after)
+            page = await self._page(after, until)
             if not page.videos:
                 # Some show an empty page where the job that we go on from has been deleted.
                 complete = after is None or await self._knows(after)
@@ -156,6 +156,18 @@ class _Search:
                 return [*jobs.values()], True, page.clock_ahead_s
             after = page.next_after
         return [*jobs.values()], False, page.clock_ahead_s
+
+    async def _page(self, after: str | None, until: float) -> VideoPage:
+        """Read one page: where it fails, those before it are not read anew."""
+        pause_s = 0.25
+        while True:
+            try:
+                return await self.client.list_page(after=after)
+            except SoraError as error:
+                if not error.retryable or monotonic() + pause_s > until:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 2.0)
 
     async def _knows(self, video_id: str) -> bool:
         try:

@@ -153,6 +153,25 @@ async def test_a_list_that_is_not_read_back_to_the_doubt_proves_nothing(
     assert len(jobs.jobs) == 1
 
 
+async def test_a_long_list_is_read_to_its_end_though_every_other_page_fails(
+    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciling, "OUTAGE_PATIENCE_SECONDS", 4.0)
+    jobs, listed = Jobs(), []
+    pages = paged(jobs, somebody_elses(30), 10)
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if path.startswith("/v1/videos?"):
+            listed.append(path)
+            if len(listed) % 2:
+                return 503, {}, {}
+        return pages(method, path, body)
+
+    _, client = scripted(answer)
+    assert (await go(client, disk)).adopted
+    assert len(jobs.jobs) == 1
+
+
 async def test_a_list_whose_cursor_was_deleted_is_read_again(
     scripted: Script, disk: Ledger
 ) -> None:

@@ -217,7 +217,7 @@ class Renderer:
         return JSONResponse({"status": "ok", **self.about, "pid": os.getpid(), "counts": counts})
 
     async def faults(self, request: Request) -> Response:
-        """The scripted faults: what is left, more of them, none."""
+        """The scripted faults: what is left and what was met, more of them, none."""
         faults = self.gate.faults
         if request.method == "DELETE":
             faults.rules.clear()
@@ -226,7 +226,8 @@ class Renderer:
                 faults.add(await request.json())
             except (FaultError, ValueError) as error:
                 return Refusal(400, str(error)).response()
-        return JSONResponse({"faults": [fault.as_rule() for fault in faults.rules]})
+        left = [fault.as_rule() for fault in faults.rules]
+        return JSONResponse({"faults": left, "met": faults.met})
 
     async def requests(self, request: Request) -> Response:
         """The requests so far, oldest first."""

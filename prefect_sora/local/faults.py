@@ -1,9 +1,11 @@
 """Faults: a script of what goes wrong, read rule by rule and used up in order."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 OPERATIONS = ("create", "retrieve", "list", "content", "remix", "delete", "models")
@@ -45,6 +47,8 @@ class Fault:
         times: How often; None: for ever.
         match: Only where this is a part of the job's prompt.
         headers: Added to the answer.
+        chance: How likely it is met by a request that fits, above 0 and up to 1; where it
+            is not, the next rule may be.
     """
 
     on: str
@@ -52,6 +56,7 @@ class Fault:
     times: int | None = 1
     match: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    chance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.on not in OPERATIONS:
@@ -69,10 +74,13 @@ class Fault:
         times: Any = self.times  # these come from JSON: their types are hopes
         match: Any = self.match
         headers: Any = self.headers
+        chance: Any = self.chance
         if times is not None and not (isinstance(times, int) and times > 0):
             raise FaultError(f"'times' is {times!r}, neither a count from 1 nor null")
         if not (match is None or isinstance(match, str)) or not isinstance(headers, Mapping):
             raise FaultError("'match' is a text or null, 'headers' an object")
+        if isinstance(chance, bool) or not (isinstance(chance, int | float) and 0 < chance <= 1):
+            raise FaultError(f"'chance' is {chance!r}, not a number above 0 and up to 1")
 
     @property
     def verb(self) -> str:
@@ -97,14 +105,23 @@ class Fault:
             "times": self.times,
             "match": self.match,
             "headers": dict(self.headers),
+            "chance": self.chance,
         }
 
 
 @dataclass
 class Faults:
-    """The rules that are left, in order."""
+    """The rules that are left, in order.
+
+    Attributes:
+        rules: Those that may still be met.
+        met: How often each was met, by operation and deed.
+        dice: Decides on rules that are met by chance.
+    """
 
     rules: list[Fault] = field(default_factory=list)
+    met: Counter[str] = field(default_factory=Counter)
+    dice: Random = field(default_factory=Random)
 
     @classmethod
     def read(cls, script: str | None) -> "Faults":
@@ -117,22 +134,33 @@ class Faults:
         return faults
 
     def add(self, rules: Any) -> None:
-        """Append rules, all or, if one is wrong, none."""
+        """Append rules, all or, if one is wrong, none.
+
+        Args:
+            rules: One, a list of them, or an object with that list under `faults`; a `seed`
+                in it makes the same chances again.
+        """
+        seed: Any = None
+        if isinstance(rules, dict) and "faults" in rules:
+            seed, rules = rules.get("seed"), rules["faults"]
         if isinstance(rules, dict):
-            rules = rules.get("faults", [rules])
+            rules = [rules]
         if not isinstance(rules, list):
             raise FaultError("faults are a list of rules")
         try:
             self.rules += [Fault(**rule) for rule in rules]
         except TypeError as error:
-            raise FaultError(f"a rule has on, do, times, match, headers: {error}") from None
+            raise FaultError(f"a rule has on, do, times, match, headers, chance: {error}") from None
+        if seed is not None:
+            self.dice = Random(str(seed))  # noqa: S311 - no secret
 
     def take(self, operation: str, prompt: str) -> list[Fault]:
         """Use up the rules that this request meets: delays, and the first other one."""
         met: list[Fault] = []
         for fault in self.rules:
             fits = fault.on == operation and (fault.match is None or fault.match in prompt)
-            if fits and fault.times != 0:
+            if fits and fault.times != 0 and self._comes(fault):
+                self.met[f"{operation} {fault.do}"] += 1
                 if fault.times is not None:
                     fault.times -= 1
                 met.append(fault)
@@ -140,3 +168,7 @@ class Faults:
                     break
         self.rules = [fault for fault in self.rules if fault.times != 0]
         return met
+
+    def _comes(self, fault: Fault) -> bool:
+        # A script without chances throws no dice, so that its rules stay an exact order.
+        return fault.chance == 1 or self.dice.random() < fault.chance

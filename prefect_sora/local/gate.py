@@ -45,7 +45,7 @@ class Gate:
 
     def reset(self) -> None:
         """Forget requests and faults; what is still delayed gets no answer and does nothing."""
-        self.faults.rules.clear()
+        self.faults = Faults()
         self.requests.clear()
         self.resets += 1
 

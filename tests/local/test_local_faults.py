@@ -238,6 +238,52 @@ def test_a_rule_may_only_add_headers(renderer: Renderer, client: httpx2.Client) 
     assert (answer.status_code, answer.headers["openai-poll-after-ms"]) == (200, "1234")
 
 
+def test_a_rule_may_be_met_by_chance_and_a_seed_repeats_it(
+    renderer: Renderer, client: httpx2.Client
+) -> None:
+    rules = [{"on": "list", "do": "status:503", "times": None, "chance": 0.3}]
+
+    def answers() -> list[int]:
+        renderer.reset()
+        sent = httpx2.post(f"{renderer.root}/faults", json={"faults": rules, "seed": 7})
+        assert sent.json()["faults"][0]["chance"] == 0.3
+        return [client.get("/videos").status_code for _ in range(100)]
+
+    first = answers()
+
+    assert set(first) == {200, 503}
+    assert 15 <= first.count(503) <= 45
+    assert answers() == first
+
+
+def test_a_rule_that_is_not_met_by_chance_leaves_its_turn_to_the_next_and_its_times() -> None:
+    faults = Faults()
+    rare = {"on": "list", "do": "drop", "chance": 0.2, "times": 3}
+    faults.add({"faults": [rare, {"on": "list", "do": "garbage", "times": None}], "seed": "s"})
+
+    met = [fault.do for _ in range(60) for fault in faults.take("list", "")]
+
+    assert len(met) == 60
+    assert met.count("drop") == 3
+    assert met[0] == "garbage"
+    assert [rule.do for rule in faults.rules] == ["garbage"]
+
+
+def test_what_was_met_is_counted_by_operation_and_deed(
+    renderer: Renderer, client: httpx2.Client
+) -> None:
+    renderer.faults([{"on": "list", "do": "status:500", "times": 2}, {"on": "list", "do": "html"}])
+    for _ in range(4):
+        client.get("/videos")
+    renderer.clear_faults()
+
+    met = httpx2.get(f"{renderer.root}/faults").json()["met"]
+
+    assert met == {"list status:500": 2, "list html": 1}
+    renderer.reset()
+    assert httpx2.get(f"{renderer.root}/faults").json()["met"] == {}
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -250,6 +296,9 @@ def test_a_rule_may_only_add_headers(renderer: Renderer, client: httpx2.Client) 
         pytest.param({"do": "drop"}, id="no operation"),
         pytest.param({"on": "list", "do": "drop", "times": 0}, id="never"),
         pytest.param({"on": "list", "do": "drop", "match": 7}, id="a match that is no text"),
+        pytest.param({"on": "list", "do": "drop", "chance": 0}, id="no chance"),
+        pytest.param({"on": "list", "do": "drop", "chance": 30}, id="a chance in percent"),
+        pytest.param({"on": "list", "do": "drop", "chance": "often"}, id="a chance in words"),
         pytest.param("drop", id="no rule at all"),
     ],
 )

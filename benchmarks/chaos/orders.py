@@ -1,0 +1,76 @@
+"""Orders: which renders there are, told by their numbers, and what is said about them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prefect_sora.profiles import PROFILES
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import Server, remote
+
+SCOPE = "chaos"
+
+TWINS_EVERY = 10
+"""The last of so many renders is a second take of the one before it: no list tells them apart."""
+
+Way = Literal["render", "flow"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where renders are made and kept, and by which way.
+
+    Attributes:
+        base_url: The video server's.
+        profile: What is believed of it, by name.
+        store: The store's URL.
+        options: The store's options.
+        way: `rendering.render`, or the flow `text_to_video`.
+        patience_s: How long a silent answer to a GET is waited for; 30 s outside of here.
+        log: Where a worker writes what it has to say.
+    """
+
+    base_url: str
+    profile: str
+    store: str
+    options: dict[str, Any] = field(default_factory=dict)
+    way: Way = "render"
+    patience_s: float = 2.0
+    log: str = ""
+
+    @property
+    def server(self) -> Server:
+        """The video server, as any client of it sees it."""
+        return remote(self.base_url, profile=PROFILES[self.profile])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker says of one run.
+
+    Attributes:
+        number: The render's.
+        video_id: The video that was kept, where one was.
+        sha256: Its hash.
+        error: The kind of error in which the run ended, where it did.
+        message: What that error says.
+        peak_bytes: The most memory that the worker has had so far.
+    """
+
+    number: int
+    peak_bytes: int
+    video_id: str | None = None
+    sha256: str | None = None
+    error: str | None = None
+    message: str = ""
+
+
+def request_of(number: int) -> VideoRequest:
+    """The nth render: one second of 64x64 pixels."""
+    twin = number % TWINS_EVERY == TWINS_EVERY - 1
+    return VideoRequest(
+        prompt=f"{number - twin} kites over the sea",
+        model=None,
+        size="64x64",
+        seconds=1,
+        take=1 + twin,
+    )
