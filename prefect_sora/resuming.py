@@ -45,6 +45,24 @@ async def resume(
     """
     if state.stored:
         return state.stored.video
+    job = await take_up(state, client, ledger, adopt_video_id=adopt_video_id, resubmit=resubmit)
+    rendered = await wait(job, client, ledger, **waiting)
+    return await keep(rendered, client, ledger)
+
+
+async def take_up(
+    state: RenderState,
+    client: VideoClient,
+    ledger: Ledger,
+    *,
+    adopt_video_id: str | None = None,
+    resubmit: bool = False,
+) -> VideoJob:
+    """Find the job of a render that is not kept, to wait for; as `resume` does, and says.
+
+    Raises:
+        SoraError: As `resume` says, but for waiting and keeping.
+    """
     if state.reserved is None and state.accepted is None:
         raise InvalidRequestError(
             "The store holds no readable record of this render.",
@@ -58,30 +76,27 @@ async def resume(
             next_step="Name that server with --provider.",
         )
     if adopt_video_id:
-        job = await adopt(state, client, ledger, adopt_video_id)
-    elif state.failed and not resubmit:
+        return await adopt(state, client, ledger, adopt_video_id)
+    if state.failed and not resubmit:
         raise state.failed.error()
-    elif (
+    if (
         state.accepted
         and not state.failed
         and not (resubmit and await _is_forgotten(state.accepted.job, client, ledger))
     ):
-        job = state.accepted.job
-    elif resubmit and state.reserved:
+        return state.accepted.job
+    if resubmit and state.reserved:
         wish = await _wish_again(state.reserved, state.folder, client)
-        job = await submit(wish, client, ledger, in_doubt="resubmit")
-    else:
-        found = await recover(state, client, ledger)
-        if found is None:
-            raise RenderFailedError(
-                "The server never accepted this render.",
-                key=state.key,
-                next_step="Run it again with the same scope, or "
-                f"`prefect-sora resume {state.key} --resubmit`.",
-            )
-        job = found
-    rendered = await wait(job, client, ledger, **waiting)
-    return await keep(rendered, client, ledger)
+        return await submit(wish, client, ledger, in_doubt="resubmit")
+    found = await recover(state, client, ledger)
+    if found is None:
+        raise RenderFailedError(
+            "The server never accepted this render.",
+            key=state.key,
+            next_step="Run it again with the same scope, or "
+            f"`prefect-sora resume {state.key} --resubmit`.",
+        )
+    return found
 
 
 async def _is_forgotten(job: VideoJob, client: VideoClient, ledger: Ledger) -> bool:

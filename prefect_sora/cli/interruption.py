@@ -1,6 +1,6 @@
 """Interruption: what goes on at the server after we have stopped, from the records."""
 
-from prefect_sora.cli.screen import resume_command
+from prefect_sora.commands import resume_command
 from prefect_sora.errors import SoraError
 from prefect_sora.identity import title_slug
 from prefect_sora.ledger import Ledger

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from prefect_sora import catalogue
 from prefect_sora.cli.providers import Provider
-from prefect_sora.cli.screen import resume_command
+from prefect_sora.commands import resume_command
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.identity import request_digest, title_slug
 from prefect_sora.ledger import Ledger

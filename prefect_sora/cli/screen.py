@@ -2,22 +2,19 @@
 
 import json
 import logging
-import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
 from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.commands import pasteable
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
-
-_RESUME: Final = "prefect-sora resume"
 
 
 class Screen:
@@ -145,24 +142,6 @@ def kept_lines(video: StoredVideo) -> list[str]:
         f"{video.width}x{video.height}{length} · {by} · cost {usd(video.cost_usd)}",
         f"video {video.video_id} · render {video.key}",
     ]
-
-
-def resume_command(key: str | None, store: str, provider: str | None = None) -> str:
-    """The command that brings a render, or all of them, home."""
-    words = ["prefect-sora", "resume", *([key] if key else []), "--store", store]
-    words += ["--provider", provider] if provider else []
-    return shlex.join(words)
-
-
-def pasteable(error: BaseException, store: str, provider: str | None = None) -> None:
-    """Complete the commands in an error's next step, so that they can be run as they stand."""
-    if isinstance(error, SoraError) and error.next_step:
-        options = resume_command(None, store, provider).removeprefix(_RESUME)
-        error.next_step = re.sub(
-            rf"`({_RESUME}(?: (?!--store)[^`\s]+)*)`",
-            lambda command: f"`{command[1]}{options}`",
-            error.next_step,
-        )
 
 
 def _paragraph(error: BaseException) -> str:

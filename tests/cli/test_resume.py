@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.screen import pasteable
+from prefect_sora.commands import pasteable
 from prefect_sora.errors import SoraError, UncertainSubmitError
 from tests.cli.conftest import Begin, Cli
 from tests.support.renderer import Renderer, StartRenderer
