@@ -165,7 +165,7 @@ def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
 ) -> None:
     deployments = httpx2.post(f"{workplace.api}/deployments/filter", json={}).json()
     ours = {d["name"]: d for d in deployments if d["work_pool_name"] == "renders"}
-    assert sorted(ours) == ["every-night", "on-demand"]
+    assert sorted(ours) == ["every-15-minutes", "every-night", "on-demand"]
     for deployment in ours.values():
         assert deployment["parameters"] == {
             "provider": {"$ref": {"block_document_slug": "sora-local-renderer/local-renderer"}},
@@ -176,16 +176,25 @@ def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
 
 
 def test_every_night_is_planned_with_the_saved_blocks(workplace: Workplace) -> None:
+    answer = httpx2.get(f"{workplace.api}/deployments/name/{NIGHTLY}")
+    nightly = answer.raise_for_status().json()["id"]
+
     def planned() -> list[dict[str, Any]]:
         return [
             r
             for r in workplace.runs(state={"type": {"any_": ["SCHEDULED"]}})
-            if r["auto_scheduled"]
+            if r["auto_scheduled"] and r["deployment_id"] == nightly
         ]
 
     runs = until(planned, "the schedule plans its runs", 90)
     assert {r["expected_start_time"].partition("T")[2][:8] for r in runs} == {"02:00:00"}
     assert all("block_document_slug" in str(r["parameters"]["provider"]) for r in runs)
+
+
+def test_a_sweep_takes_the_saved_blocks(workplace: Workplace) -> None:
+    run_id = workplace.start("sweep/every-15-minutes")
+    assert workplace.ended(run_id) == "Completed"
+    assert "nothing was left behind in" in workplace.run(run_id)["state"]["message"]
 
 
 @pytest.mark.usefixtures("prefect")
