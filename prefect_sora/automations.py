@@ -203,8 +203,9 @@ def _automation(
         trigger=trigger,
         actions=[ChangeFlowRunState(state=state, name=state_name, message=said)],
     )
-    # Read back, for an update sends only what was set, and so not the kind of a trigger.
-    return AutomationCore.model_validate(made.model_dump(mode="json"))
+    # An update sends only what was set, so that the kind of a trigger has to be, and refuses
+    # an owner, even none.
+    return AutomationCore.model_validate(made.model_dump(mode="json", exclude={"owner_resource"}))
 
 
 def _same(standing: AutomationCore, wanted: AutomationCore) -> bool:
