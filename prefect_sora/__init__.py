@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         VideoExpiredError,
         VideoNotFoundError,
     )
-    from prefect_sora.flows import image_to_video, remix_chain, text_to_video
+    from prefect_sora.flows import image_to_video, remix_chain, sweep, text_to_video
     from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
     from prefect_sora.requests import VideoRequest
     from prefect_sora.tasks import (
@@ -77,7 +77,7 @@ _HOME = {
         "VideoExpiredError",
         "VideoNotFoundError",
     ),
-    "flows": ("image_to_video", "remix_chain", "text_to_video"),
+    "flows": ("image_to_video", "remix_chain", "sweep", "text_to_video"),
     "handles": ("RenderedVideo", "StoredVideo", "VideoJob"),
     "requests": ("VideoRequest",),
     "tasks": (
@@ -128,6 +128,7 @@ __all__ = [
     "remix_chain",
     "remix_video",
     "submit_video",
+    "sweep",
     "text_to_video",
     "wait_for_video",
 ]

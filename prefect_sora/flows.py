@@ -1,4 +1,4 @@
-"""Flows: text to video, image to video, remix chains; as flows, subflows or in a script.
+"""Flows: text to video, image to video, remix chains, the sweep; as flows, subflows or in a script.
 
 Each pays for a render once per root flow run, through retries, resumes and
 reruns of that run; `scope` shares renders between runs, `take` separates repeats.
@@ -17,6 +17,7 @@ from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.submitting import Policy
+from prefect_sora.sweeps import sweep
 from prefect_sora.tasks import (
     persist_video,
     remix_video,
@@ -272,3 +273,6 @@ async def _bring_home(
         on_cancel=on_cancel,
     )
     return await persist_video(video, provider, store)
+
+
+__all__ = ["image_to_video", "remix_chain", "sweep", "text_to_video"]

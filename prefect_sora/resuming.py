@@ -55,8 +55,7 @@ async def resume(
     """
     if state.stored:
         return state.stored.video
-    with in_store(ledger.place, state.key):
-        job = await _job(state, client, ledger, adopt_video_id, resubmit)
+    job = await take_up(state, client, ledger, adopt_video_id=adopt_video_id, resubmit=resubmit)
     again = resubmit and state.accepted is not None and job == state.accepted.job
     try:
         return await keep(await wait(job, client, ledger, **waiting), client, ledger)
@@ -69,6 +68,23 @@ async def resume(
     return await keep(await wait(job, client, ledger, **waiting), client, ledger)
 
 
+async def take_up(
+    state: RenderState,
+    client: VideoClient,
+    ledger: Ledger,
+    *,
+    adopt_video_id: str | None = None,
+    resubmit: bool = False,
+) -> VideoJob:
+    """Find the job of a render that is not kept, to wait for; as `resume` does, and says.
+
+    Raises:
+        SoraError: As `resume` says, but for waiting and keeping.
+    """
+    with in_store(ledger.place, state.key):
+        return await _job(state, client, ledger, adopt_video_id, resubmit)
+
+
 async def _job(
     state: RenderState,
     client: VideoClient,
@@ -76,7 +92,6 @@ async def _job(
     adopt_video_id: str | None,
     resubmit: bool,
 ) -> VideoJob:
-    """Find, adopt or pay for the job of a render."""
     paid = _paid(state)
     if state.reserved is None and state.accepted is None:
         raise InvalidRequestError(

@@ -18,6 +18,7 @@ from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
     "resume": "Bring unfinished renders home, without paying again.",
+    "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
     "local": "Run the local renderer until Ctrl-C.",
     "models": "List the known models, their sizes and prices.",

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -19,13 +19,17 @@ from prefect_sora.next_steps import pasteable
 from prefect_sora.records import RenderState
 from prefect_sora.storage import VideoFolder
 
+if TYPE_CHECKING:
+    from prefect_sora.client import VideoClient
+    from prefect_sora.sweeping import Outcome as How
+
 
 @dataclass(frozen=True)
 class Outcome:
     """How the resuming of one render ended."""
 
     state: RenderState
-    how: Literal["kept", "failed", "skipped"]
+    how: "How"
     video: StoredVideo | None = None
     error: Exception | None = None
 
@@ -50,7 +54,7 @@ class Outcome:
 class _Way:
     adopt_video_id: str | None
     resubmit: bool
-    waiting: dict[str, float | None]
+    waiting: dict[str, Any]
 
 
 def resume(
@@ -92,7 +96,7 @@ def resume(
             )
         ledger = Ledger(VideoFolder(store))
         origins = Origins(provider)
-        waiting = {
+        waiting: dict[str, Any] = {
             "timeout_seconds": timeout,
             "poll_interval_seconds": poll_interval,
             "stall_seconds": stall,
@@ -120,30 +124,41 @@ def resume(
 async def _resumed(
     keys: tuple[str, ...], ledger: Ledger, origins: Origins, way: _Way, display: Display
 ) -> list[Outcome]:
-    if keys:
-        folders = dict.fromkeys([await _folder(key, ledger) for key in keys])
-        states = [await ledger.state(folder) for folder in folders]
-    else:
-        states = await ledger.unfinished()
+    if not keys:
+        return await _all(ledger, origins, way, display)
+    folders = dict.fromkeys([await _folder(key, ledger) for key in keys])
+    states = [await ledger.state(folder) for folder in folders]
     return list(
-        await asyncio.gather(
-            *(_resume(state, ledger, origins, way, display, named=bool(keys)) for state in states)
-        )
+        await asyncio.gather(*(_resume(state, ledger, origins, way, display) for state in states))
     )
 
 
+async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> list[Outcome]:
+    from prefect_sora.connections import connect
+    from prefect_sora.sweeping import sweep
+
+    async def client_of(state: RenderState) -> "VideoClient":
+        return connect(await origins.server_of(state, named=False))
+
+    swept = await sweep(
+        ledger, client_of, follow=display.follower, kept=display.kept, **way.waiting
+    )
+    return [Outcome(one.state, one.outcome, one.video, one.error) for one in swept]
+
+
 async def _resume(
-    state: RenderState, ledger: Ledger, origins: Origins, way: _Way, display: Display, named: bool
+    state: RenderState, ledger: Ledger, origins: Origins, way: _Way, display: Display
 ) -> Outcome:
     if state.stored:
         return Outcome(state, "kept", video=state.stored.video)
     try:
-        server = await origins.server_of(state, named=named)
+        server = await origins.server_of(state, named=True)
     except SoraError as error:
-        return Outcome(state, "failed" if named else "skipped", error=error.about(key=state.key))
+        return Outcome(state, "failed", error=error.about(key=state.key))
 
     from prefect_sora.connections import connect
     from prefect_sora.resuming import resume
+    from prefect_sora.sweeping import outcome_of
 
     try:
         video = await resume(
@@ -156,7 +171,7 @@ async def _resume(
             **way.waiting,
         )
     except Exception as error:  # one that fails keeps no other from coming home
-        return Outcome(state, "failed", error=error)
+        return Outcome(state, outcome_of(error), error=error)
     display.kept(video)
     return Outcome(state, "kept", video=video)
 

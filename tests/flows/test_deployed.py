@@ -30,6 +30,7 @@ from tests.support.renderer import StartRenderer, until
 ROOT = Path(__file__).parents[2]
 PREFECT = (sys.executable, "-m", "prefect")
 NIGHTLY = "nightly-clip/every-night"
+SWEEP = "sweep/every-15-minutes"
 KEY = "sk-canary-of-the-worker"
 SMALL: dict[str, Any] = {"model": None, "size": "64x64", "seconds": 1, "poll_interval_seconds": 0.1}
 
@@ -118,7 +119,7 @@ def run(env: dict[str, str], *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def workplace(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """The four commands of `prefect.yaml`, on a checkout as it stands."""
+    """The commands of `prefect.yaml`, on a checkout as it stands."""
     home = tmp_path_factory.mktemp("workplace")
     env = environment(home, prefect_api)
     create = (*PREFECT, "work-pool", "create", "--type", "process", "renders")
@@ -165,7 +166,7 @@ def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
 ) -> None:
     deployments = httpx2.post(f"{workplace.api}/deployments/filter", json={}).json()
     ours = {d["name"]: d for d in deployments if d["work_pool_name"] == "renders"}
-    assert sorted(ours) == ["every-night", "on-demand"]
+    assert sorted(ours) == ["every-15-minutes", "every-night", "on-demand"]
     for deployment in ours.values():
         assert deployment["parameters"] == {
             "provider": {"$ref": {"block_document_slug": "sora-local-renderer/local-renderer"}},
@@ -176,16 +177,27 @@ def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
 
 
 def test_every_night_is_planned_with_the_saved_blocks(workplace: Workplace) -> None:
+    answer = httpx2.get(f"{workplace.api}/deployments/name/{NIGHTLY}")
+    nightly = answer.raise_for_status().json()["id"]
+
     def planned() -> list[dict[str, Any]]:
         return [
             r
             for r in workplace.runs(state={"type": {"any_": ["SCHEDULED"]}})
-            if r["auto_scheduled"]
+            if r["auto_scheduled"] and r["deployment_id"] == nightly
         ]
 
     runs = until(planned, "the schedule plans its runs", 90)
     assert {r["expected_start_time"].partition("T")[2][:8] for r in runs} == {"02:00:00"}
     assert all("block_document_slug" in str(r["parameters"]["provider"]) for r in runs)
+
+
+def test_a_sweep_takes_saved_blocks_one_or_a_list(workplace: Workplace) -> None:
+    saved_block = {"$ref": {"block_document_slug": "sora-local-renderer/local-renderer"}}
+    several = workplace.start(SWEEP, provider=[saved_block, saved_block])
+    for run_id in (workplace.start(SWEEP), several):
+        assert workplace.ended(run_id) == "Completed"
+        assert "nothing was left behind in" in workplace.run(run_id)["state"]["message"]
 
 
 @pytest.mark.usefixtures("prefect")

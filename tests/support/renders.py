@@ -29,9 +29,11 @@ async def go(
     return await submit(await identify(request or clip(), client, scope), client, ledger, **options)
 
 
-async def left_in_doubt(client: VideoClient, ledger: Ledger, **changes: Any) -> str:
+async def left_in_doubt(
+    client: VideoClient, ledger: Ledger, request: VideoRequest | None = None, **changes: Any
+) -> str:
     """Leave a reservation as a worker that died between its record and the answer does."""
-    wish = await identify(clip(), client, "tonight")
+    wish = await identify(request or clip(), client, "tonight")
     record = wish.reservation(client.server, 1, None).model_copy(update=changes)
     assert await ledger.reserve(wish.folder, record)
     ledger.release(record)

@@ -1,0 +1,162 @@
+"""The flow `sweep`: on a schedule it brings home what dead runs left in a store.
+
+It pays for nothing, and may run beside anything else, as often as one likes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, cast
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import BaseModel, ConfigDict, Field
+
+from prefect_sora import sweeping
+from prefect_sora.blocks import Provider, Store, VideoStore, store_of
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import SoraError, StorageError
+from prefect_sora.next_steps import pasteable
+from prefect_sora.records import RenderState
+from prefect_sora.reports import logger
+from prefect_sora.storage.refusals import plain_url
+from prefect_sora.sweeping import Outcome, Swept
+
+OUTCOMES: Final[tuple[Outcome, ...]] = ("in_doubt", "failed", "waiting", "skipped", "kept")
+"""What a person has to look at stands first."""
+
+_SAID_CHARACTERS: Final = 300
+
+
+class Sweep(BaseModel):
+    """What a sweep did: the key of each unfinished render, and where it is or why not."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    store: str = Field(description="The store's URL.")
+    kept: dict[str, str] = Field(default={}, description="Brought home, and where each is.")
+    waiting: dict[str, str] = Field(default={}, description="Still being rendered.")
+    in_doubt: dict[str, str] = Field(default={}, description="A person decides.")
+    failed: dict[str, str] = Field(default={}, description="Not brought home, and why.")
+    skipped: dict[str, str] = Field(default={}, description="Not touched, and why.")
+    parts_removed: int = Field(default=0, description="Files that dead writers left half written.")
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        counts = [f"{len(getattr(self, o))} {o.replace('_', ' ')}" for o in OUTCOMES]
+        told = ", ".join(count for count in reversed(counts) if not count.startswith("0 "))
+        return f"{told or 'nothing was left behind'} in {self.store}"
+
+
+@flow(name="sweep")
+async def sweep(
+    provider: Annotated[
+        Provider | list[Provider],
+        Field(description="Whose renders are brought home; those of other servers are skipped."),
+    ],
+    store: Store,
+    timeout_seconds: Annotated[
+        float, Field(description="How long to wait for what is still being rendered.")
+    ] = 600,
+    poll_interval_seconds: Annotated[
+        float, Field(description="Shortest pause between two polls.")
+    ] = 5,
+    older_than_seconds: Annotated[
+        float,
+        Field(
+            description="What was begun later is left to its own run, unless that one's process "
+            "is known to be dead."
+        ),
+    ] = 600,
+    raise_on: Annotated[
+        list[Literal["in_doubt", "failed", "waiting", "skipped"]] | None,
+        Field(description="What makes this run fail; None: nothing that happens to a render."),
+    ] = None,
+) -> Sweep:
+    """Find the renders of a store that were begun and not kept, and bring them home.
+
+    Nothing is paid for. Each render's outcome stands in the run's artifact, with the
+    commands to run where a person has to decide.
+
+    Raises:
+        StorageError: The store cannot be read.
+        SoraError: A render has an outcome that `raise_on` names.
+    """
+    block = store_of(store)
+    providers = provider if isinstance(provider, Sequence) else [provider]
+    clients = [await one.get_client() for one in providers]
+
+    async def client_of(state: RenderState) -> VideoClient:
+        return await sweeping.client_among(clients, state)
+
+    swept = await sweeping.sweep(
+        block.ledger,
+        client_of,
+        timeout_seconds=timeout_seconds,
+        poll_interval_seconds=poll_interval_seconds,
+        older_than_seconds=older_than_seconds,
+    )
+    for render in swept:
+        if render.error is not None:
+            pasteable(render.error, plain_url(block.url))
+    summary = _summary(swept, block, await _parts_removed(block))
+    await _show(swept, summary)
+    bad = [render for render in swept if render.outcome in (raise_on or [])]
+    if bad:
+        raise SoraError(
+            f"The sweep ended with {summary}.",
+            paid="unknown",
+            next_step="The run's artifact says what to do for each.",
+        )
+    # A state, for its message: the run's page then says what was done.
+    state: State[Sweep] = Completed(message=f"{summary}", data=summary)
+    return cast(Sweep, state)  # what the caller gets is the state's data
+
+
+async def _parts_removed(store: VideoStore) -> int:
+    """Tidy up; that it fails keeps nothing from having come home."""
+    try:
+        return len(await store.folder.sweep_parts())
+    except StorageError as error:
+        logger().warning("What was left half written stays for now: %s", error)
+        return 0
+
+
+def _summary(swept: list[Swept], store: VideoStore, parts_removed: int) -> Sweep:
+    told: dict[str, dict[str, str]] = {outcome: {} for outcome in OUTCOMES}
+    for render in swept:
+        told[render.outcome][render.key] = render.video.url if render.video else _why(render)
+    return Sweep(store=plain_url(store.url), parts_removed=parts_removed, **cast(Any, told))
+
+
+def _why(render: Swept) -> str:
+    error = render.error
+    said = error.message if isinstance(error, SoraError) else f"{type(error).__name__}: {error}"
+    return said if len(said) <= _SAID_CHARACTERS else f"{said[: _SAID_CHARACTERS - 1]}…"
+
+
+async def _show(swept: list[Swept], summary: Sweep) -> None:
+    """Put the outcomes into the UI, those that need a person first."""
+    rows = [
+        {
+            "Outcome": render.outcome.replace("_", " "),
+            "Render": render.key,
+            "Prompt": render.title,
+            "Where or why": render.video.url if render.video else _why(render),
+            "What to do": getattr(render.error, "next_step", None) or "",
+        }
+        for outcome in OUTCOMES
+        for render in swept
+        if render.outcome == outcome
+    ]
+    name = hashlib.sha256(summary.store.encode()).hexdigest()[:8]
+    logger().info("Swept: %s", summary)
+    try:
+        await acreate_table_artifact(
+            rows or [{"Outcome": "nothing was left behind"}],
+            key=f"sweep-{name}",
+            description=f"Sweep: {summary}",
+        )
+    except Exception as error:
+        logger().warning("What came of the sweep cannot be shown in the UI: %s", error)
