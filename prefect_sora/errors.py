@@ -88,6 +88,10 @@ class SoraError(Exception):
             parts.append(self.next_step)
         return " ".join(parts)
 
+    def __repr__(self) -> str:
+        """The same paragraph: Prefect shows a timeout, and each retry, by its repr."""
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling, which Prefect does to a failed state's exception."""
         return (_rebuild, (type(self), self.message, self.__dict__.copy()))

@@ -80,7 +80,9 @@ async def test_prefect_runs_a_step_again_where_the_error_passes_and_else_once(
 ) -> None:
     kinds = [kind for kind in tree() if kind.__module__ == errors.__name__]
     kinds = kinds if name == "wait" else [errors.DownloadError, errors.VideoExpiredError]
-    failing = {kind.__name__: Fails(kind("no")) for kind in kinds}
+    failing = {
+        kind.__name__: Fails(kind("no", key=VIDEO.key, next_step="Mend it.")) for kind in kinds
+    }
     failing["ValueError"] = Fails(ValueError("a defect"))
     third = {"wait": tmp_path, "persist": tmp_path, "download": tmp_path / "kite.mp4"}[name]
 
@@ -89,6 +91,9 @@ async def test_prefect_runs_a_step_again_where_the_error_passes_and_else_once(
         async def one(provider: Fails) -> UUID:
             state = await step(name)(VIDEO, provider, third, return_state=True)
             assert type(await state.aresult(raise_on_failure=False)) is type(provider.error)
+            if isinstance(provider.error, SoraError):
+                assert VIDEO.key in str(state.message), "in the UI, too"
+                assert "Mend it." in str(state.message)
             task_run_id: UUID = state.state_details.task_run_id
             return task_run_id
 

@@ -40,8 +40,8 @@ _BY_ERROR: Final[dict[type[BaseException], int]] = {
 
 MEANINGS: Final = {
     "0": "all is well",
-    "1": "another error; of `doctor`: a check failed",
-    "2": "bad usage or an invalid request: nothing was sent",
+    "1": "the render ended without a video, or another error; of `doctor`: a check failed",
+    "2": "bad usage, an invalid request or a retired model: nothing was paid",
     "3": "authentication or quota",
     "4": "moderation",
     "5": "an unfinished render, or one in doubt: a person decides",

@@ -1,0 +1,443 @@
+"""Errors: each of the tree, provoked, by the Python API and as the command line tells it.
+
+A new error needs a row here: how it comes about, its exit code, and what a person is told.
+"""
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from prefect_sora import errors, keeping
+from prefect_sora.cli import app, exits, preflight, providers
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import Paid, SoraError
+from prefect_sora.handles import VideoJob
+from prefect_sora.ledger import Ledger
+from prefect_sora.profiles import OPENAI
+from prefect_sora.records import SCHEMA
+from prefect_sora.rendering import render
+from prefect_sora.requests import VideoRequest
+from prefect_sora.resuming import resume
+from prefect_sora.server import remote
+from prefect_sora.storage import VideoFolder
+from prefect_sora.submitting import submit
+from prefect_sora.wishes import identify
+from tests.cli.conftest import Cli, Ended
+from tests.support.scripted import Answer, Jobs, Reply, Scripted
+
+CANARY = "sk-secret-canary"
+
+NEVER_RAISED = {errors.SoraError, errors.ApiError}
+"""Names for what is common to others."""
+
+PAID = {
+    "no": "Nothing was paid for it.",
+    "yes": "counts as paid",
+    "unknown": "Whether it was paid is not known.",
+}
+
+
+def says(status: int, message: str, code: str | None = None, **headers: str) -> Reply:
+    """An error in OpenAI's form, of a server that gives keys away."""
+    error = {"message": f"{message} (key {CANARY})", "type": "invalid_request_error", "code": code}
+    return status, {name.replace("_", "-"): v for name, v in headers.items()}, {"error": error}
+
+
+def refusing(reply: Reply, listing: Reply = (200, {}, {"data": []})) -> Answer:
+    """A server that answers so to each create."""
+    return lambda method, path, body: reply if method == "POST" else listing
+
+
+def jobs(status: str = "queued", content: Reply = None, job: Reply = None, **echo: Any) -> Answer:
+    """A server whose jobs have this status, and whose files answer so."""
+    known = Jobs(lose=0, echo={"status": status, **echo})
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if path.endswith("/content"):
+            return content
+        if job is not None and method == "GET" and "?" not in path:
+            return job
+        return known(method, path, body)
+
+    return answer
+
+
+@dataclass(frozen=True)
+class Row:
+    """One error: how it is provoked, and what is told of it.
+
+    Attributes:
+        error: Its class.
+        code: The command's exit code.
+        said: The cause, in the words of whoever knows it.
+        paid: What is said of the money.
+        next_step: What is said of what to do.
+        answer: What the server does; None: nobody is there.
+        by: The command: a render from its start, or the resuming of one that was accepted.
+        words: Further words of the command.
+        options: The same for the Python API.
+        request: What is asked for in place of a tiny clip, by both.
+        store: Makes of the store what it is to be, with the accepted job, if there is one.
+        has_key: Whether there is a render to name yet.
+        has_id: Whether there is a video to name.
+    """
+
+    error: type[SoraError]
+    code: int
+    said: str
+    paid: Paid
+    next_step: str
+    answer: Answer | None = None
+    by: Literal["render", "resume", "again"] = "render"
+    words: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
+    store: Callable[[Path, VideoJob | None], None] | None = None
+    has_key: bool = True
+    has_id: bool = False
+
+
+def in_the_way(store: Path, job: VideoJob | None) -> None:
+    store.write_text("a file, not a folder")
+
+
+def of_a_later_version(store: Path, job: VideoJob | None) -> None:
+    assert job
+    path = store / job.folder / "accepted.json"
+    record = json.loads(path.read_text()) | {"schema_version": SCHEMA + 1}
+    path.write_text(json.dumps(record))
+
+
+FAILED = {"message": f"CUDA out of memory {CANARY}", "code": "server_error"}
+FILM: dict[str, str] = {"Content-Type": "video/mp4"}
+
+ROWS = [
+    Row(
+        errors.InvalidRequestError,
+        2,
+        "sora-2 renders 4, 8, 12, 16 or 20 seconds, not 5",
+        "no",
+        "Choose one of these",
+        request={"model": "sora-2", "size": "1280x720", "seconds": 5},
+        has_key=False,
+    ),
+    Row(
+        errors.RetiredModelError,
+        2,
+        "The Videos API was shut down",
+        "no",
+        "point base_url at a server that still renders",
+        refusing(says(410, "The Videos API was shut down.")),
+    ),
+    Row(
+        errors.ReferenceImageError,
+        2,
+        "no-such-picture.png",
+        "no",
+        "",
+        request={"reference": "/no-such-picture.png"},
+        has_key=False,
+    ),
+    Row(
+        errors.UnfinishedRenderError,
+        5,
+        "an unfinished render of the same request",
+        "yes",
+        "--anew",
+        jobs(),
+        by="again",
+        has_id=True,
+    ),
+    Row(
+        errors.AuthenticationError,
+        3,
+        "Incorrect API key provided",
+        "no",
+        "Check api_key",
+        refusing(says(401, "Incorrect API key provided", "invalid_api_key")),
+    ),
+    Row(
+        errors.QuotaError,
+        3,
+        "You exceeded your current quota",
+        "no",
+        "Add credit",
+        refusing(says(429, "You exceeded your current quota", "insufficient_quota")),
+    ),
+    Row(
+        errors.RejectedError,
+        7,
+        "Unknown parameter",
+        "no",
+        "Change the request as the server says",
+        refusing(says(400, "Unknown parameter: 'fps'.", "unknown_parameter")),
+    ),
+    Row(
+        errors.VideoNotFoundError,
+        7,
+        "No such video",
+        "yes",
+        "--resubmit",
+        jobs(job=says(404, "No such video")),
+        by="resume",
+        has_id=True,
+    ),
+    Row(
+        errors.RateLimitError,
+        7,
+        "Too many running tasks",
+        "no",
+        "Wait, then run the same again",
+        refusing(says(429, "Too many running tasks", Retry_After="7200")),
+    ),
+    Row(errors.UnavailableError, 7, "cannot be reached", "no", "`prefect-sora doctor"),
+    Row(
+        errors.UncertainSubmitError,
+        5,
+        "may have been accepted",
+        "unknown",
+        "--adopt VIDEO_ID",
+        refusing(None, listing=says(404, "Not Found")),
+    ),
+    Row(
+        errors.RenderFailedError,
+        1,
+        "CUDA out of memory",
+        "unknown",
+        "--resubmit",
+        jobs("failed", error=FAILED),
+        by="resume",
+        has_id=True,
+    ),
+    Row(
+        errors.ModerationError,
+        4,
+        "blocked by our moderation system",
+        "no",
+        "Change the prompt or the reference",
+        refusing(says(400, "This was blocked by our moderation system", "moderation_blocked")),
+    ),
+    Row(
+        errors.RenderTimeoutError,
+        6,
+        "Not finished within 0.5 s",
+        "yes",
+        "wait on without paying again",
+        jobs("in_progress", progress=40),
+        words=("--timeout", "0.5"),
+        options={"timeout_seconds": 0.5},
+        has_id=True,
+    ),
+    Row(
+        errors.RenderStalledError,
+        6,
+        "Nothing has moved for",
+        "yes",
+        "wait on without paying again",
+        jobs("in_progress", progress=40),
+        by="resume",
+        words=("--stall", "0.3"),
+        options={"stall_seconds": 0.3},
+        has_id=True,
+    ),
+    Row(
+        errors.DownloadError,
+        8,
+        "could not be fetched",
+        "yes",
+        "fetches it again",
+        jobs("completed", content=says(500, "disk trouble")),
+        by="resume",
+        has_id=True,
+    ),
+    Row(
+        errors.VideoExpiredError,
+        8,
+        "no longer has this video",
+        "yes",
+        "--resubmit",
+        jobs("completed", content=says(410, "Gone")),
+        by="resume",
+        has_id=True,
+    ),
+    Row(
+        errors.CorruptVideoError,
+        8,
+        "not an MP4",
+        "yes",
+        "fetches it again",
+        jobs("completed", content=(200, FILM, b"\x8f" * 4096)),
+        by="resume",
+        has_id=True,
+    ),
+    Row(
+        errors.StorageError,
+        8,
+        "a file stands where a folder is needed",
+        "unknown",
+        "Nothing was sent",
+        jobs(),
+        words=("--anew",),
+        store=in_the_way,
+    ),
+    Row(
+        errors.NewerStoreError,
+        8,
+        "newer version of prefect-sora",
+        "unknown",
+        "pip install -U prefect-sora",
+        jobs(),
+        by="resume",
+        store=of_a_later_version,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server and a store, on which one row is played."""
+
+    row: Row
+    base_url: str
+    store: Path
+
+    @property
+    def request(self) -> VideoRequest:
+        """What is asked for."""
+        tiny = {"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}
+        return VideoRequest(**{**tiny, **self.row.request})
+
+    def client(self) -> VideoClient:
+        """Connect as the command line does."""
+        return VideoClient(remote(self.base_url, profile=OPENAI))
+
+    async def prepared(self) -> VideoJob | None:
+        """Leave an accepted render, where the row begins with one, and the store as it says."""
+        job = None
+        if self.row.by != "render":
+            client = self.client()
+            wish = await identify(self.request, client, "last night")
+            job = await submit(wish, client, Ledger(VideoFolder(str(self.store))))
+            await client.close()
+        if self.row.store:
+            self.row.store(self.store, job)
+        return job
+
+    async def python(self) -> None:
+        """Do by the API what the command does."""
+        job = await self.prepared()
+        ledger, client = Ledger(VideoFolder(str(self.store))), self.client()
+        options = {"poll_interval_seconds": 0.05, **self.row.options}
+        try:
+            if self.row.by == "render":
+                await render(self.request, client, ledger, "tonight", **options)
+            elif self.row.by == "resume":
+                assert job
+                await resume(await ledger.state(job.folder), client, ledger, **options)
+            else:
+                named = {"OPENAI_BASE_URL": self.base_url}
+                order = preflight.Order(self.request, str(self.store))
+                await preflight.check(order, providers.choose("openai", named), print)
+        finally:
+            await client.close()
+
+    def command(self, cli: Cli, prefect_api: str) -> Ended:
+        """Run the command."""
+        job = asyncio.run(self.prepared())
+        row, request = self.row, self.request
+        words = ["--store", str(self.store), "--provider", "openai", "--poll-interval", "0.05"]
+        words += ["--json", *row.words]
+        if row.by == "resume":
+            assert job
+            words = ["resume", job.key, *words]
+        else:
+            words = ["render", request.prompt, "--model", request.model or "", *words]
+            words += ["--size", str(request.size), "--seconds", f"{request.seconds}"]
+            words += ["--image", str(request.reference)] if request.reference else []
+        return cli(
+            *words,
+            OPENAI_BASE_URL=self.base_url,
+            OPENAI_API_KEY=CANARY,
+            PREFECT_API_URL=prefect_api,
+        )
+
+
+@pytest.fixture(params=ROWS, ids=lambda row: row.error.__name__)
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """Each row with its server."""
+    row: Row = request.param
+    if row.answer is None:
+        yield Stage(row, "http://127.0.0.1:9/v1", tmp_path / "renders")
+        return
+    server = Scripted(row.answer)
+    yield Stage(row, server.base_url, tmp_path / "renders")
+    server.stop()
+
+
+def test_each_error_of_the_tree_has_its_row() -> None:
+    def tree(kind: type[SoraError]) -> set[type[SoraError]]:
+        return {kind}.union(*(tree(below) for below in kind.__subclasses__()))
+
+    every = {kind for kind in tree(SoraError) if kind.__module__ == errors.__name__}
+    assert every - NEVER_RAISED == {row.error for row in ROWS}
+
+
+async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 1)
+    row = stage.row
+    with pytest.raises(SoraError) as caught:
+        await stage.python()
+    error = caught.value
+    assert type(error) is row.error
+    assert row.said in error.message
+    assert (error.paid, bool(error.key), bool(error.video_id)) == (
+        row.paid,
+        row.has_key,
+        row.has_id,
+    )
+    assert error.next_step
+    assert row.next_step in error.next_step
+    assert error.next_step in repr(error), "which is what Prefect shows of some"
+    for command in commands(str(error)):
+        assert f"--store {stage.store}" in command
+
+
+def test_the_command_line_tells_it_in_one_paragraph_and_an_exit_code(
+    stage: Stage, cli: Cli, prefect_api: str
+) -> None:
+    row, ended = stage.row, stage.command(cli, prefect_api)
+
+    document = ended.json
+    told = document["renders"][0]["error"] if "renders" in document else document["error"]
+    assert ended.code == told["exit_code"] == row.code, ended.err
+    assert any(f"{row.code}" in codes.split(", ") for codes in exits.MEANINGS)
+    assert (told["type"], told["paid"]) == (row.error.__name__, row.paid)
+    assert row.said in told["message"]
+    assert row.next_step in told["next_step"]
+    assert (bool(told["key"]), bool(told["video_id"])) == (row.has_key, row.has_id)
+
+    (paragraph,) = [line for line in ended.err.splitlines() if line.startswith("✗ ")]
+    for part in (row.said, PAID[row.paid], told["next_step"], told["key"], told["video_id"]):
+        assert (part or "") in paragraph
+    assert "Traceback" not in ended.err
+    assert "Encountered exception" not in ended.err
+    assert CANARY not in ended.out + ended.err
+    for command in commands(paragraph):
+        assert f"--store {stage.store} --provider openai" in command
+        app.parse_args(shlex.split(command)[1:], print_error=False, exit_on_error=False)
+    if row.paid == "yes":
+        assert f"`prefect-sora resume {told['key']} " in paragraph, "what is paid can be fetched"
+
+
+def commands(text: str) -> list[str]:
+    """The commands in a text, which a person would paste."""
+    return re.findall(r"`(prefect-sora [^`]+)`", text)
