@@ -84,7 +84,8 @@ async def test_a_job_that_stalls_ends_the_flow_and_the_next_run_waits_for_it_aga
             await text_to_video(
                 "a red kite", provider, store, scope="kites", stall_seconds=0.3, **SMALL
             )
-        assert f"`prefect-sora resume {caught.value.key}`" in str(caught.value)
+        command = f"`prefect-sora resume {caught.value.key} --store {store.url}`"
+        assert command in str(caught.value)
     assert renderer.accepted() == 1
 
 
