@@ -61,7 +61,8 @@ def test_a_refused_key_appears_in_no_output_and_in_no_log_of_prefect(
     assert "answered 401 to create" in ended.err
     assert "Traceback" in ended.err
     assert CANARY not in ended.out + ended.err
-    logs = httpx2.post(f"{prefect_api}/logs/filter", json={"limit": 200}).text
+    newest = {"limit": 200, "sort": "TIMESTAMP_DESC"}
+    logs = httpx2.post(f"{prefect_api}/logs/filter", json=newest).text
     assert "Incorrect API key provided" in logs
     assert CANARY not in logs
 
