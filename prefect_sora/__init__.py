@@ -38,16 +38,23 @@ if TYPE_CHECKING:
         VideoExpiredError,
         VideoNotFoundError,
     )
-    from prefect_sora.flows import image_to_video, remix_chain, sweep, text_to_video
+    from prefect_sora.flows import (
+        edit_chain,
+        extend_chain,
+        image_to_video,
+        remix_chain,
+        sweep,
+        text_to_video,
+    )
     from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
     from prefect_sora.requests import VideoRequest
     from prefect_sora.tasks import (
         download_video,
         persist_video,
-        remix_video,
         submit_video,
         wait_for_video,
     )
+    from prefect_sora.verbs import edit_video, extend_video, remix_video
 
 __version__ = "0.1.0"
 
@@ -77,16 +84,23 @@ _HOME = {
         "VideoExpiredError",
         "VideoNotFoundError",
     ),
-    "flows": ("image_to_video", "remix_chain", "sweep", "text_to_video"),
+    "flows": (
+        "edit_chain",
+        "extend_chain",
+        "image_to_video",
+        "remix_chain",
+        "sweep",
+        "text_to_video",
+    ),
     "handles": ("RenderedVideo", "StoredVideo", "VideoJob"),
     "requests": ("VideoRequest",),
     "tasks": (
         "download_video",
         "persist_video",
-        "remix_video",
         "submit_video",
         "wait_for_video",
     ),
+    "verbs": ("edit_video", "extend_video", "remix_video"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -123,6 +137,10 @@ __all__ = [
     "VideoStore",
     "__version__",
     "download_video",
+    "edit_chain",
+    "edit_video",
+    "extend_chain",
+    "extend_video",
     "image_to_video",
     "persist_video",
     "remix_chain",

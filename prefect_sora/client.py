@@ -26,6 +26,7 @@ from prefect_sora.answers import (
 )
 from prefect_sora.downloads import Content, opened
 from prefect_sora.errors import UnavailableError
+from prefect_sora.orders import order
 from prefect_sora.private_urls import in_private
 from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
@@ -83,17 +84,7 @@ class VideoClient:
             ApiError: Refused, so nothing was paid, except `UnavailableError`
                 without `never_sent`: it may have been accepted.
         """
-        fields: dict[str, Any] = {"prompt": request.prompt}
-        path = "/videos"
-        if request.kind == "remix":
-            path = f"/videos/{quote(str(request.source_video_id), safe='')}/remix"
-        else:
-            fields |= {
-                "model": self.server.deployment or request.model,
-                "size": request.size,
-                "seconds": f"{request.seconds}",
-            }
-        fields = {k: v for k, v in {**fields, **request.extra}.items() if v is not None}
+        path, fields = order(request, self.server.deployment)
         headers = {
             **self._headers(),
             "Idempotency-Key": idempotency_key,

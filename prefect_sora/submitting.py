@@ -49,6 +49,10 @@ Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
 
 
+class PassedOnError(Exception):
+    """The render was passed on from this server to the next of a list."""
+
+
 class _AgainError(Exception):
     """The attempt is closed without a job, and another may be made."""
 
@@ -64,6 +68,7 @@ async def submit(
     *,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    unless_passed_on: bool = False,
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
 
@@ -75,8 +80,10 @@ async def submit(
             a server that asks to come back later; None: as long as the render itself
             may take, see `deadlines.deadline_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
+        unless_passed_on: Send nothing where the render was passed on to another server.
 
     Raises:
+        PassedOnError: It was passed on.
         ModerationError: Refused, now or in an earlier attempt.
         ApiError: Refused; nothing was paid.
         UncertainSubmitError: It may have been accepted, and the server cannot tell.
@@ -88,11 +95,18 @@ async def submit(
         asked = wish.request
         timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
     with in_store(ledger.place, wish.key):
-        return await _submit(wish, client, ledger, time() + timeout_seconds, in_doubt)
+        return await _submit(
+            wish, client, ledger, time() + timeout_seconds, in_doubt, unless_passed_on
+        )
 
 
 async def _submit(
-    wish: Wish, client: VideoClient, ledger: Ledger, deadline: float, in_doubt: Policy
+    wish: Wish,
+    client: VideoClient,
+    ledger: Ledger,
+    deadline: float,
+    in_doubt: Policy,
+    unless_passed_on: bool,
 ) -> VideoJob:
     rounds = busy = 0
     held_pause_s = 0.25
@@ -106,6 +120,8 @@ async def _submit(
             return state.accepted.job
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
+        if state.passed_on and unless_passed_on:
+            raise PassedOnError
         doubt = None
         if state.name == "reserved":
             if state.reserved and ledger.is_held(state.reserved):
