@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         VideoNotFoundError,
     )
     from prefect_sora.flows import (
+        clean_up,
         edit_chain,
         extend_chain,
         image_to_video,
@@ -46,7 +47,22 @@ if TYPE_CHECKING:
         sweep,
         text_to_video,
     )
-    from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+    from prefect_sora.handles import (
+        Character,
+        RemoteVideo,
+        RenderedVideo,
+        StoredVideo,
+        VideoJob,
+    )
+    from prefect_sora.library import (
+        cancel_video,
+        create_character,
+        delete_video,
+        iterate_videos,
+        list_videos,
+        retrieve_character,
+        retrieve_video,
+    )
     from prefect_sora.requests import VideoRequest
     from prefect_sora.tasks import (
         download_video,
@@ -85,6 +101,7 @@ _HOME = {
         "VideoNotFoundError",
     ),
     "flows": (
+        "clean_up",
         "edit_chain",
         "extend_chain",
         "image_to_video",
@@ -92,7 +109,16 @@ _HOME = {
         "sweep",
         "text_to_video",
     ),
-    "handles": ("RenderedVideo", "StoredVideo", "VideoJob"),
+    "handles": ("Character", "RemoteVideo", "RenderedVideo", "StoredVideo", "VideoJob"),
+    "library": (
+        "cancel_video",
+        "create_character",
+        "delete_video",
+        "iterate_videos",
+        "list_videos",
+        "retrieve_character",
+        "retrieve_video",
+    ),
     "requests": ("VideoRequest",),
     "tasks": (
         "download_video",
@@ -108,6 +134,7 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "Character",
     "CorruptVideoError",
     "DownloadError",
     "InvalidRequestError",
@@ -119,6 +146,7 @@ __all__ = [
     "RateLimitError",
     "ReferenceImageError",
     "RejectedError",
+    "RemoteVideo",
     "RenderFailedError",
     "RenderStalledError",
     "RenderTimeoutError",
@@ -136,15 +164,23 @@ __all__ = [
     "VideoRequest",
     "VideoStore",
     "__version__",
+    "cancel_video",
+    "clean_up",
+    "create_character",
+    "delete_video",
     "download_video",
     "edit_chain",
     "edit_video",
     "extend_chain",
     "extend_video",
     "image_to_video",
+    "iterate_videos",
+    "list_videos",
     "persist_video",
     "remix_chain",
     "remix_video",
+    "retrieve_character",
+    "retrieve_video",
     "submit_video",
     "sweep",
     "text_to_video",

@@ -38,7 +38,11 @@ BasePrompt = Annotated[
     str | None, Field(description="What the base clip shows; unused with a source.")
 ]
 Source = Annotated[
-    str | None, Field(description="A finished video's id, in place of rendering a base clip.")
+    str | StoredVideo | None,
+    Field(
+        description="A finished video in place of a base clip: a clip that is kept, or the "
+        "server's id of one, which is kept first."
+    ),
 ]
 
 _Next = Callable[[str, StoredVideo, How], Awaitable[VideoJob]]
@@ -47,7 +51,9 @@ _Next = Callable[[str, StoredVideo, How], Awaitable[VideoJob]]
 def _named(step: str) -> Any:
     def name() -> str:
         parameters = running_flow.parameters
-        return f"{step} · {title(str(parameters.get('prompt') or parameters.get('source')))}"
+        source = parameters.get("source")
+        named = source.title if isinstance(source, StoredVideo) else source
+        return f"{step} · {title(str(parameters.get('prompt') or named))}"
 
     return name
 
@@ -198,7 +204,10 @@ async def extend_chain(
     base = _base(prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted)
     said = extensions or []
     catalogue.check_extensions(
-        len(said), extension_seconds, None if source else seconds, allow_unlisted
+        len(said),
+        extension_seconds,
+        source.duration_seconds if isinstance(source, StoredVideo) else None if source else seconds,
+        allow_unlisted,
     )
     how = How(
         scope or await run_scope(),
@@ -228,7 +237,7 @@ async def extend_chain(
 
 def _base(
     prompt: str | None,
-    source: str | None,
+    source: str | StoredVideo | None,
     model: str | None,
     aspect_ratio: str,
     size: str | None,
@@ -236,11 +245,13 @@ def _base(
     take: int,
     extra: dict[str, Any] | None,
     allow_unlisted: bool,
-) -> VideoRequest:
-    """Make the request of the first clip: to be rendered, or the source, which is only kept."""
+) -> VideoRequest | StoredVideo:
+    """Take the first clip as it is kept, or make its request: to be rendered, or only kept."""
     if source:
         if prompt:
-            logger().warning("The base clip is %s: its prompt is not rendered.", source)
+            logger().warning("The base clip is given: its prompt is not rendered.")
+        if isinstance(source, StoredVideo):
+            return source
         return VideoRequest.of(
             prompt=f"video {source}", kind="existing", source_video_id=source, model=None
         )
@@ -272,7 +283,7 @@ def _submitting(how: How) -> dict[str, Any]:
 
 async def _chain(
     kind: Kind,
-    base: VideoRequest,
+    base: VideoRequest | StoredVideo,
     changes: list[str],
     next_one: _Next,
     provider: Providers,
@@ -281,7 +292,9 @@ async def _chain(
 ) -> list[StoredVideo]:
     for change in changes:  # one that says nothing is refused before any is paid
         VideoRequest.of(prompt=change, kind=kind, source_video_id="-")
-    clips = [await render_clip(base, provider, store, how)]
+    clips = [
+        base if isinstance(base, StoredVideo) else await render_clip(base, provider, store, how)
+    ]
     for change in changes:
         job = await next_one(change, clips[-1], how)
         clips.append(await bring_home(job, provider, store, how))

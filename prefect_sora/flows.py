@@ -13,6 +13,7 @@ from pydantic import Field
 
 from prefect_sora.blocks import Store
 from prefect_sora.chains import edit_chain, extend_chain, remix_chain
+from prefect_sora.clean_ups import clean_up
 from prefect_sora.clips import How, render_clip
 from prefect_sora.handles import StoredVideo
 from prefect_sora.parameters import (
@@ -147,6 +148,7 @@ async def image_to_video(
 
 
 __all__ = [
+    "clean_up",
     "edit_chain",
     "extend_chain",
     "image_to_video",

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run as running_flow
 from prefect.runtime import task_run as running_task
 from prefect.tasks import Task
 
-from prefect_sora import fallback, keeping, rendering, reports
+from prefect_sora import fallback, keeping, rendering, reports, variants
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
@@ -25,9 +25,10 @@ from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.providers import Providers, client_of, distinct
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.submitting import Policy
+from prefect_sora.variants import Variant
 from prefect_sora.waiters import OnProgress
 
-_RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
+RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
 
 
 async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -102,7 +103,7 @@ async def submit_video(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
 )
 async def wait_for_video(
@@ -156,7 +157,7 @@ async def wait_for_video(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
 )
 async def persist_video(
@@ -184,16 +185,21 @@ async def persist_video(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
 )
-async def download_video(video: RenderedVideo, provider: Providers, path: str | Path) -> Path:
-    """Fetch a finished video to a file on this machine, whole or not at all.
+async def download_video(
+    video: RenderedVideo, provider: Providers, path: str | Path, variant: Variant = "video"
+) -> Path:
+    """Fetch a finished video, or a still of it, to a file on this machine, whole or not at all.
 
     Args:
         video: From `wait_for_video`.
         provider: Who holds it; of a list, the one that made it.
-        path: The file to write; one that is there is replaced.
+        path: The file to write; one that is there is replaced. A still gets the suffix
+            that its content has.
+        variant: `video`, `thumbnail` or `spritesheet`; a still that the server does not
+            have is drawn from the video.
 
     Raises:
         DownloadError: It could not be fetched; the server still has it, unless it
@@ -201,7 +207,10 @@ async def download_video(video: RenderedVideo, provider: Providers, path: str | 
         StorageError: The path cannot be written.
     """
     target = Path(path).expanduser().absolute()
-    await keeping.download(video, await client_of(video, provider), target)
+    client = await client_of(video, provider)
+    if variant != "video":
+        return await variants.download_still(video, client, target, variant)
+    await keeping.download(video, client, target)
     return target
 
 
