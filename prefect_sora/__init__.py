@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InvalidRequestError,
         ModerationError,
         NewerStoreError,
+        PromptTemplateError,
         QuotaError,
         RateLimitError,
         ReferenceImageError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from prefect_sora.flows import image_to_video, remix_chain, sweep, text_to_video
     from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
     from prefect_sora.requests import VideoRequest
+    from prefect_sora.shots import ShotPrompt
     from prefect_sora.tasks import (
         download_video,
         persist_video,
@@ -61,6 +63,7 @@ _HOME = {
         "InvalidRequestError",
         "ModerationError",
         "NewerStoreError",
+        "PromptTemplateError",
         "QuotaError",
         "RateLimitError",
         "ReferenceImageError",
@@ -80,6 +83,7 @@ _HOME = {
     "flows": ("image_to_video", "remix_chain", "sweep", "text_to_video"),
     "handles": ("RenderedVideo", "StoredVideo", "VideoJob"),
     "requests": ("VideoRequest",),
+    "shots": ("ShotPrompt",),
     "tasks": (
         "download_video",
         "persist_video",
@@ -101,6 +105,7 @@ __all__ = [
     "ModerationError",
     "NewerStoreError",
     "OpenAICredentials",
+    "PromptTemplateError",
     "QuotaError",
     "RateLimitError",
     "ReferenceImageError",
@@ -110,6 +115,7 @@ __all__ = [
     "RenderTimeoutError",
     "RenderedVideo",
     "RetiredModelError",
+    "ShotPrompt",
     "SoraError",
     "StorageError",
     "StoredVideo",

@@ -14,8 +14,10 @@ from pydantic import Field, JsonValue
 from prefect_sora.blocks import Provider, Store
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.prompts import written
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
+from prefect_sora.shots import Prompt
 from prefect_sora.submitting import Policy
 from prefect_sora.sweeps import sweep
 from prefect_sora.tasks import (
@@ -26,7 +28,6 @@ from prefect_sora.tasks import (
     wait_for_video,
 )
 
-Prompt = Annotated[str, Field(description="What to show.")]
 Model = Annotated[
     str | None, Field(description="The video model; None lets the server choose its only one.")
 ]
@@ -103,7 +104,7 @@ async def text_to_video(
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
     request = VideoRequest.of(
-        prompt=prompt,
+        prompt=await written(prompt),
         model=model,
         aspect_ratio=aspect_ratio,
         size=size,
@@ -154,7 +155,7 @@ async def image_to_video(
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
     request = VideoRequest.of(
-        prompt=prompt,
+        prompt=await written(prompt),
         reference=image,
         fit=fit,
         model=model,
