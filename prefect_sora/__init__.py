@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InvalidRequestError,
         ModerationError,
         NewerStoreError,
+        PromptTemplateError,
         QuotaError,
         RateLimitError,
         ReferenceImageError,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         retrieve_video,
     )
     from prefect_sora.requests import VideoRequest
+    from prefect_sora.shots import ShotPrompt
     from prefect_sora.tasks import (
         download_video,
         persist_video,
@@ -84,6 +86,7 @@ _HOME = {
         "InvalidRequestError",
         "ModerationError",
         "NewerStoreError",
+        "PromptTemplateError",
         "QuotaError",
         "RateLimitError",
         "ReferenceImageError",
@@ -120,6 +123,7 @@ _HOME = {
         "retrieve_video",
     ),
     "requests": ("VideoRequest",),
+    "shots": ("ShotPrompt",),
     "tasks": (
         "download_video",
         "persist_video",
@@ -142,6 +146,7 @@ __all__ = [
     "ModerationError",
     "NewerStoreError",
     "OpenAICredentials",
+    "PromptTemplateError",
     "QuotaError",
     "RateLimitError",
     "ReferenceImageError",
@@ -152,6 +157,7 @@ __all__ = [
     "RenderTimeoutError",
     "RenderedVideo",
     "RetiredModelError",
+    "ShotPrompt",
     "SoraError",
     "StorageError",
     "StoredVideo",
