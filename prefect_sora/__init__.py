@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prefect_sora.errors import (
         ApiError,
         AuthenticationError,
+        BudgetExceededError,
         CorruptVideoError,
         DownloadError,
         InvalidRequestError,
@@ -56,6 +57,7 @@ _HOME = {
     "errors": (
         "ApiError",
         "AuthenticationError",
+        "BudgetExceededError",
         "CorruptVideoError",
         "DownloadError",
         "InvalidRequestError",
@@ -94,6 +96,7 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "BudgetExceededError",
     "CorruptVideoError",
     "DownloadError",
     "InvalidRequestError",

@@ -39,7 +39,7 @@ async def _give_up(job: VideoJob, server: Server, ledger: Ledger) -> None:
         kind="failed",
         message="It was deleted at the server because its run was cancelled.",
         video_id=job.video_id,
-        paid="unknown",
+        paid="no" if job.cost_usd == 0 else "unknown",
     )
     client = VideoClient(server)  # where all is cancelled at once, the shared one is closed first
     try:

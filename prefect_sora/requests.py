@@ -34,8 +34,12 @@ SIZES_BY_NAME: Final = {
     "1080p": {"16:9": "1920x1080", "9:16": "1080x1920"},
 }
 
-Kind = Literal["create", "remix", "existing"]
-"""`create` renders anew, `remix` from a finished video, `existing` pays nothing: it keeps one."""
+Kind = Literal["create", "remix", "edit", "extend", "existing"]
+"""`create` renders anew; `remix`, `edit` and `extend` start from a finished video; `existing` pays
+nothing: it keeps one."""
+
+DERIVED: Final[frozenset[Kind]] = frozenset({"remix", "edit", "extend"})
+"""What starts from a finished video, whose size, length and model it takes over."""
 
 _SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
 

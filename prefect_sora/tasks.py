@@ -19,6 +19,7 @@ from prefect.tasks import Task
 
 from prefect_sora import keeping, rendering, reports, submitting, wishes
 from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
@@ -61,6 +62,7 @@ async def submit_video(
     parent_key: str | None = None,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
     reference_options: Mapping[str, Any] | None = None,
 ) -> VideoJob:
     """Have a render accepted, once: the same request in the same scope is the same job.
@@ -73,12 +75,14 @@ async def submit_video(
         parent_key: The render that this one starts from.
         timeout_seconds: How long a server may put us off; None: as for `wait_for_video`.
         in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
+        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
         reference_options: fsspec options for the reference image's URL.
 
     Raises:
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
     """
-    client = await provider.get_client()
+    client, block = await provider.get_client(), store_of(store)
     wish = await wishes.identify(
         request,
         client,
@@ -89,9 +93,10 @@ async def submit_video(
     job = await submitting.submit(
         wish,
         client,
-        store_of(store).ledger,
+        block.ledger,
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
+        budget=Budget(max_cost_usd, block.daily_budget_usd),
     )
     reports.submitted(job)
     return job

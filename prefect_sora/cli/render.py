@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import JsonValue
 
-from prefect_sora import catalogue
+from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
 from prefect_sora.cli.interruption import what_goes_on
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store, Words
@@ -196,12 +196,17 @@ def _announce(screen: Screen, order: Order, provider: providers.Provider) -> Non
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    price = catalogue.cost_usd(request.model, request.size, request.seconds)
-    cost = "$0.00 (local)" if provider.is_local else usd(price)
+    cost = "$0.00 (local)" if provider.is_local else usd(_price(request, provider))
     kept = place(order.store) if _is_path(order.store) else order.store
     screen.note(request.title, style="bold")
     for name, value in {"what": what, "who": provider.label, "cost": cost, "into": kept}.items():
         screen.note(f"  {name:<5} {value}")
+
+
+def _price(request: VideoRequest, provider: providers.Provider) -> float | None:
+    if provider.needs_prefect:  # its prices are in the block, which is not loaded yet
+        return None
+    return estimates.price(request, provider.server()).usd
 
 
 def _is_path(store: str) -> bool:
