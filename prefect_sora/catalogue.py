@@ -12,7 +12,7 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.profiles import Service
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import DERIVED, VideoRequest
 
 _720P: Final = ("1280x720", "720x1280")
 _1024P: Final = ("1792x1024", "1024x1792")
@@ -72,6 +72,14 @@ MODELS: Final = {
 }
 
 
+EXTENSION_SECONDS: Final = (4, 8, 12, 16, 20)
+"""What one extension may add: openapi.yaml (2026-08-21), in the text of `seconds`."""
+
+EXTENDED_SECONDS: Final = 120
+EXTENSIONS: Final = 6
+"""How long an extended video may be, and how often one is extended: OpenAI's video guide (2026)."""
+
+
 def find(name: str | None) -> VideoModel | None:
     """Look a model up by its name or by one of its dated snapshots."""
     if name is None:
@@ -108,7 +116,7 @@ def check(
                 "allow_unlisted sends it all the same.",
             )
         problems.append(f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}.")
-    if request.kind == "remix":
+    if request.kind in DERIVED:
         return problems  # length and size are the source's
     if request.seconds in model.disputed_seconds:
         problems.append(
@@ -126,16 +134,43 @@ def check(
     return problems
 
 
+def check_extensions(
+    count: int, seconds: int, source_seconds: float | None, allow_unlisted: bool
+) -> None:
+    """Refuse extensions past what the protocol's own service allows.
+
+    Args:
+        count: How many follow one another.
+        seconds: How long each is.
+        source_seconds: Length of the video that is extended, where it is known.
+        allow_unlisted: Have the server decide.
+
+    Raises:
+        InvalidRequestError: Too many, too long, or no step that is allowed; nothing was sent.
+    """
+    total = (source_seconds or 0.0) + count * seconds
+    if allow_unlisted or not count:
+        return
+    if seconds not in EXTENSION_SECONDS:
+        said = f"An extension adds {_listed(EXTENSION_SECONDS)} seconds, not {seconds}."
+    elif count > EXTENSIONS:
+        said = f"A video is extended {EXTENSIONS} times at most, not {count} times."
+    elif total > EXTENDED_SECONDS + 0.5:  # a file's length is not exactly what was asked for
+        said = f"The video would be {total:.0f} s long; an extended one has {EXTENDED_SECONDS} s."
+    else:
+        return
+    raise InvalidRequestError(said, next_step=_CHOOSE)
+
+
+_CHOOSE: Final = (
+    "Nothing was sent. Choose one of these, or set allow_unlisted to send it all the same."
+)
 _NAMES: Final = {"openai": "OpenAI", "azure": "Azure OpenAI", None: ""}
 
 
 def _refuse_unless_allowed(request: VideoRequest, problem: str) -> None:
     if not request.allow_unlisted:
-        raise InvalidRequestError(
-            problem,
-            next_step="Nothing was sent. Choose one of these, or set allow_unlisted to send it "
-            "all the same.",
-        )
+        raise InvalidRequestError(problem, next_step=_CHOOSE)
 
 
 def _listed(values: tuple[object, ...]) -> str:

@@ -94,10 +94,11 @@ async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
     """
     name = f"{video.folder}/video.mp4"
     with _about(video):
-        if record := await ledger.stored(video.folder):
+        names = await ledger.store.names(video.folder)
+        if record := await ledger.stored(video.folder, names):
             await ledger.sweep(video.folder, all_of_it=False)
             return record.video
-        if "video.mp4" not in await ledger.store.names(video.folder):
+        if "video.mp4" not in names:
             return None
         try:
             found = await asyncio.to_thread(_read_back, ledger.store, name)

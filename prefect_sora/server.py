@@ -128,7 +128,7 @@ def remote(
     return Server(
         base_url=url,
         identity=url + account,
-        label=url.partition("://")[2],
+        label=url.partition("://")[2] + account,
         api_key=_stripped(api_key),
         auth=auth,
         organization=organization,

@@ -50,6 +50,10 @@ Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
 
 
+class PassedOnError(Exception):
+    """The render was passed on from this server to the next of a list."""
+
+
 class _AgainError(Exception):
     """The attempt is closed without a job, and another may be made."""
 
@@ -66,6 +70,7 @@ async def submit(
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
     budget: Budget | None = None,
+    unless_passed_on: bool = False,
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
 
@@ -78,10 +83,12 @@ async def submit(
             may take, see `deadlines.deadline_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
         budget: What may be spent. What was accepted before is returned whatever it cost.
+        unless_passed_on: Send nothing where the render was passed on to another server.
 
     Raises:
         BudgetExceededError: The budget does not allow it; nothing was sent.
         InvalidRequestError: There is a budget, and the price is not known; the same.
+        PassedOnError: It was passed on.
         ModerationError: Refused, now or in an earlier attempt.
         ApiError: Refused; nothing was paid.
         UncertainSubmitError: It may have been accepted, and the server cannot tell.
@@ -94,7 +101,8 @@ async def submit(
         timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
     with in_store(ledger.place, wish.key):
         budget = binding(budget, wish.request, client)
-        return await _submit(wish, client, ledger, time() + timeout_seconds, in_doubt, budget)
+        until = time() + timeout_seconds
+        return await _submit(wish, client, ledger, until, in_doubt, budget, unless_passed_on)
 
 
 async def _submit(
@@ -104,6 +112,7 @@ async def _submit(
     deadline: float,
     in_doubt: Policy,
     budget: Budget | None,
+    unless_passed_on: bool,
 ) -> VideoJob:
     rounds = busy = 0
     held_pause_s = 0.25
@@ -117,6 +126,8 @@ async def _submit(
             return state.accepted.job
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
+        if state.passed_on and unless_passed_on:
+            raise PassedOnError
         doubt = None
         if state.name == "reserved":
             if state.reserved and ledger.is_held(state.reserved):

@@ -238,6 +238,17 @@ async def test_a_runs_budget_counts_what_it_paid_without_one(
     assert renderer.accepted() == 3
 
 
+async def test_what_failed_for_nothing_does_not_count(
+    client: VideoClient, disk: Ledger, scripted: Script
+) -> None:
+    free = {"status": "failed", "error": {"message": "no luck"}, "usage": {"cost": 0}}
+    _, generous = scripted(Jobs(lose=0, echo=free), prices=TEN_CENTS)
+    with pytest.raises(RenderFailedError):
+        await wait(await go(generous, disk), generous, disk)
+    await go(client, disk, clip(take=2), budget=Budget(0.1))
+    assert await spent(disk, "run-") == 0.1
+
+
 async def test_yesterdays_renders_are_not_todays(
     client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from signal import SIGINT
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 from pydantic import JsonValue
@@ -17,7 +17,7 @@ from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, kept_lines, place, run_command, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import DERIVED, VideoRequest
 
 
 def render(
@@ -91,12 +91,19 @@ def render(
             "stall_seconds": stall,
         }
         order = Order(request, store, scope, anew)
-        video = _rendered(order, providers.choose(provider), waiting, screen)
-        screen.document(video.model_dump())
-        _tell(screen, video)
-        return exits.OK
+        return carry_out(order, providers.choose(provider), waiting, screen)
 
     return run_command(shown, body, store, provider)
+
+
+def carry_out(
+    order: Order, provider: providers.Provider, waiting: dict[str, Any], screen: Screen
+) -> int:
+    """Render an order, and tell what came of it."""
+    video = _rendered(order, provider, waiting, screen)
+    screen.document(video.model_dump())
+    _tell(screen, video)
+    return exits.OK
 
 
 def _rendered(
@@ -123,7 +130,7 @@ def _rendered(
             return stopping.run(work)
     except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
         # A remix keeps its source, too, under a name of its own: then all are looked at.
-        prompt = None if order.request.kind == "remix" else order.request.prompt
+        prompt = None if order.request.kind in DERIVED else order.request.prompt
         message = asyncio.run(what_goes_on(order.store, provider.name, prompt))
         signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
         raise stopping.InterruptedBySignal(signum, message) from None
@@ -138,11 +145,8 @@ async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -
         "take": request.take,
         **waiting,
     }
-    if request.kind == "remix":
-        clips: list[StoredVideo] = await flows.remix_chain(
-            source=request.source_video_id, remixes=[request.prompt], **common
-        )
-        return clips[-1]
+    if request.kind in DERIVED:
+        return await _derived(flows, order, common)
     common |= {
         "model": request.model,
         "size": request.size,
@@ -157,6 +161,27 @@ async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -
             request.prompt, request.reference, fit=request.fit, **common
         )
     return made
+
+
+async def _derived(flows: Any, order: Order, common: dict[str, Any]) -> StoredVideo:
+    request = order.request
+    common["source"] = order.source or request.source_video_id
+    match request.kind:
+        case "edit":
+            clips = await flows.edit_chain(edits=[request.prompt], **common)
+        case "extend":
+            common |= {
+                "extension_seconds": request.seconds,
+                "allow_unlisted": request.allow_unlisted,
+            }
+            clips = await flows.extend_chain(extensions=[request.prompt], **common)
+        case _:
+            clips = await flows.remix_chain(remixes=[request.prompt], **common)
+    last: StoredVideo = clips[-1]
+    return last
+
+
+_NOUNS: Final = {"remix": "a remix", "edit": "an edit", "extend": "an extension"}
 
 
 def _remix(
@@ -191,8 +216,9 @@ def _fields(extra: list[str] | None) -> dict[str, JsonValue]:
 
 def _announce(screen: Screen, order: Order, provider: providers.Provider) -> None:
     request = order.request
-    if request.kind == "remix":
-        what = f"a remix of video {request.source_video_id}"
+    if request.kind in DERIVED:
+        what = f"{_NOUNS[request.kind]} of video {request.source_video_id}"
+        what += f" · {request.seconds} s more" if request.kind == "extend" else ""
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
