@@ -11,7 +11,16 @@ from pydantic import JsonValue
 from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
 from prefect_sora.cli.interruption import what_goes_on
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store, Words
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Flag,
+    MaxCost,
+    Positive,
+    Provider,
+    Shown,
+    Store,
+    Words,
+)
 from prefect_sora.cli.preflight import Order
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, kept_lines, place, run_command, usd
@@ -34,6 +43,7 @@ def render(
     store: Store = DEFAULT_STORE,
     take: int = 1,
     scope: str | None = None,
+    max_cost: MaxCost = None,
     timeout: Positive | None = None,
     stall: Positive | None = None,
     poll_interval: Positive = 5.0,
@@ -57,6 +67,7 @@ def render(
         store: See above.
         take: Count it up to render the same request once more in one scope.
         scope: Runs that name one scope share their renders; without it, each is new.
+        max_cost: See above.
         timeout: Seconds to wait for the video; past them it stays resumable. Without it 600, and
             more for clips longer than 8 s, larger than 720p, or of a pro model.
         stall: Seconds that status and progress may stay as they are, in a queue too.
@@ -89,6 +100,7 @@ def render(
             "timeout_seconds": timeout,
             "poll_interval_seconds": poll_interval,
             "stall_seconds": stall,
+            "max_cost_usd": max_cost,
         }
         order = Order(request, store, scope, anew)
         return carry_out(order, providers.choose(provider), waiting, screen)
