@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InvalidRequestError,
         ModerationError,
         NewerStoreError,
+        PromptTemplateError,
         QuotaError,
         RateLimitError,
         ReferenceImageError,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         retrieve_video,
     )
     from prefect_sora.requests import VideoRequest
+    from prefect_sora.shots import ShotPrompt
     from prefect_sora.tasks import (
         download_video,
         persist_video,
@@ -86,6 +88,7 @@ _HOME = {
         "InvalidRequestError",
         "ModerationError",
         "NewerStoreError",
+        "PromptTemplateError",
         "QuotaError",
         "RateLimitError",
         "ReferenceImageError",
@@ -122,6 +125,7 @@ _HOME = {
         "retrieve_video",
     ),
     "requests": ("VideoRequest",),
+    "shots": ("ShotPrompt",),
     "tasks": (
         "download_video",
         "persist_video",
@@ -145,6 +149,7 @@ __all__ = [
     "ModerationError",
     "NewerStoreError",
     "OpenAICredentials",
+    "PromptTemplateError",
     "QuotaError",
     "RateLimitError",
     "ReferenceImageError",
@@ -155,6 +160,7 @@ __all__ = [
     "RenderTimeoutError",
     "RenderedVideo",
     "RetiredModelError",
+    "ShotPrompt",
     "SoraError",
     "StorageError",
     "StoredVideo",

@@ -4,6 +4,7 @@
 SoraError
 ├─ InvalidRequestError (ValueError)     it cannot be rendered; nothing was paid
 │  ├─ RetiredModelError                 its own service has ended it
+│  ├─ PromptTemplateError               no such template, or it makes no prompt
 │  └─ ReferenceImageError               missing, unreadable, too large, wrong size
 ├─ BudgetExceededError  .budget_usd     nothing sent
 ├─ UnfinishedRenderError                a render of the same request waits in the store
@@ -111,6 +112,10 @@ class InvalidRequestError(SoraError, ValueError):
 
 class RetiredModelError(InvalidRequestError):
     """The model's own service has ended it: by the catalogue, or by the server's own word."""
+
+
+class PromptTemplateError(InvalidRequestError):
+    """The prompt's template is missing, has an error, or makes no prompt."""
 
 
 class ReferenceImageError(InvalidRequestError):

@@ -24,7 +24,6 @@ from prefect_sora.parameters import (
     MaxCostUsd,
     Model,
     PollIntervalSeconds,
-    Prompt,
     Providers,
     Scope,
     Seconds,
@@ -34,7 +33,9 @@ from prefect_sora.parameters import (
     TimeoutSeconds,
     WhenCancelled,
 )
+from prefect_sora.prompts import written
 from prefect_sora.requests import VideoRequest, title
+from prefect_sora.shots import Prompt
 from prefect_sora.sweeps import sweep
 from prefect_sora.tasks import run_scope
 
@@ -73,7 +74,7 @@ async def text_to_video(
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
     request = VideoRequest.of(
-        prompt=prompt,
+        prompt=await written(prompt),
         model=model,
         aspect_ratio=aspect_ratio,
         size=size,
@@ -124,7 +125,7 @@ async def image_to_video(
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
     request = VideoRequest.of(
-        prompt=prompt,
+        prompt=await written(prompt),
         reference=image,
         fit=fit,
         model=model,

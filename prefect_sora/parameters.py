@@ -15,7 +15,6 @@ Providers = Annotated[
         "certainly not made it."
     ),
 ]
-Prompt = Annotated[str, Field(description="What to show.")]
 Model = Annotated[
     str | None, Field(description="The video model; None lets the server choose its only one.")
 ]

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.shots import ShotPrompt, shot_of
 
 MAX_PROMPT_CHARACTERS: Final = 32_000
 """OpenAI's openapi.yaml, `CreateVideoBody.prompt` (2026-08-21)."""
@@ -74,7 +75,8 @@ class VideoRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
 
     prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] = Field(
-        description=f"What to show, 1 to {MAX_PROMPT_CHARACTERS:,} characters."
+        description=f"What to show, 1 to {MAX_PROMPT_CHARACTERS:,} characters; a shot becomes "
+        "its text."
     )
     model: str | None = Field(
         default="sora-2",
@@ -124,9 +126,16 @@ class VideoRequest(BaseModel):
             return cls(**fields)
         except ValidationError as error:
             raise InvalidRequestError(
-                " ".join(_in_words(e) for e in error.errors(include_url=False)),
+                in_words(error),
                 next_step="Change the request; nothing was sent.",
             ) from None
+
+    # The key is the text's, however it was written.
+    @field_validator("prompt", mode="before", json_schema_input_type=str | ShotPrompt)
+    @classmethod
+    def _a_shot_becomes_its_text(cls, prompt: Any) -> Any:
+        prompt = shot_of(prompt)
+        return prompt.text() if isinstance(prompt, ShotPrompt) else prompt
 
     @field_validator("prompt")
     @classmethod
@@ -228,7 +237,16 @@ def resolve_size(size: str | None, aspect_ratio: str | None) -> str:
     return f"{width}x{height}"
 
 
+def in_words(error: ValidationError) -> str:
+    """Say of each field what is wrong with it, one sentence each."""
+    return " ".join(_in_words(e) for e in error.errors(include_url=False))
+
+
 def _in_words(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "is not one of its fields"
+    elif error["type"] == "literal_error":
+        message = f"is {error['input']!r}; it is one of {error['ctx']['expected']}"
     return f"{where} {message}.".strip() if where else f"{message}."

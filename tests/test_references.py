@@ -18,7 +18,7 @@ import fsspec
 import pytest
 from PIL import Image
 
-from prefect_sora import private_urls, references
+from prefect_sora import private_urls, references, sources
 from prefect_sora.errors import ReferenceImageError
 from prefect_sora.fitting import Mode, fit
 from prefect_sora.references import load_source, prepare, public_address
@@ -233,7 +233,7 @@ async def test_a_bad_answer_is_refused(
 async def test_a_silent_server_is_not_waited_for(
     site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(references, "LOAD_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(sources, "LOAD_TIMEOUT_SECONDS", 0.05)
     with pytest.raises(ReferenceImageError, match=r"longer than 0\.05 s"):
         await load_source(f"{site}/silence")
 

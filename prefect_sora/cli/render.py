@@ -30,8 +30,10 @@ from prefect_sora.requests import DERIVED, VideoRequest
 
 
 def render(
-    prompt: str,
+    prompt: str | None = None,
     *,
+    shot: str | None = None,
+    template: str | None = None,
     provider: Provider = None,
     model: str = "sora-2",
     size: str | None = None,
@@ -56,6 +58,8 @@ def render(
 
     Args:
         prompt: What to show; with --remix, what to change.
+        shot: YAML or JSON file of a shot, field by field, in place of the prompt.
+        template: Path or URL of a template of your own for that shot.
         provider: See above.
         model: The video model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
@@ -80,11 +84,12 @@ def render(
     given = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds, "image": image}
 
     def body(screen: Screen) -> int:
+        text = asyncio.run(_text(prompt, shot, template))
         request = (
-            _remix(prompt, remix, take, given, extra)
+            _remix(text, remix, take, given, extra)
             if remix is not None
             else VideoRequest.of(
-                prompt=prompt,
+                prompt=text,
                 model=model or None,
                 size=size,
                 aspect_ratio=aspect_ratio,
@@ -194,6 +199,20 @@ async def _derived(flows: Any, order: Order, common: dict[str, Any]) -> StoredVi
 
 
 _NOUNS: Final = {"remix": "a remix", "edit": "an edit", "extend": "an extension"}
+
+
+async def _text(prompt: str | None, shot: str | None, template: str | None) -> str:
+    """What the words say, of which there are those of PROMPT or those of --shot."""
+    if (prompt is None) == (shot is None):
+        given = "are both given" if prompt is not None else "are both missing"
+        raise InvalidRequestError(
+            f"PROMPT and --shot FILE {given}.", next_step="Give one of them; nothing was sent."
+        )
+    if prompt is not None and template is None:
+        return prompt
+    from prefect_sora.prompts import read_shot, written  # what --help needs not wait for
+
+    return await written(await read_shot(shot) if shot else str(prompt), template)
 
 
 def _remix(

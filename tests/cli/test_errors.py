@@ -22,11 +22,13 @@ from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import OPENAI
+from prefect_sora.prompts import written
 from prefect_sora.records import SCHEMA
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
 from prefect_sora.server import remote
+from prefect_sora.shots import ShotPrompt
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
@@ -85,6 +87,7 @@ class Row:
         words: Further words of the command.
         options: The same for the Python API.
         request: What is asked for in place of a tiny clip, by both.
+        template: Of a shot that is asked for in place of a text, by both.
         store: Makes of the store what it is to be, with the accepted job, if there is one.
         has_key: Whether there is a render to name yet.
         has_id: Whether there is a video to name.
@@ -100,6 +103,7 @@ class Row:
     words: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
+    template: str | None = None
     store: Callable[[Path, VideoJob | None], None] | None = None
     has_key: bool = True
     has_id: bool = False
@@ -136,6 +140,15 @@ ROWS = [
         "no",
         "point base_url at a server that still renders",
         refusing(says(410, "The Videos API was shut down.")),
+    ),
+    Row(
+        errors.PromptTemplateError,
+        2,
+        "uses mood, which a shot does not have",
+        "no",
+        "It has subject",
+        template="{{ subject }} {{ mood }}",
+        has_key=False,
     ),
     Row(
         errors.ReferenceImageError,
@@ -326,6 +339,12 @@ class Stage:
         tiny = {"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}
         return VideoRequest(**{**tiny, **self.row.request})
 
+    def template(self) -> str:
+        """The row's template, as a file."""
+        path = self.store.parent / "own.j2"
+        path.write_text(self.row.template or "")
+        return str(path)
+
     def client(self) -> VideoClient:
         """Connect as the command line does."""
         return VideoClient(remote(self.base_url, profile=OPENAI))
@@ -348,7 +367,9 @@ class Stage:
         ledger, client = Ledger(VideoFolder(str(self.store))), self.client()
         options = {"poll_interval_seconds": 0.05, **self.row.options}
         try:
-            if self.row.by == "render":
+            if self.row.template:
+                await written(ShotPrompt(subject="a red kite", template=self.template()))
+            elif self.row.by == "render":
                 await render(self.request, client, ledger, "tonight", **options)
             elif self.row.by == "resume":
                 assert job
@@ -373,6 +394,10 @@ class Stage:
             words = ["render", request.prompt, "--model", request.model or "", *words]
             words += ["--size", str(request.size), "--seconds", f"{request.seconds}"]
             words += ["--image", str(request.reference)] if request.reference else []
+        if row.template:
+            shot = self.store.parent / "shot.yaml"
+            shot.write_text("subject: a red kite")
+            words[1:2] = ["--shot", str(shot), "--template", self.template()]
         return cli(
             *words,
             OPENAI_BASE_URL=self.base_url,

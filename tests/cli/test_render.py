@@ -1,5 +1,6 @@
 """Render: a prompt becomes a file, and whatever stops it on its way is gone on with."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -50,6 +51,36 @@ def test_with_json_standard_output_is_the_stored_video_and_of_a_remix_the_remix(
     assert remix.json["title"] == "the same kite, in blue"
     assert remix.json["video_id"] != video["video_id"]
     assert [request["status"] for request in renderer.requests("remix")] == [200]
+
+
+def test_a_shot_is_rendered_from_a_file_with_a_template_of_ones_own(
+    cli: Cli, renderer: Renderer, store: str, tmp_path: Path
+) -> None:
+    shot, template = tmp_path / "shot.yaml", tmp_path / "own.j2"
+    shot.write_text("subject: a red kite\ncamera_movement: static\n")
+    template.write_text("{{ subject }} at night, {{ camera_movement }}")
+
+    ended = cli(
+        *("render", "--shot", str(shot), "--template", str(template), *TINY),
+        *("--store", store, "--json"),
+    )
+
+    assert ended.code == exits.OK, ended.err
+    (record,) = Path(store).glob("a-red-kite-at-night-*/reserved.json")
+    asked = json.loads(record.read_text())["request"]["prompt"]
+    assert asked == "a red kite at night, the camera stands still on a tripod"
+    assert renderer.accepted() == 1
+
+
+@pytest.mark.parametrize("words", [(), ("a red kite", "--shot", "shot.yaml")])
+def test_a_prompt_and_a_shot_are_one_or_the_other(
+    cli: Cli, renderer: Renderer, words: tuple[str, ...]
+) -> None:
+    ended = cli("render", *words, *TINY)
+
+    assert ended.code == exits.USAGE
+    assert "PROMPT and --shot FILE are both" in ended.err
+    assert renderer.requests() == []
 
 
 def test_a_video_that_ends_without_success_is_a_paragraph_and_an_exit_code(

@@ -192,6 +192,25 @@ def test_every_night_is_planned_with_the_saved_blocks(workplace: Workplace) -> N
     assert all("block_document_slug" in str(r["parameters"]["provider"]) for r in runs)
 
 
+def test_a_form_offers_text_or_a_shot_and_a_run_takes_the_shot(workplace: Workplace) -> None:
+    answer = httpx2.get(f"{workplace.api}/deployments/name/text-to-video/on-demand")
+    schema = answer.raise_for_status().json()["parameter_openapi_schema"]
+    text, shot = schema["properties"]["prompt"]["anyOf"]
+    assert (text, shot) == ({"type": "string"}, {"$ref": "#/definitions/ShotPrompt"})
+    fields = schema["definitions"]["ShotPrompt"]["properties"]
+    assert all(field["description"] for field in fields.values())
+    assert "dolly in" in fields["camera_movement"]["anyOf"][0]["enum"]
+
+    asked = {"subject": "a heron", "action": "waits", "camera_movement": "static"}
+    run_id = workplace.start("text-to-video/on-demand", prompt=asked, **SMALL)
+
+    assert workplace.ended(run_id) == "Completed"
+    assert workplace.run(run_id)["name"] == "text to video · a heron waits"
+    (record,) = (workplace.home / "renders").glob("a-heron-waits-*/reserved.json")
+    prompt = json.loads(record.read_text())["request"]["prompt"]
+    assert prompt == "A heron waits. The camera stands still on a tripod."
+
+
 def test_a_sweep_takes_saved_blocks_one_or_a_list(workplace: Workplace) -> None:
     saved_block = {"$ref": {"block_document_slug": "sora-local-renderer/local-renderer"}}
     several = workplace.start(SWEEP, provider=[saved_block, saved_block])
