@@ -77,6 +77,8 @@ class Reserved(Record):
     parent_key: str | None = None
     owner: Owner
     uncertain_since: float | None = None
+    charged_to: tuple[str, ...] = ()
+    """The periods whose budgets it counts against: see `spending`."""
 
     @property
     def in_doubt_since(self) -> float:
