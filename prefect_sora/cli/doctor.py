@@ -12,6 +12,7 @@ from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.screen import Screen, run_command
 from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
+from prefect_sora.profiles import Profile
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
 
@@ -96,8 +97,14 @@ def _described(chosen: providers.Provider, server: Server) -> Finding:
 
 async def _asked(server: Server) -> list[Finding]:
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
 
+    try:
+        server = await recognised(server)
+    except SoraError as error:
+        return [_trouble("server", error)]
     client = connect(server)
+    about = _profile(server.profile)
     listed = unlisted = None
     try:
         listed = await client.list_page(limit=1)
@@ -114,11 +121,12 @@ async def _asked(server: Server) -> list[Finding]:
         if listed is not None and has_none:
             answers = Finding("server", True, "answers and takes the key; it names no models")
         else:
-            return [_trouble("server", error)]
+            return [about, _trouble("server", error)]
     if listed is not None:
-        return [answers, Finding("listing", True, "it lists its jobs")]
+        return [about, answers, Finding("listing", True, "it lists its jobs")]
     if isinstance(unlisted, RejectedError):
         return [
+            about,
             answers,
             Finding(
                 "listing",
@@ -128,7 +136,21 @@ async def _asked(server: Server) -> list[Finding]:
                 "(prefect-sora resume KEY --adopt or --resubmit).",
             ),
         ]
-    return [answers, *([_trouble("listing", unlisted)] if unlisted else [])]
+    return [about, answers, *([_trouble("listing", unlisted)] if unlisted else [])]
+
+
+def _profile(profile: Profile) -> Finding:
+    """Say what the server is taken for, and what it can do besides creating."""
+    can = {
+        "lists": profile.can_list,
+        "deletes": profile.can_delete,
+        **{kind: kind in profile.derives for kind in ("remix", "edit", "extend")},
+        "characters": profile.characters,
+        **{still: still in profile.variants for still in ("thumbnail", "spritesheet")},
+    }
+    has = ", ".join(name for name, there in can.items() if there) or "nothing but creates"
+    lacks = ", ".join(name for name, there in can.items() if not there)
+    return Finding("profile", True, f"{profile.name}: {has}{f'; not {lacks}' if lacks else ''}")
 
 
 async def _store(store: str) -> Finding:
