@@ -178,7 +178,7 @@ def _problems(error: ValidationError, given: dict[str, Any]) -> list[str]:
         try:
             VideoRequest(**{name: v for name, v in given.items() if name not in _SIZE})
         except ValidationError as more:
-            found += [each for each in more.errors(include_url=False) if each not in found]
+            found += [e for e in more.errors(include_url=False) if e["msg"] != found[0]["msg"]]
     return [_problem(each) for each in found]
 
 
