@@ -11,6 +11,7 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext
 
+from prefect_sora.prices import dollars
 from prefect_sora.reports import PROGRESS_EVERY_SECONDS, counted, logger
 from prefect_sora.results import OUTCOMES, BatchResult, Counts, Result
 
@@ -79,16 +80,12 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
             "Outcome": row.outcome.replace("_", " "),
             "Prompt": _short(row.prompt, 80),
             "Render": row.key or "",
-            "Cost": "" if row.outcome not in ("kept", "duplicate") else _usd(row.cost_usd),
+            "Cost": "" if row.outcome not in ("kept", "duplicate") else dollars(row.cost_usd),
             "Where or why": _short(row.error or row.url or "", _SAID_CHARACTERS),
             "What to do": row.next_step or "",
         }
         for row in sorted_rows[:TABLE_ROWS]
     ]
-
-
-def _usd(usd: float | None) -> str:
-    return "unknown" if usd is None else f"${usd:.2f}"
 
 
 def _short(text: str, characters: int) -> str:

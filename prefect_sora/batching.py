@@ -17,6 +17,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.estimates import Estimate, estimate, unknown_price
 from prefect_sora.handles import StoredVideo
+from prefect_sora.prices import dollars
 from prefect_sora.profiles import Service
 from prefect_sora.requests import VideoRequest
 from prefect_sora.results import Counts, Result
@@ -128,7 +129,7 @@ def _refuse_over(told: Estimate, renders: Sequence[Row], max_cost_usd: float) ->
     if told.known_usd > max_cost_usd + 1e-6:
         raise BudgetExceededError(
             f"The {len(renders)} renders would cost {told}, and the run's budget is "
-            f"${max_cost_usd:.2f}.",
+            f"{dollars(max_cost_usd)}.",
             budget_usd=max_cost_usd,
             spent_usd=0.0,
             asked_usd=told.known_usd,

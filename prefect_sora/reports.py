@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.prices import dollars
 from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
 from prefect_sora.waiters import OnProgress
@@ -219,7 +220,7 @@ def _facts(video: StoredVideo) -> list[tuple[str, str]]:
 
 def cost(usd: float | None) -> str:
     """Write a cost in USD; one that is not known is never written as 0."""
-    return "unknown" if usd is None else f"${usd:.2f}"
+    return dollars(usd)
 
 
 def _in_short(video: StoredVideo) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import StoredVideo
+from prefect_sora.prices import dollars
 from prefect_sora.requests import VideoRequest
 from prefect_sora.tables import Row
 
@@ -84,7 +85,7 @@ class Counts:
     @property
     def spent(self) -> str:
         """The money; what is not known is never counted as 0."""
-        told = f"${self.spent_usd:.2f}"
+        told = dollars(self.spent_usd)
         if self.unpriced:
             known = f"{told} and " if self.spent_usd else ""
             told = f"{known}{self.unpriced} of unknown price"
@@ -133,8 +134,7 @@ class BatchResult(BaseModel):
             "duplicate": self.duplicates,
         }
         more = "".join(f", {count} {name}" for name, count in counts.items() if count)
-        cost = "unknown" if self.cost_usd is None else f"${self.cost_usd:.2f}"
-        return f"{self.kept} of {self.rows} kept{more}; cost {cost}"
+        return f"{self.kept} of {self.rows} kept{more}; cost {dollars(self.cost_usd)}"
 
 
 def kept(row: Row, video: StoredVideo) -> Result:

@@ -137,6 +137,7 @@ async def test_a_batch_has_one_task_run_per_render_and_shows_its_results(
     (shown,) = [a for a in artifacts if a.key == f"batch-{result.folder[-12:]}"]
     assert "2 of 2 kept; cost $0.20" in str(shown.description)
     assert [row["Outcome"] for row in json.loads(str(shown.data))] == ["kept", "kept"]
+    assert {f"video-{video.key}" for video in result.videos} <= {a.key for a in artifacts}
     (progress,) = [a for a in artifacts if a.type == "progress"]
     assert progress.data == 100.0
     assert "2 kept, 0 rendering, 0 queued, 0 failed, $0.20 spent" in str(progress.description)
