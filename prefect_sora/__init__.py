@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prefect_sora.batches import render_batch, render_video
     from prefect_sora.blocks import (
         AzureOpenAICredentials,
         LocalRenderer,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from prefect_sora.errors import (
         ApiError,
         AuthenticationError,
+        BatchError,
         BudgetExceededError,
         CorruptVideoError,
         DownloadError,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         retrieve_video,
     )
     from prefect_sora.requests import VideoRequest
+    from prefect_sora.results import BatchResult
     from prefect_sora.shots import ShotPrompt
     from prefect_sora.tasks import (
         download_video,
@@ -78,10 +81,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "batches": ("render_batch", "render_video"),
     "blocks": ("AzureOpenAICredentials", "LocalRenderer", "OpenAICredentials", "VideoStore"),
     "errors": (
         "ApiError",
         "AuthenticationError",
+        "BatchError",
         "BudgetExceededError",
         "CorruptVideoError",
         "DownloadError",
@@ -125,6 +130,7 @@ _HOME = {
         "retrieve_video",
     ),
     "requests": ("VideoRequest",),
+    "results": ("BatchResult",),
     "shots": ("ShotPrompt",),
     "tasks": (
         "download_video",
@@ -140,6 +146,8 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "BatchError",
+    "BatchResult",
     "BudgetExceededError",
     "Character",
     "CorruptVideoError",
@@ -188,6 +196,8 @@ __all__ = [
     "persist_video",
     "remix_chain",
     "remix_video",
+    "render_batch",
+    "render_video",
     "retrieve_character",
     "retrieve_video",
     "submit_video",

@@ -27,7 +27,7 @@ from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.transport import Transport
-from prefect_sora.wire import Video, VideoPage, read_page, read_video
+from prefect_sora.wire import ServedModel, Video, VideoPage, read_model, read_page, read_video
 
 
 class VideoClient(Transport):
@@ -153,7 +153,7 @@ class VideoClient(Transport):
             raise not_the_protocol(self.server, response, verb="list")
         return page
 
-    async def models(self) -> list[str]:
+    async def models(self) -> list[ServedModel]:
         """Ask which models the server names; harmless, and proves address and key.
 
         Raises:
@@ -166,7 +166,7 @@ class VideoClient(Transport):
         body = json_of(response)
         if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
             raise not_the_protocol(self.server, response, verb="models")
-        return [str(m["id"]) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
+        return [read_model(m) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
 
     async def delete(self, video_id: str) -> None:
         """Delete one video at the server; one that is gone already is fine.

@@ -21,6 +21,7 @@ SoraError
 ├─ RenderTimeoutError (TimeoutError)    our deadline passed; the job may still finish
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
+├─ BatchError  .result                  some rows made no video, the others are kept
 └─ StorageError *                       the store refused
    └─ NewerStoreError                   a later version of this package wrote there
                                         * retryable
@@ -265,6 +266,18 @@ class VideoExpiredError(DownloadError):
 
 class CorruptVideoError(DownloadError):
     """What arrived is not the whole video."""
+
+
+class BatchError(SoraError):
+    """Some rows of a batch made no video; the others are kept.
+
+    Attributes:
+        result: The `BatchResult`, with where all rows are told.
+    """
+
+    def __init__(self, message: str, *, result: Any, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.result = result
 
 
 class StorageError(SoraError):

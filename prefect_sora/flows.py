@@ -11,6 +11,7 @@ from prefect import flow
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field
 
+from prefect_sora.batches import render_batch
 from prefect_sora.blocks import Store
 from prefect_sora.chains import edit_chain, extend_chain, remix_chain
 from prefect_sora.clean_ups import clean_up
@@ -154,6 +155,7 @@ __all__ = [
     "extend_chain",
     "image_to_video",
     "remix_chain",
+    "render_batch",
     "sweep",
     "text_to_video",
 ]

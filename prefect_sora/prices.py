@@ -102,6 +102,13 @@ def usd_per_second(
     return None
 
 
+def dollars(usd: float | None) -> str:
+    """Write an amount: what is not known is never written as 0, nor what is next to nothing."""
+    if usd is None:
+        return "unknown"
+    return f"${usd:.2f}" if round(usd, 2) == round(usd, 6) else f"${usd:.6f}".rstrip("0")
+
+
 def read_prices(given: object) -> Prices:
     """Read a server's own prices, as a provider block holds them.
 

@@ -23,6 +23,8 @@ from prefect.logging import get_run_logger
 
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.prices import dollars
+from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
 from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
@@ -45,6 +47,9 @@ class Listener:
 
     def kept(self, video: StoredVideo) -> None:
         """It is in the store."""
+
+    def counted(self, counts: Counts) -> None:
+        """A batch has moved on."""
 
 
 _listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", default=None)
@@ -81,6 +86,12 @@ def submitted(job: VideoJob) -> None:
         return
     how = "found again at" if job.adopted else "accepted by"
     logger().info("Render %s: %s %s as video %s.", job.key, how, job.provider, job.video_id)
+
+
+def counted(counts: Counts) -> None:
+    """Tell whoever listens how far a batch is."""
+    if heard := _listener.get():
+        heard.counted(counts)
 
 
 @asynccontextmanager
@@ -209,7 +220,7 @@ def _facts(video: StoredVideo) -> list[tuple[str, str]]:
 
 def cost(usd: float | None) -> str:
     """Write a cost in USD; one that is not known is never written as 0."""
-    return "unknown" if usd is None else f"${usd:.2f}"
+    return dollars(usd)
 
 
 def _in_short(video: StoredVideo) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import io
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -198,10 +199,12 @@ async def test_a_server_that_answers_the_video_for_a_still_is_seen_through(
     class Deaf(VideoClient):
         """It ignores the variant, as vLLM-Omni, FastVideo and LiteLLM's proxy do."""
 
-        def content(
+        @asynccontextmanager
+        async def content(
             self, video_id: str, variant: str | None = None, url: str | None = None
-        ) -> AbstractAsyncContextManager[Content]:
-            return super().content(video_id, None, url)
+        ) -> AsyncIterator[Content]:
+            async with super().content(video_id, None, url) as content:
+                yield content
 
     client = Deaf(remote(renderer.base_url, profile=PROFILES["openai"]))
     stored = await render(KITE, client, ledger, "tonight")

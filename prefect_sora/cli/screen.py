@@ -118,7 +118,9 @@ def _console(is_terminal: bool, **more: Any) -> Console:
 
 def usd(cost: float | None) -> str:
     """Write a cost; one that is not known is never written as 0."""
-    return "unknown" if cost is None else f"${cost:.2f}"
+    from prefect_sora.prices import dollars
+
+    return dollars(cost)
 
 
 def size_of(size_bytes: int) -> str:

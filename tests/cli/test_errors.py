@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from prefect_sora import errors, keeping
+from prefect_sora import OpenAICredentials, errors, keeping, render_batch
 from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits, preflight, providers
 from prefect_sora.client import VideoClient
@@ -83,7 +83,7 @@ class Row:
         paid: What is said of the money.
         next_step: What is said of what to do.
         answer: What the server does; None: nobody is there.
-        by: The command: a render from its start, or the resuming of one that was accepted.
+        by: The command: a render from its start, the resuming of one that was accepted, or a batch.
         words: Further words of the command.
         options: The same for the Python API.
         request: What is asked for in place of a tiny clip, by both.
@@ -99,7 +99,7 @@ class Row:
     paid: Paid
     next_step: str
     answer: Answer | None = None
-    by: Literal["render", "resume", "again"] = "render"
+    by: Literal["render", "resume", "again", "batch"] = "render"
     words: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
@@ -303,6 +303,16 @@ ROWS = [
         has_id=True,
     ),
     Row(
+        errors.BatchError,
+        1,
+        "0 of 1 kept, 1 failed; cost $0.00. Row 1: ",
+        "no",
+        "results.csv tells all rows",
+        refusing(says(400, "Unknown parameter: 'fps'.", "unknown_parameter")),
+        by="batch",
+        has_key=False,
+    ),
+    Row(
         errors.StorageError,
         8,
         "a file stands where a folder is needed",
@@ -352,7 +362,7 @@ class Stage:
     async def prepared(self) -> VideoJob | None:
         """Leave an accepted render, where the row begins with one, and the store as it says."""
         job = None
-        if self.row.by != "render":
+        if self.row.by in ("resume", "again"):
             client = self.client()
             wish = await identify(self.request, client, "last night")
             job = await submit(wish, client, Ledger(VideoFolder(str(self.store))))
@@ -369,6 +379,9 @@ class Stage:
         try:
             if self.row.template:
                 await written(ShotPrompt(subject="a red kite", template=self.template()))
+            elif self.row.by == "batch":
+                provider = OpenAICredentials(base_url=self.base_url)
+                await render_batch([self.request], provider, str(self.store), **options)
             elif self.row.by == "render":
                 await render(self.request, client, ledger, "tonight", **options)
             elif self.row.by == "resume":
@@ -390,6 +403,10 @@ class Stage:
         if row.by == "resume":
             assert job
             words = ["resume", job.key, *words]
+        elif row.by == "batch":
+            file = self.store.with_suffix(".jsonl")
+            file.write_text(request.model_dump_json(include={"prompt", "model", "size", "seconds"}))
+            words = ["batch", str(file), *words]
         else:
             words = ["render", request.prompt, "--model", request.model or "", *words]
             words += ["--size", str(request.size), "--seconds", f"{request.seconds}"]
@@ -427,7 +444,7 @@ def test_each_error_of_the_tree_has_its_row() -> None:
 
 
 async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, prefect: str
 ) -> None:
     monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 1)
     row = stage.row
