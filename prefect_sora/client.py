@@ -72,6 +72,11 @@ class VideoClient:
         self._openai.organization = server.organization
         self._openai.project = server.project
 
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """Its connections, for calls that are none of the video protocol's."""
+        return self._http
+
     async def close(self) -> None:
         """Close its connections."""
         await self._openai.close()
