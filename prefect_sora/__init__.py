@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prefect_sora.errors import (
         ApiError,
         AuthenticationError,
+        BudgetExceededError,
         CorruptVideoError,
         DownloadError,
         InvalidRequestError,
@@ -81,6 +82,7 @@ _HOME = {
     "errors": (
         "ApiError",
         "AuthenticationError",
+        "BudgetExceededError",
         "CorruptVideoError",
         "DownloadError",
         "InvalidRequestError",
@@ -138,6 +140,7 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "BudgetExceededError",
     "Character",
     "CorruptVideoError",
     "DownloadError",

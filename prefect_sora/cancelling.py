@@ -86,5 +86,5 @@ def _deleted(job: VideoJob, message: str) -> Failed:
         kind="failed",
         message=message,
         video_id=job.video_id,
-        paid="unknown",
+        paid="no" if job.cost_usd == 0 else "unknown",
     )

@@ -1,8 +1,8 @@
-"""What each known model offers and costs, as dated data; unknown models pass through.
+"""What each known model offers, as dated data; unknown models pass through.
 
 Sources: OpenAI's openapi.yaml (2026-08-21); OpenAI's guide "Video generation
 with Sora" (2026); OpenAI's "Deprecations" (read 2026-11); Microsoft's model
-retirement schedule for Foundry (2026-07); LiteLLM's price table (1.109.1).
+retirement schedule for Foundry (2026-07). What it costs: `prices`.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,6 @@ class VideoModel:
         disputed_seconds: Lengths that some documentation lists and the API was
             reported to refuse: allowed, with a warning that says so.
         sizes: Sizes it offers, `WIDTHxHEIGHT`.
-        usd_per_second: Price by size; a size that is missing has no known price.
         ended: The day that each service ended it.
     """
 
@@ -38,7 +37,6 @@ class VideoModel:
     snapshots: tuple[str, ...]
     seconds: tuple[int, ...]
     sizes: tuple[str, ...]
-    usd_per_second: Mapping[str, float]
     ended: Mapping[Service, date]
     disputed_seconds: tuple[int, ...] = ()
     note: str = field(default="", repr=False)
@@ -60,7 +58,6 @@ MODELS: Final = {
             # 4, 8, 12: openapi.yaml. 16 and 20: the guide of 2026.
             seconds=(4, 8, 12, 16, 20),
             sizes=_720P,
-            usd_per_second=dict.fromkeys(_720P, 0.10),
             ended=_ENDED,
         ),
         VideoModel(
@@ -69,12 +66,6 @@ MODELS: Final = {
             seconds=(4, 8, 12, 16, 20),
             disputed_seconds=(10, 15, 25),
             sizes=_720P + _1024P + _1080P,
-            usd_per_second={
-                **dict.fromkeys(_720P, 0.30),
-                **dict.fromkeys(_1024P, 0.50),
-                # Two third-party tables; not confirmed at the source.
-                **dict.fromkeys(_1080P, 0.70),
-            },
             ended=_ENDED,
         ),
     )
@@ -169,15 +160,6 @@ def check_extensions(
     else:
         return
     raise InvalidRequestError(said, next_step=_CHOOSE)
-
-
-def cost_usd(model: str | None, size: str | None, seconds: float | None) -> float | None:
-    """Price a render in USD; None where the catalogue knows no price."""
-    known = find(model)
-    price = known.usd_per_second.get(size or "") if known else None
-    if price is None or seconds is None:
-        return None
-    return round(price * seconds, 4)
 
 
 _CHOOSE: Final = (

@@ -29,13 +29,15 @@ from prefect_sora.parameters import (
     TimeoutSeconds,
     WhenCancelled,
 )
+from prefect_sora.prompts import written
 from prefect_sora.reports import logger
 from prefect_sora.requests import Kind, VideoRequest, title
+from prefect_sora.shots import ShotPrompt
 from prefect_sora.tasks import run_scope
 from prefect_sora.verbs import edit_video, extend_video, remix_video
 
 BasePrompt = Annotated[
-    str | None, Field(description="What the base clip shows; unused with a source.")
+    str | ShotPrompt | None, Field(description="What the base clip shows; unused with a source.")
 ]
 Source = Annotated[
     str | StoredVideo | None,
@@ -91,7 +93,9 @@ async def remix_chain(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    base = _base(prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted)
+    base = await _base(
+        prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
+    )
     how = How(
         scope or await run_scope(),
         timeout_seconds,
@@ -144,7 +148,9 @@ async def edit_chain(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    base = _base(prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted)
+    base = await _base(
+        prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
+    )
     how = How(
         scope or await run_scope(),
         timeout_seconds,
@@ -201,7 +207,9 @@ async def extend_chain(
         InvalidRequestError: It would get longer than the model goes; nothing was paid.
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    base = _base(prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted)
+    base = await _base(
+        prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
+    )
     said = extensions or []
     catalogue.check_extensions(
         len(said),
@@ -235,8 +243,8 @@ async def extend_chain(
     return await _chain("extend", base, said, next_one, provider, store, how)
 
 
-def _base(
-    prompt: str | None,
+async def _base(
+    prompt: str | ShotPrompt | None,
     source: str | StoredVideo | None,
     model: str | None,
     aspect_ratio: str,
@@ -261,7 +269,7 @@ def _base(
             next_step="Give one of them; nothing was sent.",
         )
     return VideoRequest.of(
-        prompt=prompt,
+        prompt=await written(prompt),
         model=model,
         aspect_ratio=aspect_ratio,
         size=size,

@@ -39,6 +39,9 @@ class VideoJob(_Handle):
     seconds: int | None = None
     submitted_at: float = Field(description="When it was accepted, Unix seconds.")
     adopted: bool = Field(default=False, description="Found again after a crash, not submitted.")
+    cost_usd: float | None = Field(
+        default=None, description="By the server's prices; None where the price is unknown."
+    )
     stored: bool = Field(default=False, description="It already stands in the store.")
 
 
@@ -141,7 +144,7 @@ class StoredVideo(_Handle):
     spritesheet_url: str | None = None
     preview_url: str | None = Field(default=None, description="A small animated WebP.")
     cost_usd: float | None = Field(
-        default=None, description="By the catalogue's prices; None where the price is unknown."
+        default=None, description="By the server's prices; None where the price is unknown."
     )
     created_at: float = Field(description="When it was kept, Unix seconds.")
 

@@ -17,7 +17,6 @@ from time import time
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from prefect_sora import catalogue
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     CorruptVideoError,
@@ -152,11 +151,11 @@ async def _record(
 
 
 def _cost(video: VideoJob, client: VideoClient, seconds: float | None) -> float | None:
-    if client.server.local:
-        return 0.0
-    if video.kind == "existing":
+    if video.cost_usd is not None:
+        return video.cost_usd
+    if video.kind == "existing" and not client.server.local:
         return None  # paid by whoever rendered it
-    return catalogue.cost_usd(video.model, video.size, video.seconds or seconds)
+    return client.server.cost_usd(video.model, video.size, video.seconds or seconds)
 
 
 async def download(video: VideoJob, client: VideoClient, path: Path) -> Fetched:

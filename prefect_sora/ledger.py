@@ -112,6 +112,12 @@ class Ledger:
         """Read who began an attempt, where that can be read."""
         return await self._read(folder, "reserved", attempt, Reserved)
 
+    async def attempts(self, folder: str) -> list[RenderState]:
+        """Read all attempts of a render, the first one first."""
+        kinds = _kinds(await self.store.names(folder))
+        states = (self._attempt(folder, attempt, kinds) for attempt in sorted(kinds))
+        return list(await asyncio.gather(*states))
+
     async def sweep(self, folder: str, *, all_of_it: bool) -> None:
         """Remove what dead processes left half written of a kept render; as well as may be.
 

@@ -79,6 +79,8 @@ class Reserved(Record):
     uncertain_since: float | None = None
     kind: Literal["video", "image"] = "video"
     lease_seconds: float | None = None
+    charged_to: tuple[str, ...] = ()
+    """The periods whose budgets it counts against: see `spending`."""
 
     @property
     def in_doubt_since(self) -> float:

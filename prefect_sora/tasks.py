@@ -19,6 +19,7 @@ from prefect.tasks import Task
 
 from prefect_sora import fallback, keeping, rendering, reports, variants
 from prefect_sora.blocks import VideoStore, store_of
+from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
@@ -77,21 +78,24 @@ async def submit_video(
         parent_key: The render that this one starts from.
         timeout_seconds: How long a server may put us off; None: as for `wait_for_video`.
         in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
-        max_cost_usd: What the renders of this scope may cost together; None: no limit.
+        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
         reference_options: fsspec options for the reference image's URL.
 
     Raises:
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
     """
+    block = store_of(store)
     job = await fallback.submit_to_first(
         request,
         [each.get_client for each in await distinct(provider)],
-        store_of(store).ledger,
+        block.ledger,
         scope or await run_scope(),
         parent_key=parent_key,
         reference_options=reference_options,
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
+        budget=Budget(max_cost_usd, block.daily_budget_usd),
     )
     reports.submitted(job)
     return job

@@ -8,10 +8,19 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Parameter
 from pydantic import JsonValue
 
-from prefect_sora import catalogue
+from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
 from prefect_sora.cli.interruption import what_goes_on
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store, Words
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Flag,
+    MaxCost,
+    Positive,
+    Provider,
+    Shown,
+    Store,
+    Words,
+)
 from prefect_sora.cli.preflight import Order
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, kept_lines, place, run_command, usd
@@ -26,6 +35,7 @@ def render(
     shot: str | None = None,
     template: str | None = None,
     provider: Provider = None,
+    fallback: Words = None,
     model: str = "sora-2",
     size: str | None = None,
     aspect_ratio: str | None = None,
@@ -36,6 +46,7 @@ def render(
     store: Store = DEFAULT_STORE,
     take: int = 1,
     scope: str | None = None,
+    max_cost: MaxCost = None,
     timeout: Positive | None = None,
     stall: Positive | None = None,
     poll_interval: Positive = 5.0,
@@ -51,6 +62,7 @@ def render(
         shot: YAML or JSON file of a shot, field by field, in place of the prompt.
         template: Path or URL of a template of your own for that shot.
         provider: See above.
+        fallback: Who renders where the provider has certainly not; named as there, may be repeated.
         model: The video model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
         aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
@@ -61,6 +73,7 @@ def render(
         store: See above.
         take: Count it up to render the same request once more in one scope.
         scope: Runs that name one scope share their renders; without it, each is new.
+        max_cost: See above.
         timeout: Seconds to wait for the video; past them it stays resumable. Without it 600, and
             more for clips longer than 8 s, larger than 720p, or of a pro model.
         stall: Seconds that status and progress may stay as they are, in a queue too.
@@ -94,8 +107,10 @@ def render(
             "timeout_seconds": timeout,
             "poll_interval_seconds": poll_interval,
             "stall_seconds": stall,
+            "max_cost_usd": max_cost,
         }
-        order = Order(request, store, scope, anew)
+        others = tuple(providers.choose(name) for name in fallback or [])
+        order = Order(request, store, scope, anew, others=others)
         return carry_out(order, providers.choose(provider), waiting, screen)
 
     return run_command(shown, body, store, provider)
@@ -121,11 +136,13 @@ def _rendered(
     try:
         with Display(screen) as display:
             flows = prefect_side.load(display, screen.shown.debug)
-            if provider.needs_prefect:
+            if provider.needs_prefect and not order.others:
                 for warning in catalogue.check(order.request, provider.server().service):
                     screen.warn(warning)
+            if provider.needs_prefect:
                 asyncio.run(preflight.refuse_a_twin(order, provider, hashed))
-            block = provider.block()
+            blocks = [each.block() for each in (provider, *order.others)]
+            block = blocks if order.others else blocks[0]
             display.phase("submitting")
 
             async def work() -> StoredVideo:
@@ -241,12 +258,18 @@ def _announce(screen: Screen, order: Order, provider: providers.Provider) -> Non
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    price = catalogue.cost_usd(request.model, request.size, request.seconds)
-    cost = "$0.00 (local)" if provider.is_local else usd(price)
+    cost = "$0.00 (local)" if provider.is_local else usd(_price(request, provider))
     kept = place(order.store) if _is_path(order.store) else order.store
     screen.note(request.title, style="bold")
-    for name, value in {"what": what, "who": provider.label, "cost": cost, "into": kept}.items():
+    who = " · else ".join(each.label for each in (provider, *order.others))
+    for name, value in {"what": what, "who": who, "cost": cost, "into": kept}.items():
         screen.note(f"  {name:<5} {value}")
+
+
+def _price(request: VideoRequest, provider: providers.Provider) -> float | None:
+    if provider.needs_prefect:  # its prices are in the block, which is not loaded yet
+        return None
+    return estimates.price(request, provider.server()).usd
 
 
 def _is_path(store: str) -> bool:

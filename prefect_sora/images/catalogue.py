@@ -6,6 +6,7 @@ OpenAI's guide "Image generation" and its model pages, read by third parties (20
 Foundry (2026-07). A model that is not here passes through, with the fields that are set.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -217,6 +218,29 @@ def cost_usd(request: ImageRequest, count: int) -> float | None:
     quality = request.quality or ("standard" if "standard" in model.usd else "auto")
     price = model.usd.get(quality, {}).get(request.size or "auto")
     return None if price is None else round(price * count, 4)
+
+
+def nearest_size(name: str | None, pixels: tuple[int, int] | None) -> str | None:
+    """Choose the size that a model draws for a picture of so many pixels; None: its default.
+
+    Its own size where the model offers it, else the one of the nearest ratio. A model that is
+    not known is asked for the picture's own.
+    """
+    if pixels is None:
+        return None
+    own, model = "{}x{}".format(*pixels), find(name)
+    if model is None or (model.sizes is None and _free(own)):
+        return own
+    listed = [size for size in model.sizes or _THREE if size != "auto"]
+    if own in listed:
+        return own
+    wanted = pixels[0] / pixels[1]
+
+    def off(size: str) -> float:
+        width, height = (int(edge) for edge in size.split("x"))
+        return abs(math.log(width / height / wanted))
+
+    return min(listed, key=off)
 
 
 def _going(service: Service) -> list[str]:
