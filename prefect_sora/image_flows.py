@@ -81,6 +81,7 @@ async def text_to_image(
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
     in_doubt: InDoubt = "stop",
+    max_cost_usd: MaxCostUsd = None,
 ) -> StoredImage:
     """Have pictures made from a prompt, or changed by it, and keep them in the store.
 
@@ -110,6 +111,7 @@ async def text_to_image(
         scope=scope or await run_scope(),
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
+        max_cost_usd=max_cost_usd,
     )
 
 
@@ -181,7 +183,12 @@ async def keyframe_to_video(
         max_cost_usd,
     )
     picture = await generate_image(
-        request, image_provider or provider, store, scope=how.scope, in_doubt=in_doubt
+        request,
+        image_provider or provider,
+        store,
+        scope=how.scope,
+        in_doubt=in_doubt,
+        max_cost_usd=max_cost_usd,
     )
     job = await submit_video(
         VideoRequest.of(**video, reference=picture.url),

@@ -14,6 +14,7 @@ from prefect.runtime import task_run as running_task
 
 from prefect_sora import reports
 from prefect_sora.blocks import VideoStore, store_of
+from prefect_sora.budgets import Budget
 from prefect_sora.errors import SoraError
 from prefect_sora.fallback import may_pass_on, pass_on
 from prefect_sora.handles import StoredImage
@@ -52,6 +53,7 @@ async def generate_image(
     parent_key: str | None = None,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
     reference_options: Mapping[str, Any] | None = None,
 ) -> StoredImage:
     """Have pictures made, once, and keep them: the same request in the same scope is the same.
@@ -65,6 +67,8 @@ async def generate_image(
         parent_key: The render that this one starts from.
         timeout_seconds: How long a server may take; None: `images.drawing.TIMEOUT_SECONDS`.
         in_doubt: Whether to stop or to pay again where nobody can tell if it was made.
+        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
         reference_options: fsspec options for the URLs of pictures to change.
 
     Raises:
@@ -88,7 +92,12 @@ async def generate_image(
             if number < len(several) and (await block.ledger.state(folder)).passed_on:
                 continue
             image = await drawing.draw(
-                wish, client, block.ledger, timeout_seconds=timeout_seconds, in_doubt=in_doubt
+                wish,
+                client,
+                block.ledger,
+                timeout_seconds=timeout_seconds,
+                in_doubt=in_doubt,
+                budget=Budget(max_cost_usd, block.daily_budget_usd),
             )
         except SoraError as error:
             if number == len(several) or not may_pass_on(error):
@@ -121,6 +130,7 @@ async def edit_image(
     scope: str | None = None,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
     reference_options: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> StoredImage:
@@ -138,6 +148,7 @@ async def edit_image(
         scope: As in `generate_image`.
         timeout_seconds: As in `generate_image`.
         in_doubt: As in `generate_image`.
+        max_cost_usd: As in `generate_image`.
         reference_options: As in `generate_image`; the store's own for a handle.
         fields: Further fields of an `ImageRequest`: size, n, quality, background, …
 
@@ -164,6 +175,7 @@ async def edit_image(
         parent_key=parent_key,
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
+        max_cost_usd=max_cost_usd,
         reference_options=reference_options,
     )
     return drawn

@@ -79,6 +79,7 @@ class Reserved(Record):
     uncertain_since: float | None = None
     kind: Literal["video", "image"] = "video"
     lease_seconds: float | None = None
+    usd_each: float | None = None
     charged_to: tuple[str, ...] = ()
     """The periods whose budgets it counts against: see `spending`."""
 

@@ -185,7 +185,10 @@ async def show_image(image: StoredImage, folder: VideoFolder) -> None:
         ("Cost", cost(image.cost_usd)),
         ("Render key", _code(image.key)),
         ("Take", str(image.take)),
-        *((_size(f.size_bytes), _code(url)) for f, url in zip(image.files, image.urls, strict=True)),
+        *(
+            (_size(f.size_bytes), _code(url))
+            for f, url in zip(image.files, image.urls, strict=True)
+        ),
     ]
     try:
         await acreate_markdown_artifact(

@@ -97,7 +97,7 @@ async def _job(
         raise InvalidRequestError(
             "It is a picture, and no video.",
             paid=paid,
-            next_step="`prefect_sora.images.drawing.resume` brings it home.",
+            next_step="`prefect_sora.images.resuming.resume` brings it home.",
         )
     if state.reserved is None and state.accepted is None:
         raise InvalidRequestError(

@@ -21,7 +21,7 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.handles import RenderedVideo, StoredImage, StoredVideo, VideoJob
-from prefect_sora.images.drawing import bring_home, uncertain
+from prefect_sora.images.doubts import bring_home, uncertain
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store

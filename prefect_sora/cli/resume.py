@@ -161,21 +161,12 @@ async def _resume(
         return Outcome(state, "failed", error=error.about(key=state.key))
 
     from prefect_sora.connections import connect
-    from prefect_sora.images import drawing
     from prefect_sora.resuming import resume
     from prefect_sora.sweeping import outcome_of
 
     try:
         if state.is_image:
-            if way.adopt_video_id:
-                raise InvalidRequestError(
-                    "It is a picture: no video can be its outcome.",
-                    paid="unknown",
-                    next_step=f"`prefect-sora resume {state.key} --resubmit`",
-                )
-            client = connect(server)
-            image = await drawing.resume(state, client, ledger, resubmit=way.resubmit)
-            return Outcome(state, "kept", image=image)
+            return Outcome(state, "kept", image=await _picture(state, connect(server), ledger, way))
         video = await resume(
             state,
             connect(server),
@@ -189,6 +180,21 @@ async def _resume(
         return Outcome(state, outcome_of(error), error=error)
     display.kept(video)
     return Outcome(state, "kept", video=video)
+
+
+async def _picture(
+    state: RenderState, client: "VideoClient", ledger: Ledger, way: _Way
+) -> StoredImage:
+    from prefect_sora.images.resuming import resume
+
+    if way.adopt_video_id:
+        raise InvalidRequestError(
+            "It is a picture: no video can be its outcome.",
+            key=state.key,
+            paid="unknown",
+            next_step=f"`prefect-sora resume {state.key} --resubmit`",
+        )
+    return await resume(state, client, ledger, resubmit=way.resubmit)
 
 
 async def _folder(key: str, ledger: Ledger) -> str:

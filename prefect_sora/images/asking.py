@@ -41,11 +41,6 @@ FETCH_ATTEMPTS: Final = 4
 # gateway's own of the same status may hide that a server behind it goes on.
 _DEFINITE: Final = frozenset({500, 501, 503})
 
-_OPTIONAL: Final = (
-    *("size", "quality", "style", "background", "output_format", "output_compression"),
-    *("moderation", "input_fidelity"),
-)
-
 
 class EndedError(Exception):
     """The server says in the protocol's words that it has made nothing.
@@ -135,7 +130,7 @@ def _request(
 ) -> httpx2.Request:
     server, given = client.server, wish.request
     fields: dict[str, Any] = {"prompt": given.prompt, "model": server.deployment or given.model}
-    fields |= {name: getattr(given, name) for name in _OPTIONAL}
+    fields |= {name: getattr(given, name) for name in catalogue.OPTIONS}
     fields["n"] = given.n if given.n > 1 else None
     model = catalogue.find(given.model)
     if model and model.response_format:

@@ -9,13 +9,20 @@ Foundry (2026-07). A model that is not here passes through, with the fields that
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.profiles import Service
+from prefect_sora.server import Server
+
+OPTIONS: Final = (
+    *("size", "quality", "style", "background", "output_format", "output_compression"),
+    *("moderation", "input_fidelity"),
+)
+"""The fields that not every model takes, as we and the wire call them."""
 
 _GPT: Final = frozenset(
     {"size", "quality", "background", "output_format", "output_compression", "moderation"}
@@ -73,8 +80,8 @@ class ImageModel:
     preview_backgrounds: tuple[str, ...] = ()
     max_prompt: int = 32_000
     response_format: bool = False
-    ended: Mapping[Service, date] = {}
-    usd: Mapping[str, Mapping[str, float]] = {}
+    ended: Mapping[Service, date] = field(default_factory=dict)
+    usd: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def _usd(
@@ -210,14 +217,18 @@ def check(
     return problems
 
 
-def cost_usd(request: ImageRequest, count: int) -> float | None:
-    """Price so many pictures in USD, without what they were made from; None where unknown."""
+def usd_each(request: ImageRequest, server: Server) -> float | None:
+    """Price one picture in USD, without what it is made from; None where that is not known.
+
+    A server's own prices come first: what is a second's price of a video model is a picture's
+    of an image model.
+    """
+    own = server.cost_usd(request.model, request.size, 1)
     model = find(request.model)
-    if model is None:
-        return None
+    if own is not None or model is None:
+        return own
     quality = request.quality or ("standard" if "standard" in model.usd else "auto")
-    price = model.usd.get(quality, {}).get(request.size or "auto")
-    return None if price is None else round(price * count, 4)
+    return model.usd.get(quality, {}).get(request.size or "auto")
 
 
 def nearest_size(name: str | None, pixels: tuple[int, int] | None) -> str | None:
@@ -271,21 +282,17 @@ def _problems(request: ImageRequest, model: ImageModel) -> list[str]:
         "style": model.styles,
         "background": model.backgrounds,
     }
-    for field in ("size", "quality", "style", "background", "output_format"):
-        value = getattr(request, field)
-        allowed = offered.get(field)
+    for option in OPTIONS:
+        value, allowed = getattr(request, option), offered.get(option)
         if value is None:
             continue
-        if field not in model.takes:
-            problems.append(f"{name} takes no {field}, but {_listed(sorted(model.takes))}.")
-        elif field == "size" and allowed is None:
+        if option not in model.takes:
+            problems.append(f"{name} takes no {option}, but {_listed(sorted(model.takes))}.")
+        elif option == "size" and allowed is None:
             if not _free(value):
                 problems.append(f"{name} takes size {_FREE_IN_WORDS}, not {value}.")
         elif allowed is not None and value not in allowed:
-            problems.append(f"{name} takes {field} {_listed(allowed)}, not {value}.")
-    for field in ("output_compression", "moderation", "input_fidelity"):
-        if getattr(request, field) is not None and field not in model.takes:
-            problems.append(f"{name} takes no {field}, but {_listed(sorted(model.takes))}.")
+            problems.append(f"{name} takes {option} {_listed(allowed)}, not {value}.")
     return problems
 
 

@@ -7,32 +7,30 @@ crash: what is not in the store by then is in doubt, and a person, or the policy
 import asyncio
 import contextlib
 import logging
-import tempfile
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from time import monotonic, time
-from typing import Any, Final
+from typing import Final
 
-from prefect_sora.attempts import RECORD_PAUSES_SECONDS, another_worker_holds_it, refuse
+from prefect_sora.attempts import another_worker_holds_it, refuse
+from prefect_sora.budgets import Budget, charge_usd
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     InvalidRequestError,
     RateLimitError,
     RenderFailedError,
     SoraError,
-    StorageError,
     UnavailableError,
     UncertainSubmitError,
 )
+from prefect_sora.estimates import unknown_price
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.asking import EndedError, ask
-from prefect_sora.images.keeping import keep, left_whole
+from prefect_sora.images.doubts import bring_home, uncertain
+from prefect_sora.images.keeping import keep_at_last
 from prefect_sora.images.pictures import Picture
-from prefect_sora.images.wishes import ImageWish, wish_again
+from prefect_sora.images.wishes import ImageWish
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
-from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.records import Failed, Reserved
 from prefect_sora.sending import CONNECT_ATTEMPTS, RECORD_SECONDS, UnclearError
 from prefect_sora.submitting import LONGEST_PAUSE_SECONDS, Policy
 
@@ -52,6 +50,7 @@ async def draw(
     *,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    budget: Budget | None = None,
 ) -> StoredImage:
     """Return the pictures of this render: found in the store, or paid for now.
 
@@ -62,8 +61,11 @@ async def draw(
         timeout_seconds: How long the server may take; how long, too, to wait for another
             worker, or for a server that asks to come back later. None: `TIMEOUT_SECONDS`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
+        budget: What may be spent. What was kept before is returned whatever it cost.
 
     Raises:
+        BudgetExceededError: The budget does not allow it; nothing was sent.
+        InvalidRequestError: There is a budget, and the price is not known; the same.
         ModerationError: Refused, now or in an earlier attempt.
         ApiError: Refused; nothing was paid.
         UncertainSubmitError: It may have been drawn, and the answer is lost.
@@ -72,68 +74,17 @@ async def draw(
     for warning in wish.warnings:
         log.warning("%s", warning)
     with in_store(ledger.place, wish.key):
-        return await _draw(wish, client, ledger, timeout_seconds or TIMEOUT_SECONDS, in_doubt)
-
-
-async def resume(
-    state: RenderState, client: VideoClient, ledger: Ledger, *, resubmit: bool = False
-) -> StoredImage:
-    """Bring one image render home; nothing is paid unless `resubmit` says so.
-
-    Raises:
-        UncertainSubmitError: Nobody can tell whether it was drawn.
-        RenderFailedError: It was refused or failed.
-        SoraError: As `draw` says.
-    """
-    with in_store(ledger.place, state.key):
-        if home := await bring_home(state, ledger):
-            return home
-        if state.reserved is None:
-            raise InvalidRequestError(
-                "The store holds no readable record of this render.",
-                paid="unknown",
-                next_step="Run it again with the same scope.",
-            )
-        if state.reserved.server != client.server.identity:
-            raise InvalidRequestError(
-                f"It was sent to {state.reserved.provider}, not to {client.server.label}.",
-                paid=state.failed.paid if state.failed else "unknown",
-                next_step="Name that server with --provider.",
-            )
-        if not resubmit:
-            raise state.failed.error() if state.failed else uncertain(state.reserved)
-        wish = await wish_again(state.reserved, client)
-    return await draw(wish, client, ledger, in_doubt="resubmit")
-
-
-async def bring_home(state: RenderState, ledger: Ledger) -> StoredImage | None:
-    """Find the pictures that stand in the store, recorded or not; nothing is sent.
-
-    Raises:
-        StorageError: The store cannot be read.
-    """
-    if state.pictures:
-        return state.pictures.image
-    if state.reserved is None or state.failed:
-        return None
-    pictures = await left_whole(state.reserved, state.folder, ledger)
-    return await keep(pictures, state.reserved, state.folder, ledger) if pictures else None
-
-
-def uncertain(reserved: Reserved, why: str = "Its worker is gone.") -> UncertainSubmitError:
-    """Say that a person has to decide: image servers keep no list of what they made."""
-    return UncertainSubmitError(
-        f"The request for this picture was sent, and its answer is lost. {why} A server keeps no "
-        "list of its pictures, so nobody can tell whether it was made.",
-        key=reserved.key,
-        paid="unknown",
-        next_step=f"`prefect-sora resume {reserved.key} --resubmit` sends, and pays for, it once "
-        'more; so does in_doubt="resubmit".',
-    )
+        by = timeout_seconds or TIMEOUT_SECONDS
+        return await _draw(wish, client, ledger, by, in_doubt, _binding(budget, wish))
 
 
 async def _draw(
-    wish: ImageWish, client: VideoClient, ledger: Ledger, timeout: float, policy: Policy
+    wish: ImageWish,
+    client: VideoClient,
+    ledger: Ledger,
+    timeout: float,
+    policy: Policy,
+    budget: Budget | None,
 ) -> StoredImage:
     deadline = time() + timeout
     busy, pause_s = 0, 0.25
@@ -164,9 +115,13 @@ async def _draw(
             await _by_policy(doubt, wish, state.attempt, ledger, policy)
             policy = "stop"  # it pays again once a call
         mine = wish.reservation(client.server, state.attempt + 1, timeout)
+        if budget:
+            mine = mine.model_copy(update={"charged_to": tuple(budget.limits(mine))})
         if not await ledger.reserve(wish.folder, mine):
             continue
         try:
+            if budget:
+                await _charge(wish, mine, ledger, budget)
             return await _to_its_end(wish, mine, client, ledger, timeout)
         except RateLimitError as error:
             pause_s = max(error.retry_after_s or 0.0, min(0.5 * 2**busy, LONGEST_PAUSE_SECONDS))
@@ -181,6 +136,28 @@ async def _draw(
             policy = "stop"
         finally:
             _release(mine, ledger)
+
+
+def _binding(budget: Budget | None, wish: ImageWish) -> Budget | None:
+    """The budget where the pictures can cost anything, and there is a limit."""
+    if budget is None or wish.usd_each == 0:
+        return None
+    return None if (budget.run_usd, budget.daily_usd) == (None, None) else budget
+
+
+async def _charge(wish: ImageWish, mine: Reserved, ledger: Ledger, budget: Budget) -> None:
+    """Count the pictures against the budget, or close the attempt unsent."""
+    request = wish.request
+    try:
+        if wish.usd_each is None:
+            raise unknown_price(
+                f"no price of a picture of {request.model or 'the model that the server chooses'} "
+                f"at size {request.size or 'auto'} and quality {request.quality or 'auto'} is known"
+            )
+        usd = round(wish.usd_each * request.n, 6)
+        await charge_usd(usd, mine, wish.folder, ledger, budget)
+    except SoraError as error:
+        raise await refuse(error, mine, wish.folder, ledger) from None
 
 
 async def _by_policy(
@@ -242,7 +219,7 @@ async def _ask_and_keep(
         log.warning("%d pictures came of %d.", len(pictures), wish.request.n)
     if wish.request.background == "transparent" and not pictures[0].has_alpha:
         log.warning("The picture was to be transparent, and no pixel of it is.")
-    return await _kept(partial(keep, pictures, mine, wish.folder, ledger), pictures, mine)
+    return await keep_at_last(pictures, mine, wish.folder, ledger)
 
 
 async def _connected(
@@ -259,36 +236,6 @@ async def _connected(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-async def _kept(write: Any, pictures: Sequence[Picture], mine: Reserved) -> StoredImage:
-    """Keep what was paid for, through a store that fails for a while; else beside it."""
-    for pause_s in RECORD_PAUSES_SECONDS:
-        try:
-            stored: StoredImage = await write()
-        except StorageError as error:
-            log.warning("Render %s is not kept yet: %s", mine.key, error.message)
-            await asyncio.sleep(pause_s)
-        else:
-            return stored
-    try:
-        stored = await write()
-    except StorageError as error:
-        place = await asyncio.to_thread(_rescued, pictures)
-        error.next_step = (
-            f"The pictures lie in {place} on this machine, and nowhere else: take them from there. "
-            f"`prefect-sora resume {mine.key} --resubmit` pays for new ones."
-        )
-        error.about(paid="yes")
-        raise
-    return stored
-
-
-def _rescued(pictures: Sequence[Picture]) -> str:
-    folder = Path(tempfile.mkdtemp(prefix="prefect-sora-"))
-    for number, picture in enumerate(pictures, start=1):
-        (folder / f"image-{number}{picture.suffix}").write_bytes(picture.data)
-    return str(folder)
-
-
 def _failed(key: str, attempt: int, message: str) -> Failed:
     return Failed(
         key=key, attempt=attempt, at=time(), kind="failed", message=message, paid="unknown"
@@ -299,6 +246,3 @@ def _heard(task: asyncio.Task[StoredImage]) -> None:
     """Take note of how it ended, which nobody waits for any more."""
     if not task.cancelled() and (error := task.exception()):
         log.warning("A request for a picture whose caller was cancelled: %s", error)
-
-
-__all__ = ["TIMEOUT_SECONDS", "bring_home", "draw", "resume", "uncertain"]

@@ -6,17 +6,22 @@ as a crash between the two leaves them, are as good as kept, if none is missing.
 
 import asyncio
 import hashlib
+import logging
 import re
+import tempfile
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from time import time
 
-from prefect_sora.errors import CorruptVideoError
+from prefect_sora.attempts import RECORD_PAUSES_SECONDS
+from prefect_sora.errors import CorruptVideoError, StorageError
 from prefect_sora.handles import ImageFile, StoredImage
-from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Reserved
+
+log = logging.getLogger(__name__)
 
 THUMBNAIL = "thumbnail.webp"
 
@@ -49,7 +54,6 @@ async def keep(
     sheet = await asyncio.to_thread(sheet_of, pictures)
     await ledger.store.put(f"{folder}/{THUMBNAIL}", sheet)
     first = pictures[0]
-    local = mine.server.startswith("local:")
     stored = StoredImage(
         key=mine.key,
         attempt=mine.attempt,
@@ -65,12 +69,45 @@ async def keep(
         height=first.height,
         format=first.format,
         has_alpha=first.has_alpha,
-        cost_usd=0.0 if local else catalogue.cost_usd(request, len(pictures)),
+        cost_usd=None if mine.usd_each is None else round(mine.usd_each * len(pictures), 6),
         created_at=time(),
     )
     standing = await ledger.keep_pictures(stored)
     await ledger.sweep(folder, all_of_it=False)
     return standing
+
+
+async def keep_at_last(
+    pictures: Sequence[Picture], mine: Reserved, folder: str, ledger: Ledger
+) -> StoredImage:
+    """Keep what was paid for, through a store that fails for a while; else beside it.
+
+    Raises:
+        StorageError: It went on failing; it says where on this machine the pictures are.
+    """
+    for pause_s in RECORD_PAUSES_SECONDS:
+        try:
+            return await keep(pictures, mine, folder, ledger)
+        except StorageError as error:
+            log.warning("Render %s is not kept yet: %s", mine.key, error.message)
+            await asyncio.sleep(pause_s)
+    try:
+        return await keep(pictures, mine, folder, ledger)
+    except StorageError as error:
+        place = await asyncio.to_thread(_rescued, pictures)
+        error.next_step = (
+            f"The pictures lie in {place} on this machine, and nowhere else: take them from there. "
+            f"`prefect-sora resume {mine.key} --resubmit` pays for new ones."
+        )
+        error.about(key=mine.key, paid="yes")
+        raise
+
+
+def _rescued(pictures: Sequence[Picture]) -> str:
+    folder = Path(tempfile.mkdtemp(prefix="prefect-sora-"))
+    for number, picture in enumerate(pictures, start=1):
+        (folder / f"image-{number}{picture.suffix}").write_bytes(picture.data)
+    return str(folder)
 
 
 async def left_whole(reserved: Reserved, folder: str, ledger: Ledger) -> list[Picture]:

@@ -33,6 +33,7 @@ class ImageWish:
     request_digest: str
     inputs_sha256: str | None
     folder: str
+    usd_each: float | None = None
     parent_key: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -63,6 +64,7 @@ class ImageWish:
             owner=new_owner(),
             kind="image",
             lease_seconds=timeout_seconds + LEASE_SLACK_SECONDS,
+            usd_each=self.usd_each,
         )
 
 
@@ -98,6 +100,7 @@ async def identify(
         request_digest=request_digest(request, server, hashed),
         inputs_sha256=hashed,
         folder=folder_name(request, digest),
+        usd_each=catalogue.usd_each(request, server),
         parent_key=parent_key,
         warnings=warnings,
     )
