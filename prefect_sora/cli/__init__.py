@@ -19,6 +19,7 @@ _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
     "edit": "Change something in a finished video.",
     "extend": "Have a finished video go on.",
+    "image": "Draw pictures from a prompt, or change some, and keep them in the store.",
     "resume": "Bring unfinished renders home, without paying again.",
     "list": "List what the server holds, and what of it the store has kept.",
     "delete": "Delete videos at the server; what the store has kept stays.",
