@@ -17,7 +17,7 @@ from prefect_sora.attempts import RECORD_PAUSES_SECONDS
 from prefect_sora.errors import CorruptVideoError, StorageError
 from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.images.pictures import Picture, picture_of, sheet_of
-from prefect_sora.images.requests import ImageRequest
+from prefect_sora.images.requests import recorded
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Reserved
 
@@ -40,7 +40,7 @@ async def keep(
     Raises:
         StorageError: The store refused; what is written already is written again.
     """
-    request = ImageRequest.model_validate(mine.request)
+    request = recorded(mine.request)
     names = [
         _name(number, len(pictures), mine.attempt) + picture.suffix
         for number, picture in enumerate(pictures, start=1)
@@ -116,7 +116,7 @@ async def left_whole(reserved: Reserved, folder: str, ledger: Ledger) -> list[Pi
     Raises:
         StorageError: The store cannot be read.
     """
-    count = ImageRequest.model_validate(reserved.request).n
+    count = recorded(reserved.request).n
     names = await ledger.store.names(folder)
     pictures = []
     for number in range(1, count + 1):

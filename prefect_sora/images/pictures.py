@@ -47,8 +47,7 @@ def picture_of(data: bytes) -> Picture:
         with warnings.catch_warnings():
             # It is paid for: that it is large is no reason to let it go.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=[*_SUFFIXES])
-            image.load()
+            image = _whole(data, tuple(_SUFFIXES))
         kind = str(image.format)
         clear = image.has_transparency_data and (
             image.convert("RGBA").getchannel("A").histogram()[255] < image.width * image.height
@@ -87,16 +86,36 @@ def sendable(data: bytes, what: str = "picture to change") -> tuple[bytes, str, 
         ReferenceImageError: It is no whole picture of a kind that is read, or is too large.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_READ) as image:
-            if image.width * image.height <= MAX_PIXELS:  # known before any is decoded
-                image.load()
-                return _as_sent(data, image)
-            problem = f"has too many pixels ({image.width}x{image.height})"
+        with Image.open(io.BytesIO(data), formats=_READ) as header:
+            if header.width * header.height <= MAX_PIXELS:  # known before any is decoded
+                return _as_sent(data, _whole(data, _READ))
+            problem = f"has too many pixels ({header.width}x{header.height})"
     except UnidentifiedImageError:
         problem = "is no image that we read"
     except Exception as error:  # as above
         problem = f"is cut, damaged or too large ({type(error).__name__})"
     raise _refused(what, problem)
+
+
+def _whole(data: bytes, kinds: tuple[str, ...]) -> Image.Image:
+    """Decode all of it; Pillow forgives a PNG, a WebP and a GIF that lack their end.
+
+    Raises:
+        Exception: Whatever Pillow's decoders raise.
+    """
+    with Image.open(io.BytesIO(data), formats=kinds) as image:
+        kind = image.format
+        if kind == "PNG":
+            image.verify()  # every chunk's checksum, to the last one
+    is_cut = {
+        "WEBP": lambda: int.from_bytes(data[4:8], "little") + 8 > len(data),
+        "GIF": lambda: b";" not in data[-16:],
+    }
+    if kind in is_cut and is_cut[kind]():
+        raise OSError("its end is missing")
+    whole = Image.open(io.BytesIO(data), formats=kinds)
+    whole.load()
+    return whole
 
 
 def _as_sent(data: bytes, image: Image.Image) -> tuple[bytes, str, str]:

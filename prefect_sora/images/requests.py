@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -163,6 +164,12 @@ class ImageRequest(BaseModel):
             **fields,
             **({"inputs_sha256": reference_sha256} if reference_sha256 else {}),
         }
+
+
+def recorded(fields: Mapping[str, Any]) -> ImageRequest:
+    """Read a request back from its record, where pictures that came as bytes are None."""
+    images = [b"" if source is None else source for source in fields.get("images", ())]
+    return ImageRequest.model_validate({**fields, "images": images})
 
 
 def inputs_sha256(hashes: list[str], mask: str | None) -> str | None:

@@ -12,7 +12,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.identity import KEY_DIGITS, fingerprint, folder_name, new_owner, request_digest
 from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import check_mask, sendable
-from prefect_sora.images.requests import ImageRequest, Source, inputs_sha256
+from prefect_sora.images.requests import ImageRequest, Source, inputs_sha256, recorded
 from prefect_sora.records import Reserved
 from prefect_sora.references import Reference, load_source, public_address
 from prefect_sora.server import Server
@@ -112,12 +112,12 @@ async def wish_again(reserved: Reserved, client: VideoClient) -> ImageWish:
     Raises:
         InvalidRequestError: They were given as bytes, or are others by now.
     """
-    request = ImageRequest.model_validate(reserved.request)
     step = "Run it again with the same pictures and the same scope."
     told = reserved.request.get("images")
     if isinstance(told, list) and None in told:
         message = "The pictures were given as bytes, which the records do not hold."
         raise InvalidRequestError(message, key=reserved.key, next_step=step)
+    request = recorded(reserved.request)
     wish = await identify(request, client.server, reserved.scope, parent_key=reserved.parent_key)
     if wish.fingerprint != reserved.fingerprint:
         message = "The pictures to change are others than those that were sent."
