@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field
 
+from prefect_sora import catalogue as video_catalogue
 from prefect_sora.blocks import Store, store_of
 from prefect_sora.clips import How, bring_home
 from prefect_sora.handles import StoredImage, StoredVideo
@@ -30,6 +31,7 @@ from prefect_sora.parameters import (
     WhenCancelled,
 )
 from prefect_sora.prompts import written
+from prefect_sora.providers import listed
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.shots import Prompt
 from prefect_sora.tasks import run_scope, submit_video
@@ -164,11 +166,15 @@ async def keyframe_to_video(
         "extra": extra or {},
         "allow_unlisted": allow_unlisted,
     }
-    pixels = VideoRequest.of(**video).pixels
+    clip = VideoRequest.of(**video)
+    several = listed(provider)
+    # What one server of several has ended, another may render.
+    service = (await several[0].get_server()).service if len(several) == 1 else None
+    video_catalogue.check(clip, service)
     request = ImageRequest.of(
         prompt=keyframe,
         model=image_model,
-        size=image_size or catalogue.nearest_size(image_model, pixels),
+        size=image_size or catalogue.nearest_size(image_model, clip.pixels),
         quality=image_quality,
         take=take,
         allow_unlisted=allow_unlisted,
