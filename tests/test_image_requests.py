@@ -1,6 +1,8 @@
 """Image requests: each model gets what it takes, and what it does not take is refused by name."""
 
+import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,3 +195,14 @@ def test_every_field_is_in_the_key_or_named_as_left_out() -> None:
         assert ImageRequest.of(**{**base, name: value}).canonical("hash") != plain, name
     assert ImageRequest.of(**base).canonical("other") != plain
     assert plain["kind"] == "image"
+
+
+def test_the_documented_table_names_every_model_and_the_days_that_it_ends() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "images.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:gpt|chatgpt|dall)[^|]*)\|.*\|([^|]*)\|$", text, re.MULTILINE)
+    told = {name: end for names, end in rows for name in re.findall(r"[a-z]+-[\w.-]*\w", names)}
+
+    assert told.keys() == catalogue.IMAGE_MODELS.keys()
+    for name, model in catalogue.IMAGE_MODELS.items():
+        days = {f"{day}" for day in model.ended.values()}
+        assert set(re.findall(r"\d{4}-\d\d-\d\d", told[name])) == days, name
