@@ -20,6 +20,7 @@ SoraError
 ├─ RenderTimeoutError (TimeoutError)    our deadline passed; the job may still finish
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
+├─ JoinError                            two clips cannot be made one film; both are kept
 └─ StorageError *                       the store refused
    └─ NewerStoreError                   a later version of this package wrote there
                                         * retryable
@@ -240,6 +241,10 @@ class VideoExpiredError(DownloadError):
 
 class CorruptVideoError(DownloadError):
     """What arrived is not the whole video."""
+
+
+class JoinError(SoraError):
+    """Clips cannot be joined into one film; each of them is kept."""
 
 
 class StorageError(SoraError):
