@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prefect_sora.errors import (
         ApiError,
         AuthenticationError,
+        BudgetExceededError,
         CorruptVideoError,
         DownloadError,
         InvalidRequestError,
@@ -40,17 +41,40 @@ if TYPE_CHECKING:
         VideoExpiredError,
         VideoNotFoundError,
     )
-    from prefect_sora.flows import image_to_video, remix_chain, sweep, text_to_video
-    from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+    from prefect_sora.flows import (
+        clean_up,
+        edit_chain,
+        extend_chain,
+        image_to_video,
+        remix_chain,
+        sweep,
+        text_to_video,
+    )
+    from prefect_sora.handles import (
+        Character,
+        RemoteVideo,
+        RenderedVideo,
+        StoredVideo,
+        VideoJob,
+    )
+    from prefect_sora.library import (
+        cancel_video,
+        create_character,
+        delete_video,
+        iterate_videos,
+        list_videos,
+        retrieve_character,
+        retrieve_video,
+    )
     from prefect_sora.requests import VideoRequest
     from prefect_sora.shots import ShotPrompt
     from prefect_sora.tasks import (
         download_video,
         persist_video,
-        remix_video,
         submit_video,
         wait_for_video,
     )
+    from prefect_sora.verbs import edit_video, extend_video, remix_video
 
 __version__ = "0.1.0"
 
@@ -59,6 +83,7 @@ _HOME = {
     "errors": (
         "ApiError",
         "AuthenticationError",
+        "BudgetExceededError",
         "CorruptVideoError",
         "DownloadError",
         "InvalidRequestError",
@@ -82,17 +107,34 @@ _HOME = {
         "VideoExpiredError",
         "VideoNotFoundError",
     ),
-    "flows": ("image_to_video", "remix_chain", "sweep", "text_to_video"),
-    "handles": ("RenderedVideo", "StoredVideo", "VideoJob"),
+    "flows": (
+        "clean_up",
+        "edit_chain",
+        "extend_chain",
+        "image_to_video",
+        "remix_chain",
+        "sweep",
+        "text_to_video",
+    ),
+    "handles": ("Character", "RemoteVideo", "RenderedVideo", "StoredVideo", "VideoJob"),
+    "library": (
+        "cancel_video",
+        "create_character",
+        "delete_video",
+        "iterate_videos",
+        "list_videos",
+        "retrieve_character",
+        "retrieve_video",
+    ),
     "requests": ("VideoRequest",),
     "shots": ("ShotPrompt",),
     "tasks": (
         "download_video",
         "persist_video",
-        "remix_video",
         "submit_video",
         "wait_for_video",
     ),
+    "verbs": ("edit_video", "extend_video", "remix_video"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -100,6 +142,8 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "BudgetExceededError",
+    "Character",
     "CorruptVideoError",
     "DownloadError",
     "InvalidRequestError",
@@ -113,6 +157,7 @@ __all__ = [
     "RateLimitError",
     "ReferenceImageError",
     "RejectedError",
+    "RemoteVideo",
     "RenderFailedError",
     "RenderStalledError",
     "RenderTimeoutError",
@@ -131,11 +176,23 @@ __all__ = [
     "VideoRequest",
     "VideoStore",
     "__version__",
+    "cancel_video",
+    "clean_up",
+    "create_character",
+    "delete_video",
     "download_video",
+    "edit_chain",
+    "edit_video",
+    "extend_chain",
+    "extend_video",
     "image_to_video",
+    "iterate_videos",
+    "list_videos",
     "persist_video",
     "remix_chain",
     "remix_video",
+    "retrieve_character",
+    "retrieve_video",
     "submit_video",
     "sweep",
     "text_to_video",

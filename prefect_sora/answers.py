@@ -22,6 +22,7 @@ from prefect_sora.errors import (
     VideoNotFoundError,
 )
 from prefect_sora.failures import CHANGE_THE_PROMPT, Failure, read_failure
+from prefect_sora.requests import DERIVED
 from prefect_sora.server import Server
 
 RENDER_ELSEWHERE: Final = (
@@ -45,7 +46,7 @@ def error_of(
     Args:
         server: Who was asked.
         error: What the SDK raised.
-        verb: create, remix, retrieve, list, content, delete or models.
+        verb: A kind of `requests.Kind`, retrieve, list, content, delete, character or models.
         video_id: The video it was about.
     """
     if isinstance(error, openai.APIStatusError):
@@ -103,7 +104,7 @@ def status_error(
         "video_id": video_id,
     }
     message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
-    asks_for_a_video = verb in ("create", "remix")
+    asks_for_a_video = verb == "create" or verb in DERIVED
     if failure.is_moderation and (status < 500 or failure.is_coded_moderation):
         return ModerationError(
             message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
@@ -127,10 +128,10 @@ def status_error(
             "minutes ago may need some more."
         )
         return RejectedError(message, **about)
-    if status in (404, 410) and verb in ("retrieve", "content", "delete", "remix"):
+    if status in (404, 410) and (verb in ("retrieve", "content", "delete") or verb in DERIVED):
         about["next_step"] = (
-            "Check the source's id, and that this server remixes."
-            if verb == "remix"
+            f"Check the source's id, and that this server has {verb}."
+            if verb in DERIVED
             else "Check the id, and that this is the server that it was made on."
         )
         return VideoNotFoundError(message, **about)

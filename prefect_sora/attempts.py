@@ -18,6 +18,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
+from prefect_sora.spending import take_back
 from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ async def accept(
 ) -> VideoJob:
     """Make the video id durable: from here on the render is found again."""
     request = VideoRequest.model_validate(mine.request)
+    size = request.size or video.size
+    seconds = _seconds(video) if request.kind != "create" else request.seconds
     job = VideoJob(
         key=mine.key,
         attempt=mine.attempt,
@@ -50,10 +53,11 @@ async def accept(
         take=request.take,
         parent_key=mine.parent_key,
         kind=request.kind,
-        size=request.size or video.size,
-        seconds=_seconds(video) if request.kind != "create" else request.seconds,
+        size=size,
+        seconds=seconds,
         submitted_at=video.created_at or mine.at,
         adopted=adopted,
+        cost_usd=_cost(request, video, server, size, seconds),
     )
     return await recorded(lambda: ledger.accept(folder, job), video.id, mine.key)
 
@@ -99,6 +103,7 @@ async def refuse(error: SoraError, mine: Reserved, folder: str, ledger: Ledger) 
     except StorageError as lost:
         # What the caller has to hear is the refusal; without its record it is looked up again.
         log.warning("That render %s was refused is not recorded: %s", mine.key, lost)
+    await take_back(mine, ledger.store)
     return error
 
 
@@ -110,6 +115,16 @@ def another_worker_holds_it(state: RenderState) -> RenderTimeoutError:
         paid="unknown",
         next_step=f"Run it again, or `prefect-sora resume {state.key}`.",
     )
+
+
+def _cost(
+    request: VideoRequest, video: Video, server: Server, size: str | None, seconds: int | None
+) -> float | None:
+    if request.kind == "existing":
+        return 0.0 if server.local else None  # paid by whoever rendered it
+    # What an extension adds is charged, and not what was there.
+    charged = request.seconds if request.kind == "extend" else seconds
+    return server.cost_usd(request.model or video.model, size, charged)
 
 
 def _seconds(video: Video) -> int | None:

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
-from pydantic import Field, SecretStr, WithJsonSchema
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.local import ensure_running
+from prefect_sora.prices import read_prices
 from prefect_sora.profiles import PROFILES
 from prefect_sora.server import Server, azure_server, local_server, remote
 from prefect_sora.storage import VideoFolder
@@ -30,6 +31,22 @@ _FOLDER_LOGO: Final = (
     "https://raw.githubusercontent.com/PrefectHQ/prefect/"
     "420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
 )
+
+
+def _checked_prices(given: object) -> object:
+    read_prices(given)
+    return given
+
+
+PriceList = Annotated[
+    dict[str, float | dict[str, float]] | None,
+    BeforeValidator(_checked_prices),
+    Field(
+        description="USD per second by model, or by model and size; * is any. They take the place "
+        "of the published ones, and 0 is for what costs nothing.",
+        examples=[{"my-model": 0.04}, {"my-model": {"1280x720": 0.05, "*": 0.04}}],
+    ),
+]
 
 
 class _Connects:
@@ -89,6 +106,7 @@ class OpenAICredentials(_Connects, Block):
         default="openai",
         description="What the server can do: openai for all verbs, generic for the common ones.",
     )
+    prices: PriceList = None
 
     async def get_server(self) -> Server:
         """Describe the server."""
@@ -98,6 +116,7 @@ class OpenAICredentials(_Connects, Block):
             organization=self.organization,
             project=self.project,
             profile=PROFILES[self.profile],
+            prices=read_prices(self.prices),
         )
 
 
@@ -134,6 +153,7 @@ class AzureOpenAICredentials(_Connects, Block):
         title="API version",
         description="Sent as api-version; the one in the endpoint's URL where this is empty.",
     )
+    prices: PriceList = None
 
     async def get_server(self) -> Server:
         """Describe the server."""
@@ -142,6 +162,7 @@ class AzureOpenAICredentials(_Connects, Block):
             deployment=self.deployment,
             api_key=_usable(self.api_key, "api_key"),
             api_version=self.api_version,
+            prices=read_prices(self.prices),
         )
 
 
@@ -208,6 +229,14 @@ class VideoStore(Block):
         default=None,
         title="Storage options",
         description="What fsspec passes to the file system, such as key, secret and endpoint_url.",
+    )
+    daily_budget_usd: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        title="Daily budget in USD",
+        description="What all renders into this store may cost in one UTC day; 0 lets only "
+        "through what is free.",
     )
 
     def __new__(cls, *_: Any, **fields: Any) -> Self:

@@ -1,8 +1,8 @@
-"""What each known model offers and costs, as dated data; unknown models pass through.
+"""What each known model offers, as dated data; unknown models pass through.
 
 Sources: OpenAI's openapi.yaml (2026-08-21); OpenAI's guide "Video generation
 with Sora" (2026); OpenAI's "Deprecations" (read 2026-11); Microsoft's model
-retirement schedule for Foundry (2026-07); LiteLLM's price table (1.109.1).
+retirement schedule for Foundry (2026-07). What it costs: `prices`.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.profiles import Service
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import DERIVED, VideoRequest
 
 _720P: Final = ("1280x720", "720x1280")
 _1024P: Final = ("1792x1024", "1024x1792")
@@ -30,7 +30,6 @@ class VideoModel:
         disputed_seconds: Lengths that some documentation lists and the API was
             reported to refuse: allowed, with a warning that says so.
         sizes: Sizes it offers, `WIDTHxHEIGHT`.
-        usd_per_second: Price by size; a size that is missing has no known price.
         ended: The day that each service ended it.
     """
 
@@ -38,7 +37,6 @@ class VideoModel:
     snapshots: tuple[str, ...]
     seconds: tuple[int, ...]
     sizes: tuple[str, ...]
-    usd_per_second: Mapping[str, float]
     ended: Mapping[Service, date]
     disputed_seconds: tuple[int, ...] = ()
     note: str = field(default="", repr=False)
@@ -60,7 +58,6 @@ MODELS: Final = {
             # 4, 8, 12: openapi.yaml. 16 and 20: the guide of 2026.
             seconds=(4, 8, 12, 16, 20),
             sizes=_720P,
-            usd_per_second=dict.fromkeys(_720P, 0.10),
             ended=_ENDED,
         ),
         VideoModel(
@@ -69,16 +66,18 @@ MODELS: Final = {
             seconds=(4, 8, 12, 16, 20),
             disputed_seconds=(10, 15, 25),
             sizes=_720P + _1024P + _1080P,
-            usd_per_second={
-                **dict.fromkeys(_720P, 0.30),
-                **dict.fromkeys(_1024P, 0.50),
-                # Two third-party tables; not confirmed at the source.
-                **dict.fromkeys(_1080P, 0.70),
-            },
             ended=_ENDED,
         ),
     )
 }
+
+
+EXTENSION_SECONDS: Final = (4, 8, 12, 16, 20)
+"""What one extension may add: openapi.yaml (2026-08-21), in the text of `seconds`."""
+
+EXTENDED_SECONDS: Final = 120
+EXTENSIONS: Final = 6
+"""How long an extended video may be, and how often one is extended: OpenAI's video guide (2026)."""
 
 
 def find(name: str | None) -> VideoModel | None:
@@ -117,7 +116,7 @@ def check(
                 "allow_unlisted sends it all the same.",
             )
         problems.append(f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}.")
-    if request.kind == "remix":
+    if request.kind in DERIVED:
         return problems  # length and size are the source's
     if request.seconds in model.disputed_seconds:
         problems.append(
@@ -135,25 +134,43 @@ def check(
     return problems
 
 
-def cost_usd(model: str | None, size: str | None, seconds: float | None) -> float | None:
-    """Price a render in USD; None where the catalogue knows no price."""
-    known = find(model)
-    price = known.usd_per_second.get(size or "") if known else None
-    if price is None or seconds is None:
-        return None
-    return round(price * seconds, 4)
+def check_extensions(
+    count: int, seconds: int, source_seconds: float | None, allow_unlisted: bool
+) -> None:
+    """Refuse extensions past what the protocol's own service allows.
+
+    Args:
+        count: How many follow one another.
+        seconds: How long each is.
+        source_seconds: Length of the video that is extended, where it is known.
+        allow_unlisted: Have the server decide.
+
+    Raises:
+        InvalidRequestError: Too many, too long, or no step that is allowed; nothing was sent.
+    """
+    total = (source_seconds or 0.0) + count * seconds
+    if allow_unlisted or not count:
+        return
+    if seconds not in EXTENSION_SECONDS:
+        said = f"An extension adds {_listed(EXTENSION_SECONDS)} seconds, not {seconds}."
+    elif count > EXTENSIONS:
+        said = f"A video is extended {EXTENSIONS} times at most, not {count} times."
+    elif total > EXTENDED_SECONDS + 0.5:  # a file's length is not exactly what was asked for
+        said = f"The video would be {total:.0f} s long; an extended one has {EXTENDED_SECONDS} s."
+    else:
+        return
+    raise InvalidRequestError(said, next_step=_CHOOSE)
 
 
+_CHOOSE: Final = (
+    "Nothing was sent. Choose one of these, or set allow_unlisted to send it all the same."
+)
 _NAMES: Final = {"openai": "OpenAI", "azure": "Azure OpenAI", None: ""}
 
 
 def _refuse_unless_allowed(request: VideoRequest, problem: str) -> None:
     if not request.allow_unlisted:
-        raise InvalidRequestError(
-            problem,
-            next_step="Nothing was sent. Choose one of these, or set allow_unlisted to send it "
-            "all the same.",
-        )
+        raise InvalidRequestError(problem, next_step=_CHOOSE)
 
 
 def _listed(values: tuple[object, ...]) -> str:

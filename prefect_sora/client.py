@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import httpx2
@@ -26,6 +26,8 @@ from prefect_sora.answers import (
 )
 from prefect_sora.downloads import Content, opened
 from prefect_sora.errors import UnavailableError
+from prefect_sora.handles import Character
+from prefect_sora.orders import order
 from prefect_sora.private_urls import in_private
 from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
@@ -83,17 +85,7 @@ class VideoClient:
             ApiError: Refused, so nothing was paid, except `UnavailableError`
                 without `never_sent`: it may have been accepted.
         """
-        fields: dict[str, Any] = {"prompt": request.prompt}
-        path = "/videos"
-        if request.kind == "remix":
-            path = f"/videos/{quote(str(request.source_video_id), safe='')}/remix"
-        else:
-            fields |= {
-                "model": self.server.deployment or request.model,
-                "size": request.size,
-                "seconds": f"{request.seconds}",
-            }
-        fields = {k: v for k, v in {**fields, **request.extra}.items() if v is not None}
+        path, fields = order(request, self.server.deployment)
         headers = {
             **self._headers(),
             "Idempotency-Key": idempotency_key,
@@ -107,10 +99,58 @@ class VideoClient:
             files = [
                 ("input_reference", (reference.filename, reference.data, reference.content_type))
             ]
+        response = await self._post(path, fields, files, headers, verb=request.kind)
+        video = read_video(json_of(response))
+        if video is None:
+            raise not_the_protocol(self.server, response, verb=request.kind)
+        return video
+
+    async def create_character(self, name: str, filename: str, video: bytes) -> Character:
+        """Send a video of somebody whom prompts shall be able to name.
+
+        Raises:
+            ApiError: Refused, or no answer came.
+        """
+        headers = {**self._headers(), "Content-Type": "multipart/form-data"}
+        files = [("video", (filename, video, "video/mp4"))]
+        response = await self._post(
+            "/videos/characters", {"name": name}, files, headers, verb="character"
+        )
+        return self._character(response, name)
+
+    async def character(self, character_id: str) -> Character:
+        """Ask for one character.
+
+        Raises:
+            VideoNotFoundError: The server knows no such character.
+            ApiError: Anything else that is none.
+        """
+        try:
+            response = await self._get(f"/videos/characters/{quote(character_id, safe='')}")
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="retrieve") from None
+        return self._character(response, "")
+
+    def _character(self, response: httpx2.Response, name: str) -> Character:
+        body = json_of(response)
+        if not isinstance(body, Mapping) or not isinstance(body.get("id"), str):
+            raise not_the_protocol(self.server, response, verb="character")
+        created_at = body.get("created_at")
+        return Character(
+            id=body["id"],
+            name=str(body.get("name") or name),
+            provider=self.server.label,
+            created_at=created_at if isinstance(created_at, (int, float)) else None,
+        )
+
+    async def _post(
+        self, path: str, fields: object, files: Any, headers: dict[str, Any], *, verb: str
+    ) -> httpx2.Response:
+        timeout = httpx2.Timeout(CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
         try:
             async with asyncio.timeout(CREATE_TIMEOUT_SECONDS):
                 with self._unlogged():
-                    response = await self._openai.post(
+                    return await self._openai.post(
                         path,
                         cast_to=httpx2.Response,
                         body=fields,
@@ -119,19 +159,13 @@ class VideoClient:
                             "headers": headers,
                             "max_retries": 0,
                             "follow_redirects": False,
-                            "timeout": httpx2.Timeout(
-                                CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS
-                            ),
+                            "timeout": timeout,
                         },
                     )
         except TimeoutError:
             raise UnavailableError(f"{self._name} did not answer the create request.") from None
         except openai.APIError as error:
-            raise error_of(self.server, error, verb=request.kind) from None
-        video = read_video(json_of(response))
-        if video is None:
-            raise not_the_protocol(self.server, response, verb=request.kind)
-        return video
+            raise error_of(self.server, error, verb=verb) from None
 
     async def retrieve(self, video_id: str) -> Video:
         """Ask for one job.
@@ -159,14 +193,16 @@ class VideoClient:
             raise not_the_protocol(self.server, response, verb="retrieve")
         return video
 
-    async def list_page(self, after: str | None = None, limit: int = 100) -> VideoPage:
-        """Ask for one page of the jobs, newest first.
+    async def list_page(
+        self, after: str | None = None, limit: int = 100, order: Literal["desc", "asc"] = "desc"
+    ) -> VideoPage:
+        """Ask for one page of the jobs, newest first unless asked otherwise.
 
         Raises:
             RejectedError: This server does not list.
             ApiError: Anything else that is no page.
         """
-        params: dict[str, object] = {"limit": limit, "order": "desc"}
+        params: dict[str, object] = {"limit": limit, "order": order}
         if after:
             params["after"] = after
         try:

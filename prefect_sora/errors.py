@@ -6,6 +6,7 @@ SoraError
 │  ├─ RetiredModelError                 its own service has ended it
 │  ├─ PromptTemplateError               no such template, or it makes no prompt
 │  └─ ReferenceImageError               missing, unreadable, too large, wrong size
+├─ BudgetExceededError  .budget_usd     nothing sent
 ├─ UnfinishedRenderError                a render of the same request waits in the store
 ├─ ApiError  .status .code .request_id  the server answered with an error
 │  ├─ AuthenticationError               401, 403
@@ -120,6 +121,30 @@ class PromptTemplateError(InvalidRequestError):
 
 class ReferenceImageError(InvalidRequestError):
     """The reference image is missing, unreadable, too large or of the wrong size."""
+
+
+class BudgetExceededError(SoraError):
+    """A budget does not allow the render; nothing was sent.
+
+    Attributes:
+        budget_usd: The budget, in USD.
+        spent_usd: What of it is spent.
+        asked_usd: What was asked for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget_usd: float,
+        spent_usd: float,
+        asked_usd: float,
+        **about: Any,
+    ) -> None:
+        super().__init__(message, **about)
+        self.budget_usd = budget_usd
+        self.spent_usd = spent_usd
+        self.asked_usd = asked_usd
 
 
 class UnfinishedRenderError(SoraError):

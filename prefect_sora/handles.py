@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from prefect_sora.requests import Kind
+from prefect_sora.wire import Status
 
 
 class _Handle(BaseModel):
@@ -38,6 +39,9 @@ class VideoJob(_Handle):
     seconds: int | None = None
     submitted_at: float = Field(description="When it was accepted, Unix seconds.")
     adopted: bool = Field(default=False, description="Found again after a crash, not submitted.")
+    cost_usd: float | None = Field(
+        default=None, description="By the server's prices; None where the price is unknown."
+    )
     stored: bool = Field(default=False, description="It already stands in the store.")
 
 
@@ -47,6 +51,39 @@ class RenderedVideo(VideoJob):
     expires_at: float | None = Field(
         default=None, description="When the server forgets it, Unix seconds, where it says so."
     )
+
+
+class RemoteVideo(BaseModel):
+    """A job as its server shows it now, whoever submitted it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    video_id: str = Field(description="The server's id of the job.")
+    provider: str = Field(description="Which server has it.")
+    status: Status = Field(description="The protocol's word; `unknown` for one that it lacks.")
+    progress: float | None = Field(default=None, description="Percent, where the server tells.")
+    title: str | None = Field(default=None, description="The prompt, cut to one short line.")
+    model: str | None = None
+    size: str | None = None
+    seconds: str | None = None
+    created_at: float | None = Field(default=None, description="Unix seconds.")
+    completed_at: float | None = Field(default=None, description="Unix seconds.")
+    expires_at: float | None = Field(
+        default=None, description="When the server forgets it, Unix seconds, where it says so."
+    )
+    source_video_id: str | None = Field(default=None, description="What it is a remix of.")
+    error: str | None = Field(default=None, description="Why it failed.")
+
+
+class Character(BaseModel):
+    """Somebody whom prompts of one server can name, made from a video."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(description="What `VideoRequest.characters` takes.")
+    name: str = Field(description="What a prompt calls it.")
+    provider: str = Field(description="Which server knows it.")
+    created_at: float | None = Field(default=None, description="Unix seconds.")
 
 
 class StoredVideo(_Handle):
@@ -66,7 +103,7 @@ class StoredVideo(_Handle):
     spritesheet_url: str | None = None
     preview_url: str | None = Field(default=None, description="A small animated WebP.")
     cost_usd: float | None = Field(
-        default=None, description="By the catalogue's prices; None where the price is unknown."
+        default=None, description="By the server's prices; None where the price is unknown."
     )
     created_at: float = Field(description="When it was kept, Unix seconds.")
 

@@ -17,7 +17,6 @@ from time import time
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from prefect_sora import catalogue
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     CorruptVideoError,
@@ -95,10 +94,11 @@ async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
     """
     name = f"{video.folder}/video.mp4"
     with _about(video):
-        if record := await ledger.stored(video.folder):
+        names = await ledger.store.names(video.folder)
+        if record := await ledger.stored(video.folder, names):
             await ledger.sweep(video.folder, all_of_it=False)
             return record.video
-        if "video.mp4" not in await ledger.store.names(video.folder):
+        if "video.mp4" not in names:
             return None
         try:
             found = await asyncio.to_thread(_read_back, ledger.store, name)
@@ -151,11 +151,11 @@ async def _record(
 
 
 def _cost(video: VideoJob, client: VideoClient, seconds: float | None) -> float | None:
-    if client.server.local:
-        return 0.0
-    if video.kind == "existing":
+    if video.cost_usd is not None:
+        return video.cost_usd
+    if video.kind == "existing" and not client.server.local:
         return None  # paid by whoever rendered it
-    return catalogue.cost_usd(video.model, video.size, video.seconds or seconds)
+    return client.server.cost_usd(video.model, video.size, video.seconds or seconds)
 
 
 async def download(video: VideoJob, client: VideoClient, path: Path) -> Fetched:

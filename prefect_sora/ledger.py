@@ -77,7 +77,7 @@ class Ledger:
         Raises:
             StorageError: The store cannot be read, so nothing may be paid.
         """
-        kinds = await self._kinds(folder)
+        kinds = _kinds(await self.store.names(folder))
         if not kinds:
             return RenderState(folder)
         newest = max(kinds)
@@ -96,14 +96,26 @@ class Ledger:
                     return earlier
         return state
 
-    async def stored(self, folder: str) -> Stored | None:
-        """Read the record of a kept video, where there is one, and no other."""
-        stored = [a for a, found in (await self._kinds(folder)).items() if "stored" in found]
+    async def stored(self, folder: str, names: list[str] | None = None) -> Stored | None:
+        """Read the record of a kept video, where there is one, and no other.
+
+        Args:
+            folder: The render's.
+            names: What stands in it, where that is known already.
+        """
+        kinds = _kinds(await self.store.names(folder) if names is None else names)
+        stored = [attempt for attempt, found in kinds.items() if "stored" in found]
         return await self._read(folder, "stored", max(stored), Stored) if stored else None
 
     async def reservation(self, folder: str, attempt: int) -> Reserved | None:
         """Read who began an attempt, where that can be read."""
         return await self._read(folder, "reserved", attempt, Reserved)
+
+    async def attempts(self, folder: str) -> list[RenderState]:
+        """Read all attempts of a render, the first one first."""
+        kinds = _kinds(await self.store.names(folder))
+        states = (self._attempt(folder, attempt, kinds) for attempt in sorted(kinds))
+        return list(await asyncio.gather(*states))
 
     async def sweep(self, folder: str, *, all_of_it: bool) -> None:
         """Remove what dead processes left half written of a kept render; as well as may be.
@@ -119,7 +131,7 @@ class Ledger:
 
     async def accepted_ids(self, folder: str) -> set[str]:
         """Read which videos the attempts of this render were accepted as."""
-        kinds = await self._kinds(folder)
+        kinds = _kinds(await self.store.names(folder))
         records = await asyncio.gather(
             *(
                 self._read(folder, "accepted", attempt, Accepted)
@@ -128,13 +140,6 @@ class Ledger:
             )
         )
         return {record.job.video_id for record in records if record}
-
-    async def _kinds(self, folder: str) -> dict[int, set[str]]:
-        kinds: dict[int, set[str]] = {}
-        for name in await self.store.names(folder):
-            if match := _RECORD_NAME.match(name):
-                kinds.setdefault(int(match[2] or 1), set()).add(match[1])
-        return kinds
 
     async def _attempt(self, folder: str, attempt: int, kinds: dict[int, set[str]]) -> RenderState:
         async def read(kind: str, model: type[_R]) -> _R | None:
@@ -262,6 +267,15 @@ class Ledger:
         except NewerStoreError as error:
             error.about(key=key_of(folder))
             raise
+
+
+def _kinds(names: list[str]) -> dict[int, set[str]]:
+    """Sort a folder's records by their attempt."""
+    kinds: dict[int, set[str]] = {}
+    for name in names:
+        if match := _RECORD_NAME.match(name):
+            kinds.setdefault(int(match[2] or 1), set()).add(match[1])
+    return kinds
 
 
 class _Claim(BaseModel):

@@ -9,7 +9,7 @@ and everything between is a doubt.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.wire import Video
 
@@ -74,14 +74,14 @@ def is_past(job: Video, doubt: Doubt, clock_ahead_s: float | None) -> bool:
 
 
 def _same_source(job: Video, request: VideoRequest) -> bool:
-    if request.kind == "remix":
+    if request.kind in DERIVED:
         return job.remixed_from_video_id in (request.source_video_id, None)
     return job.remixed_from_video_id is None
 
 
 def _alike(job: Video, request: VideoRequest, server: Server) -> bool:
     """Whether size, length and model are those that were asked for, as far as they are shown."""
-    if request.kind == "remix":  # they are the source's, which the request does not name
+    if request.kind in DERIVED:  # they are the source's, which the request does not name
         return True
     if job.size is not None and job.size != request.size:
         return False

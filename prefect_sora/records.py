@@ -15,6 +15,9 @@ SCHEMA: Final = 1
 """What is written now. A record of an earlier number is read for ever: what a later one adds
 has a default, and what it changes is turned into the new form in `read_record`."""
 
+PASSED_ON: Final = "passed_on"
+"""The code of an attempt that was closed, unsent, so that another server may be asked."""
+
 _R = TypeVar("_R", bound=BaseModel)
 
 
@@ -74,6 +77,8 @@ class Reserved(Record):
     parent_key: str | None = None
     owner: Owner
     uncertain_since: float | None = None
+    charged_to: tuple[str, ...] = ()
+    """The periods whose budgets it counts against: see `spending`."""
 
     @property
     def in_doubt_since(self) -> float:
@@ -144,3 +149,8 @@ class RenderState:
     def key(self) -> str:
         """The render's key."""
         return key_of(self.folder)
+
+    @property
+    def passed_on(self) -> bool:
+        """Whether another server was asked for it, after this one had certainly not made it."""
+        return self.failed is not None and self.failed.code == PASSED_ON

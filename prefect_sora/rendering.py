@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from time import time
 from typing import Any
 
+from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import OnCancel, give_up
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
@@ -20,6 +21,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
+from prefect_sora.spending import take_back
 from prefect_sora.submitting import Policy, submit
 from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
@@ -92,6 +94,7 @@ async def render(
     on_cancel: OnCancel = "leave",
     on_progress: OnProgress | None = None,
     in_doubt: Policy = "stop",
+    budget: Budget | None = None,
     reference_options: Mapping[str, Any] | None = None,
 ) -> StoredVideo:
     """Render one request: pay for it at most once, and keep it.
@@ -104,7 +107,9 @@ async def render(
     wish = await identify(
         request, client, scope, parent_key=parent_key, reference_options=reference_options
     )
-    job = await submit(wish, client, ledger, timeout_seconds=timeout_seconds, in_doubt=in_doubt)
+    job = await submit(
+        wish, client, ledger, timeout_seconds=timeout_seconds, in_doubt=in_doubt, budget=budget
+    )
     rendered = await wait(
         job,
         client,
@@ -166,9 +171,13 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
         message=f"The render ended without a video: {said}",
         code=failure.code,
         video_id=job.video_id,
-        # What a server charges for a job that failed is its own affair; none says so.
-        paid="unknown",
+        # What a server charges for a job that failed is its own affair, and few say so.
+        paid="no" if video.is_free or job.cost_usd == 0 else "unknown",
     )
     with _waiting_for(job, ledger):
         await ledger.fail(job.folder, record)
+        if video.is_free:
+            reserved = await ledger.reservation(job.folder, job.attempt)
+            if reserved:
+                await take_back(reserved, ledger.store)
     return record.error()

@@ -35,8 +35,15 @@ SIZES_BY_NAME: Final = {
     "1080p": {"16:9": "1920x1080", "9:16": "1080x1920"},
 }
 
-Kind = Literal["create", "remix", "existing"]
-"""`create` renders anew, `remix` from a finished video, `existing` pays nothing: it keeps one."""
+Kind = Literal["create", "remix", "edit", "extend", "existing"]
+"""`create` renders anew; `remix`, `edit` and `extend` start from a finished video; `existing` pays
+nothing: it keeps one."""
+
+DERIVED: Final[frozenset[Kind]] = frozenset({"remix", "edit", "extend"})
+"""What starts from a finished video, whose size, length and model it takes over."""
+
+MAX_CHARACTERS: Final = 2
+"""How many characters one video shows: OpenAI's video guide (2026)."""
 
 _SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
 
@@ -46,6 +53,7 @@ _OWN_FIELDS: Final = {
     "size": "size or aspect_ratio",
     "seconds": "seconds",
     "input_reference": "reference",
+    "characters": "characters",
 }
 """What the wire calls the fields that are checked, fitted and priced, and what we call them."""
 
@@ -80,7 +88,12 @@ class VideoRequest(BaseModel):
     aspect_ratio: str | None = Field(
         default=None, description="Stands in for a size; ignored where a size in pixels is given."
     )
-    seconds: int = Field(default=8, ge=1, le=3600, description="Length of the clip in seconds.")
+    seconds: int = Field(
+        default=8,
+        ge=1,
+        le=3600,
+        description="Length of the clip in seconds; of an extension, what it adds.",
+    )
     reference: bytes | Path | str | None = Field(
         default=None, description="Path, URL, fsspec URL or bytes of the picture to start from."
     )
@@ -89,7 +102,14 @@ class VideoRequest(BaseModel):
     )
     kind: Kind = "create"
     source_video_id: str | None = Field(
-        default=None, min_length=1, description="The finished video that a remix starts from."
+        default=None,
+        min_length=1,
+        description="The finished video that a remix, edit or extension starts from.",
+    )
+    characters: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
+        default=None,
+        max_length=MAX_CHARACTERS,
+        description="Ids of the characters that the prompt names.",
     )
     take: int = Field(default=1, ge=1, description="The nth deliberate repeat of one request.")
     extra: dict[str, JsonValue] = Field(
@@ -143,11 +163,13 @@ class VideoRequest(BaseModel):
     @model_validator(mode="after")
     def _a_kind_has_what_it_needs(self) -> Self:
         if self.kind == "create" and self.source_video_id:
-            raise ValueError("source_video_id belongs to a remix: set kind='remix'")
+            raise ValueError("source_video_id belongs to a remix, edit or extension: set kind")
         if self.kind != "create" and not self.source_video_id:
             raise ValueError(f"kind={self.kind!r} needs source_video_id, the finished video")
         if self.kind != "create" and self.reference is not None:
-            raise ValueError("a remix takes its picture from its source, not from a reference")
+            raise ValueError(f"{self.kind} takes its picture from its source, not a reference")
+        if self.kind != "create" and self.characters:
+            raise ValueError(f"{self.kind} takes its characters from its source")
         return self
 
     @property

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local.address import RendererAddress
 from prefect_sora.local.options import KEY_VARIABLE
+from prefect_sora.prices import Prices, usd_per_second
 from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile, Service
 
 _AZURE_HOSTS: Final = (
@@ -33,6 +34,7 @@ class Server:
         query: Sent with every request, such as Azure's api-version; a gateway's key, too.
         deployment: Azure's name for the model, sent in the model's place.
         local: Made here, by the local renderer, so it costs nothing.
+        prices: Its own, in place of the published ones.
 
     Raises:
         InvalidRequestError: No header can carry the key or the account.
@@ -49,6 +51,7 @@ class Server:
     deployment: str | None = None
     profile: Profile = field(default=GENERIC)
     local: bool = False
+    prices: Prices = ()
 
     def __post_init__(self) -> None:
         """Refuse what the HTTP library cannot send, for it would quote it, in its logs too."""
@@ -80,6 +83,18 @@ class Server:
             headers |= {"Authorization": f"Bearer {key}"} if bearer else {"api-key": key}
         return headers
 
+    def cost_usd(self, model: str | None, size: str | None, seconds: float | None) -> float | None:
+        """Price so many seconds of video in USD; None where the price is not known.
+
+        A deployment's price stands under its own name or under the model's.
+        """
+        if self.local:
+            return 0.0
+        price = usd_per_second((self.deployment, model), size, self.prices)
+        if not price:
+            return price  # what costs nothing costs nothing at any length
+        return None if seconds is None else round(price * seconds, 6)
+
     def redacted(self, text: str) -> str:
         """Blank out the key, and the query's, in what somebody else has written."""
         secrets = [value for name, value in self.query if name != "api-version"]
@@ -100,6 +115,7 @@ def remote(
     auth: Literal["bearer", "api-key"] = "bearer",
     query: tuple[tuple[str, str], ...] = (),
     deployment: str | None = None,
+    prices: Prices = (),
 ) -> Server:
     """Describe a server by its URL.
 
@@ -112,7 +128,7 @@ def remote(
     return Server(
         base_url=url,
         identity=url + account,
-        label=url.partition("://")[2],
+        label=url.partition("://")[2] + account,
         api_key=_stripped(api_key),
         auth=auth,
         organization=organization,
@@ -120,6 +136,7 @@ def remote(
         query=query or in_url,
         deployment=deployment,
         profile=profile,
+        prices=prices,
     )
 
 
@@ -129,6 +146,7 @@ def azure_server(
     deployment: str | None = None,
     api_key: SecretStr | None = None,
     api_version: str | None = None,
+    prices: Prices = (),
 ) -> Server:
     """Describe a deployment on Azure OpenAI, or behind a gateway of its shape.
 
@@ -137,6 +155,7 @@ def azure_server(
         deployment: Azure's name for the model, sent in the model's place.
         api_key: One of the resource's keys.
         api_version: In place of the one in the URL.
+        prices: Its own, by deployment or model.
 
     Raises:
         InvalidRequestError: The endpoint is not one that requests can go to.
@@ -151,6 +170,7 @@ def azure_server(
         auth="api-key",
         query=(("api-version", version),) if version else (),
         deployment=deployment,
+        prices=prices,
     )
 
 

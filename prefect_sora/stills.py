@@ -24,7 +24,7 @@ _SUFFIXES: Final = {
     b"\x89PNG": ".png",
     b"RIFF": ".webp",
 }
-_DRAWN: Final = {"thumbnail": ".webp", "spritesheet": ".jpg", "preview": ".webp"}
+DRAWN_SUFFIXES: Final = {"thumbnail": ".webp", "spritesheet": ".jpg", "preview": ".webp"}
 
 
 async def put_stills(
@@ -44,14 +44,13 @@ async def put_stills(
     urls: dict[str, str] = {}
     if client:
         for variant in sorted(client.server.profile.variants):
-            data = await _fetched(client, video_id, variant)
-            suffix = next((s for magic, s in _SUFFIXES.items() if data.startswith(magic)), None)
-            if suffix:  # anything else, such as the video once more, is no still
+            data, suffix = await fetch_still(client, video_id, variant)
+            if suffix:
                 await _put(store, folder, variant, suffix, data, urls)
     drawn = await asyncio.to_thread(_draw, store, f"{folder}/video.mp4", {*urls})
     for name, data in drawn.items():
         if name not in urls:
-            await _put(store, folder, name, _DRAWN[name], data, urls)
+            await _put(store, folder, name, DRAWN_SUFFIXES[name], data, urls)
     return {f"{name}_url": url for name, url in urls.items()}
 
 
@@ -62,6 +61,13 @@ async def _put(
         urls[name] = await store.put(f"{folder}/{name}{suffix}", data)
     except SoraError as error:
         log.warning("No %s: %s", name, error.message)
+
+
+async def fetch_still(client: VideoClient, video_id: str, variant: str) -> tuple[bytes, str | None]:
+    """Fetch a still and tell its suffix from its content; None where what comes is no picture."""
+    data = await _fetched(client, video_id, variant)
+    # Anything else, such as the video once more, is no still.
+    return data, next((s for magic, s in _SUFFIXES.items() if data.startswith(magic)), None)
 
 
 async def _fetched(client: VideoClient, video_id: str, variant: str) -> bytes:
@@ -82,7 +88,7 @@ def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
     """Draw all pictures, or the preview alone where the server gave the others."""
     try:
         with store.open(name) as file:
-            if given >= _DRAWN.keys() - {"preview"}:
+            if given >= DRAWN_SUFFIXES.keys() - {"preview"}:
                 return {"preview": media.preview(file)}
             return asdict(media.stills(file))
     except (SoraError, OSError) as error:

@@ -14,6 +14,7 @@ from time import time
 from typing import Final, Literal
 
 from prefect_sora.attempts import accept, another_worker_holds_it, refuse
+from prefect_sora.budgets import Budget, binding, charge
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import (
@@ -49,6 +50,10 @@ Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
 
 
+class PassedOnError(Exception):
+    """The render was passed on from this server to the next of a list."""
+
+
 class _AgainError(Exception):
     """The attempt is closed without a job, and another may be made."""
 
@@ -64,6 +69,8 @@ async def submit(
     *,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    budget: Budget | None = None,
+    unless_passed_on: bool = False,
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
 
@@ -75,8 +82,13 @@ async def submit(
             a server that asks to come back later; None: as long as the render itself
             may take, see `deadlines.deadline_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
+        budget: What may be spent. What was accepted before is returned whatever it cost.
+        unless_passed_on: Send nothing where the render was passed on to another server.
 
     Raises:
+        BudgetExceededError: The budget does not allow it; nothing was sent.
+        InvalidRequestError: There is a budget, and the price is not known; the same.
+        PassedOnError: It was passed on.
         ModerationError: Refused, now or in an earlier attempt.
         ApiError: Refused; nothing was paid.
         UncertainSubmitError: It may have been accepted, and the server cannot tell.
@@ -88,11 +100,19 @@ async def submit(
         asked = wish.request
         timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
     with in_store(ledger.place, wish.key):
-        return await _submit(wish, client, ledger, time() + timeout_seconds, in_doubt)
+        budget = binding(budget, wish.request, client)
+        until = time() + timeout_seconds
+        return await _submit(wish, client, ledger, until, in_doubt, budget, unless_passed_on)
 
 
 async def _submit(
-    wish: Wish, client: VideoClient, ledger: Ledger, deadline: float, in_doubt: Policy
+    wish: Wish,
+    client: VideoClient,
+    ledger: Ledger,
+    deadline: float,
+    in_doubt: Policy,
+    budget: Budget | None,
+    unless_passed_on: bool,
 ) -> VideoJob:
     rounds = busy = 0
     held_pause_s = 0.25
@@ -106,6 +126,8 @@ async def _submit(
             return state.accepted.job
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
+        if state.passed_on and unless_passed_on:
+            raise PassedOnError
         doubt = None
         if state.name == "reserved":
             if state.reserved and ledger.is_held(state.reserved):
@@ -119,12 +141,14 @@ async def _submit(
                 continue
             doubt = doubt_of(state, client.server.profile)
         mine = wish.reservation(client.server, state.attempt + 1, doubt.since if doubt else None)
+        if budget:
+            mine = mine.model_copy(update={"charged_to": tuple(budget.limits(mine))})
         with _nothing_sent("no" if state.name == "new" else "unknown"):
             won = await ledger.reserve(wish.folder, mine)
         if not won:
             continue
         try:
-            return await _attempt(wish, mine, client, ledger, doubt, in_doubt)
+            return await _attempt(wish, mine, client, ledger, doubt, in_doubt, budget)
         except _AgainError as again:
             why = again.why
         except StorageError as error:
@@ -158,6 +182,7 @@ async def _attempt(
     ledger: Ledger,
     doubt: Doubt | None,
     policy: Policy,
+    budget: Budget | None,
 ) -> VideoJob:
     """Send the create request once, unless an earlier one turns out to be accepted."""
     if wish.request.kind == "existing":
@@ -169,6 +194,8 @@ async def _attempt(
     try:
         if doubt and (job := await _found(wish, mine, client, ledger, doubt)):
             return job
+        if budget:
+            await _charge(wish, mine, client, ledger, budget)
         return await send(wish, mine, client, ledger)
     except LapsedError:
         nothing = UnavailableError("The reservation lapsed before the request was sent.")
@@ -196,6 +223,15 @@ async def _attempt(
         # Something of ours was accepted, for it was answered with an id.
         raise uncertain(mine, said)
     raise _AgainError(await refuse(why, mine, wish.folder, ledger))
+
+
+async def _charge(
+    wish: Wish, mine: Reserved, client: VideoClient, ledger: Ledger, budget: Budget
+) -> None:
+    try:
+        await charge(wish.request, mine, wish.folder, client, ledger, budget)
+    except SoraError as error:
+        raise await refuse(error, mine, wish.folder, ledger) from None
 
 
 async def _found(

@@ -17,16 +17,19 @@ from prefect.runtime import flow_run as running_flow
 from prefect.runtime import task_run as running_task
 from prefect.tasks import Task
 
-from prefect_sora import keeping, rendering, reports, submitting, wishes
-from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora import fallback, keeping, rendering, reports, variants
+from prefect_sora.blocks import VideoStore, store_of
+from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+from prefect_sora.providers import Providers, client_of, distinct
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.submitting import Policy
+from prefect_sora.variants import Variant
 from prefect_sora.waiters import OnProgress
 
-_RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
+RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
 
 
 async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -54,99 +57,48 @@ def _named(step: str, argument: str) -> Any:
 )
 async def submit_video(
     request: VideoRequest,
-    provider: Provider,
+    provider: Providers,
     store: VideoStore | str | Path,
     *,
     scope: str | None = None,
     parent_key: str | None = None,
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
     reference_options: Mapping[str, Any] | None = None,
 ) -> VideoJob:
     """Have a render accepted, once: the same request in the same scope is the same job.
 
     Args:
         request: What to render.
-        provider: Who renders it.
+        provider: Who renders it. Of a list the first; the next only where the one before
+            has certainly not accepted it, and never after moderation.
         store: Where its records, and later its video, are kept.
         scope: Whom the render is shared with; the root flow run where it is None.
         parent_key: The render that this one starts from.
         timeout_seconds: How long a server may put us off; None: as for `wait_for_video`.
         in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
+        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
         reference_options: fsspec options for the reference image's URL.
 
     Raises:
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
     """
-    client = await provider.get_client()
-    wish = await wishes.identify(
+    block = store_of(store)
+    job = await fallback.submit_to_first(
         request,
-        client,
+        [each.get_client for each in await distinct(provider)],
+        block.ledger,
         scope or await run_scope(),
         parent_key=parent_key,
         reference_options=reference_options,
-    )
-    job = await submitting.submit(
-        wish,
-        client,
-        store_of(store).ledger,
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
+        budget=Budget(max_cost_usd, block.daily_budget_usd),
     )
     reports.submitted(job)
     return job
-
-
-@task(
-    name="remix-video",
-    task_run_name=_named("remix", "prompt"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,  # as for submit-video
-)
-async def remix_video(
-    prompt: str,
-    source: StoredVideo | VideoJob | str,
-    provider: Provider,
-    store: VideoStore | str | Path,
-    *,
-    take: int = 1,
-    scope: str | None = None,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
-) -> VideoJob:
-    """Have a remix of a finished video accepted, once.
-
-    Args:
-        prompt: What to change.
-        source: The finished video, as a handle or as the server's id.
-        provider: Who renders it: the server that holds the source.
-        store: As in `submit_video`, like the rest.
-        take: As in `VideoRequest`.
-        scope: As in `submit_video`.
-        timeout_seconds: As in `submit_video`.
-        in_doubt: As in `submit_video`.
-
-    Raises:
-        SoraError: See `submit_video`.
-    """
-    request = VideoRequest.of(
-        prompt=prompt,
-        kind="remix",
-        model=None if isinstance(source, str) else source.model,
-        source_video_id=source if isinstance(source, str) else source.video_id,
-        take=take,
-    )
-    submitted: VideoJob = await submit_video.fn(
-        request,
-        provider,
-        store,
-        scope=scope,
-        parent_key=None if isinstance(source, str) else source.key,
-        timeout_seconds=timeout_seconds,
-        in_doubt=in_doubt,
-    )
-    return submitted
 
 
 @task(
@@ -155,12 +107,12 @@ async def remix_video(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
 )
 async def wait_for_video(
     job: VideoJob,
-    provider: Provider,
+    provider: Providers,
     store: VideoStore | str | Path,
     *,
     timeout_seconds: float | None = None,
@@ -174,7 +126,7 @@ async def wait_for_video(
 
     Args:
         job: From `submit_video` or `remix_video`.
-        provider: Who renders it.
+        provider: Who renders it; of a list, the one that accepted it.
         store: Where its records are.
         timeout_seconds: The deadline; past it the job is still resumable. None: 600 s, and
             more for longer, larger or `pro` clips (`prefect_sora.deadlines`).
@@ -192,7 +144,7 @@ async def wait_for_video(
     async with reports.progress_of(job, on_progress) as tell:
         return await rendering.wait(
             job,
-            await provider.get_client(),
+            await client_of(job, provider),
             store_of(store).ledger,
             timeout_seconds=timeout_seconds,
             poll_interval_seconds=poll_interval_seconds,
@@ -209,24 +161,24 @@ async def wait_for_video(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
 )
 async def persist_video(
-    video: RenderedVideo, provider: Provider, store: VideoStore | str | Path
+    video: RenderedVideo, provider: Providers, store: VideoStore | str | Path
 ) -> StoredVideo:
     """Stream a finished video into the store, check it, record it, and show it in the UI.
 
     Args:
         video: From `wait_for_video`.
-        provider: Who holds it.
+        provider: Who holds it; of a list, the one that made it.
         store: Where to keep it.
 
     Raises:
         SoraError: See `prefect_sora.keeping.keep`; the job stays resumable.
     """
     block = store_of(store)
-    stored = await keeping.keep(video, await provider.get_client(), block.ledger)
+    stored = await keeping.keep(video, await client_of(video, provider), block.ledger)
     await reports.show(stored, block.folder)
     return stored
 
@@ -237,16 +189,21 @@ async def persist_video(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
 )
-async def download_video(video: RenderedVideo, provider: Provider, path: str | Path) -> Path:
-    """Fetch a finished video to a file on this machine, whole or not at all.
+async def download_video(
+    video: RenderedVideo, provider: Providers, path: str | Path, variant: Variant = "video"
+) -> Path:
+    """Fetch a finished video, or a still of it, to a file on this machine, whole or not at all.
 
     Args:
         video: From `wait_for_video`.
-        provider: Who holds it.
-        path: The file to write; one that is there is replaced.
+        provider: Who holds it; of a list, the one that made it.
+        path: The file to write; one that is there is replaced. A still gets the suffix
+            that its content has.
+        variant: `video`, `thumbnail` or `spritesheet`; a still that the server does not
+            have is drawn from the video.
 
     Raises:
         DownloadError: It could not be fetched; the server still has it, unless it
@@ -254,7 +211,10 @@ async def download_video(video: RenderedVideo, provider: Provider, path: str | P
         StorageError: The path cannot be written.
     """
     target = Path(path).expanduser().absolute()
-    await keeping.download(video, await provider.get_client(), target)
+    client = await client_of(video, provider)
+    if variant != "video":
+        return await variants.download_still(video, client, target, variant)
+    await keeping.download(video, client, target)
     return target
 
 

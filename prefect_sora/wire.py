@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
@@ -27,6 +27,10 @@ _ALIASES: Final[Mapping[Status, str]] = {
 _CANONICAL: Final[Mapping[str, Status]] = {
     alias: status for status, aliases in _ALIASES.items() for alias in aliases.split()
 }
+
+
+# The protocol has no such field: these are the names that gateways use.
+_COSTS: Final = ("cost", "cost_usd", "total_cost")
 
 
 def canonical_status(value: object) -> Status:
@@ -54,6 +58,8 @@ class Video(BaseModel):
     """Where the file lies, on servers that keep it elsewhere; often signed."""
     remixed_from_video_id: str | None = None
     failure: Failure | None = Field(default=None, alias="error")
+    is_free: bool = False
+    """The server says that it charges nothing for it."""
     _poll_after_s: float | None = PrivateAttr(default=None)
 
     @property
@@ -105,11 +111,24 @@ def read_video(value: object, poll_after_s: float | None = None) -> Video | None
     urls = value.get("urls")
     url = value.get("url") or (urls[0] if isinstance(urls, list) and urls else None)
     try:
-        video = Video.model_validate({**value, "id": str(given), "url": url})
+        video = Video.model_validate(
+            {**value, "id": str(given), "url": url, "is_free": _is_free(value)}
+        )
     except ValidationError:
         return None
     video._poll_after_s = poll_after_s
     return video
+
+
+def _is_free(value: Mapping[str, Any]) -> bool:
+    """Look for a cost of 0, as gateways tell it, beside the job or among its usage."""
+    usage = value.get("usage")
+    told = [*([usage] if isinstance(usage, Mapping) else []), value]
+    costs = [holder[name] for holder in told for name in _COSTS if name in holder]
+    return bool(costs) and all(
+        isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost == 0
+        for cost in costs
+    )
 
 
 class VideoPage(BaseModel):

@@ -65,21 +65,3 @@ def test_a_retired_model_is_named_as_retired_on_its_own_service(service: Service
     assert catalogue.check(ask(), service, today=date(2026, 9, 1)) == []
     assert catalogue.check(ask(), None) == []
     assert day in catalogue.check(ask(allow_unlisted=True), service, today=ended)[0]
-
-
-@pytest.mark.parametrize(
-    ("model", "size", "seconds", "usd"),
-    [
-        ("sora-2", "1280x720", 8, 0.80),
-        ("sora-2-pro", "720x1280", 4, 1.20),
-        ("sora-2-pro", "1792x1024", 12, 6.00),
-        ("sora-2-2025-10-06", "1280x720", 4, 0.40),
-        ("sora-2", "64x64", 4, None),
-        ("wan-2.2", "1280x720", 4, None),
-        ("sora-2", "1280x720", None, None),
-    ],
-)
-def test_a_price_that_is_not_known_is_none_and_never_zero(
-    model: str, size: str, seconds: float | None, usd: float | None
-) -> None:
-    assert catalogue.cost_usd(model, size, seconds) == usd

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_sora import catalogue
+from prefect_sora import catalogue, prices
 from prefect_sora.local import find_running
 from tests.support.prefect_server import prefect_home
 
@@ -45,5 +45,5 @@ async def test_the_blocks_are_made_as_shown(tmp_path: Path, prefect_api: str) ->
 @pytest.mark.parametrize("model", sorted(catalogue.MODELS))
 def test_the_prices_are_the_catalogues(model: str) -> None:
     rows = README.partition("USD per second")[2]
-    for price in set(catalogue.MODELS[model].usd_per_second.values()):
-        assert f"{price:.2f}" in rows
+    for size in catalogue.MODELS[model].sizes:
+        assert f"{prices.usd_per_second([model], size):.2f}" in rows

@@ -18,6 +18,7 @@ OTHER: dict[str, Any] = {
     "seconds": 12,
     "kind": "remix",
     "source_video_id": "video_2",
+    "characters": ("char_1",),
     "take": 2,
     "extra": {"seed": 1},
     "fit": "contain",

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.tasks import Task
 
-from prefect_sora import errors, tasks
+from prefect_sora import errors, tasks, verbs
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo
 
@@ -108,4 +108,5 @@ async def test_prefect_runs_a_step_again_where_the_error_passes_and_else_once(
 
 
 def test_what_sends_a_create_is_run_once_for_whether_to_send_again_is_known_inside() -> None:
-    assert (tasks.submit_video.retries, tasks.remix_video.retries) == (0, 0)
+    sending = (tasks.submit_video, verbs.remix_video, verbs.edit_video, verbs.extend_video)
+    assert [task.retries for task in sending] == [0, 0, 0, 0]

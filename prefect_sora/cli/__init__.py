@@ -17,7 +17,11 @@ from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
 
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
+    "edit": "Change something in a finished video.",
+    "extend": "Have a finished video go on.",
     "resume": "Bring unfinished renders home, without paying again.",
+    "list": "List what the server holds, and what of it the store has kept.",
+    "delete": "Delete videos at the server; what the store has kept stays.",
     "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
     "local": "Run the local renderer until Ctrl-C.",
@@ -32,7 +36,8 @@ app = App(
     version=__version__,
 )
 for _name, _help in _COMMANDS.items():
-    app.command(f"prefect_sora.cli.{_name}:{_name}", name=_name, help=_help)
+    _function = f"{_name}_" if _name == "list" else _name  # a builtin's name
+    app.command(f"prefect_sora.cli.{_name}:{_function}", name=_name, help=_help)
 
 
 def main(words: Sequence[str] | None = None) -> int:

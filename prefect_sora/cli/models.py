@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from prefect_sora import catalogue
+from prefect_sora import catalogue, prices
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
@@ -42,7 +42,7 @@ def _table() -> Table:
                 model.name if row == 0 else "",
                 seconds if row == 0 else "",
                 size,
-                usd(model.usd_per_second.get(size)),
+                usd(prices.usd_per_second([model.name], size)),
                 ended[row] if row < len(ended) else "",
             )
     return table

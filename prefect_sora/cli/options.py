@@ -9,6 +9,15 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Annotated[list[str] | None, Parameter(negative="")]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 
+MaxCost = Annotated[
+    float | None,
+    Parameter(
+        validator=validators.Number(gte=0),
+        help="What all renders of this run, or of its --scope, may cost together, in USD; past it "
+        "nothing more is sent.",
+    ),
+]
+
 Provider = Annotated[
     str | None,
     Parameter(

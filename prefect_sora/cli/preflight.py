@@ -10,23 +10,25 @@ from pydantic import ValidationError
 from prefect_sora import catalogue
 from prefect_sora.cli.providers import Provider
 from prefect_sora.errors import StorageError, UnfinishedRenderError
+from prefect_sora.handles import StoredVideo
 from prefect_sora.identity import request_digest, title_slug
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import resume_command
 from prefect_sora.records import RenderState, Reserved
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
 
 
 @dataclass(frozen=True)
 class Order:
-    """A request, and where its video goes."""
+    """A request, where its video goes, and the kept clip that it starts from."""
 
     request: VideoRequest
     store: str
     scope: str | None = None
     anew: bool = False
+    source: StoredVideo | None = None
 
 
 async def check(order: Order, provider: Provider, warn: Callable[[str], None]) -> str | None:
@@ -88,9 +90,9 @@ async def refuse_a_twin(order: Order, provider: Provider, reference_sha256: str 
 def _is_twin(
     reserved: Reserved, request: VideoRequest, server: Server, reference_sha256: str | None
 ) -> bool:
-    if request.kind != "remix":
+    if request.kind not in DERIVED:
         return reserved.request_digest == request_digest(request, server, reference_sha256)
-    # A remix takes its model from its source, which nobody has looked at yet.
+    # It takes its model from its source, which nobody has looked at yet.
     try:
         recorded = VideoRequest.model_validate({**reserved.request, "model": None})
     except ValidationError:  # of a later version, with fields that we do not know

@@ -16,6 +16,7 @@ from prefect_sora.cli.redaction import hide
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local import RendererAddress, ensure_running
 from prefect_sora.local.address import ServerRecord
+from prefect_sora.prices import by_model, prices_from_json
 from prefect_sora.profiles import PROFILES
 from prefect_sora.server import Server, azure_server, local_server, remote
 
@@ -26,6 +27,7 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 """The openai SDK's default for OPENAI_BASE_URL."""
 
 LOCAL_FOLDER_VARIABLE: Final = "PREFECT_SORA_LOCAL_FOLDER"
+PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
 
 _CHOICES: Final = (
     "--provider local renders on this machine, for nothing; openai takes OPENAI_BASE_URL and "
@@ -243,8 +245,9 @@ def _openai(environ: Mapping[str, str]) -> Remote:
         "organization": environ.get("OPENAI_ORG_ID") or None,
         "project": environ.get("OPENAI_PROJECT_ID") or None,
     }
-    described = remote(**cast(Any, fields), profile=PROFILES["openai"])
-    return Remote("openai", described, fields)
+    own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
+    described = remote(**cast(Any, fields), profile=PROFILES["openai"], prices=own)
+    return Remote("openai", described, {**fields, "prices": by_model(own)})
 
 
 def _azure(environ: Mapping[str, str]) -> Remote:
@@ -263,4 +266,6 @@ def _azure(environ: Mapping[str, str]) -> Remote:
         "deployment": environ.get("AZURE_OPENAI_DEPLOYMENT") or None,
         "api_version": environ.get("OPENAI_API_VERSION") or None,
     }
-    return Remote("azure", azure_server(**cast(Any, fields)), fields)
+    own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
+    described = azure_server(**cast(Any, fields), prices=own)
+    return Remote("azure", described, {**fields, "prices": by_model(own)})

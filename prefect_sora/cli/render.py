@@ -3,21 +3,30 @@
 import asyncio
 import json
 from signal import SIGINT
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 from pydantic import JsonValue
 
-from prefect_sora import catalogue
+from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
 from prefect_sora.cli.interruption import what_goes_on
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store, Words
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Flag,
+    MaxCost,
+    Positive,
+    Provider,
+    Shown,
+    Store,
+    Words,
+)
 from prefect_sora.cli.preflight import Order
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, kept_lines, place, run_command, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests import DERIVED, VideoRequest
 
 
 def render(
@@ -36,6 +45,7 @@ def render(
     store: Store = DEFAULT_STORE,
     take: int = 1,
     scope: str | None = None,
+    max_cost: MaxCost = None,
     timeout: Positive | None = None,
     stall: Positive | None = None,
     poll_interval: Positive = 5.0,
@@ -61,6 +71,7 @@ def render(
         store: See above.
         take: Count it up to render the same request once more in one scope.
         scope: Runs that name one scope share their renders; without it, each is new.
+        max_cost: See above.
         timeout: Seconds to wait for the video; past them it stays resumable. Without it 600, and
             more for clips longer than 8 s, larger than 720p, or of a pro model.
         stall: Seconds that status and progress may stay as they are, in a queue too.
@@ -94,14 +105,22 @@ def render(
             "timeout_seconds": timeout,
             "poll_interval_seconds": poll_interval,
             "stall_seconds": stall,
+            "max_cost_usd": max_cost,
         }
         order = Order(request, store, scope, anew)
-        video = _rendered(order, providers.choose(provider), waiting, screen)
-        screen.document(video.model_dump())
-        _tell(screen, video)
-        return exits.OK
+        return carry_out(order, providers.choose(provider), waiting, screen)
 
     return run_command(shown, body, store, provider)
+
+
+def carry_out(
+    order: Order, provider: providers.Provider, waiting: dict[str, Any], screen: Screen
+) -> int:
+    """Render an order, and tell what came of it."""
+    video = _rendered(order, provider, waiting, screen)
+    screen.document(video.model_dump())
+    _tell(screen, video)
+    return exits.OK
 
 
 def _rendered(
@@ -128,7 +147,7 @@ def _rendered(
             return stopping.run(work)
     except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
         # A remix keeps its source, too, under a name of its own: then all are looked at.
-        prompt = None if order.request.kind == "remix" else order.request.prompt
+        prompt = None if order.request.kind in DERIVED else order.request.prompt
         message = asyncio.run(what_goes_on(order.store, provider.name, prompt))
         signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
         raise stopping.InterruptedBySignal(signum, message) from None
@@ -143,11 +162,8 @@ async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -
         "take": request.take,
         **waiting,
     }
-    if request.kind == "remix":
-        clips: list[StoredVideo] = await flows.remix_chain(
-            source=request.source_video_id, remixes=[request.prompt], **common
-        )
-        return clips[-1]
+    if request.kind in DERIVED:
+        return await _derived(flows, order, common)
     common |= {
         "model": request.model,
         "size": request.size,
@@ -162,6 +178,27 @@ async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -
             request.prompt, request.reference, fit=request.fit, **common
         )
     return made
+
+
+async def _derived(flows: Any, order: Order, common: dict[str, Any]) -> StoredVideo:
+    request = order.request
+    common["source"] = order.source or request.source_video_id
+    match request.kind:
+        case "edit":
+            clips = await flows.edit_chain(edits=[request.prompt], **common)
+        case "extend":
+            common |= {
+                "extension_seconds": request.seconds,
+                "allow_unlisted": request.allow_unlisted,
+            }
+            clips = await flows.extend_chain(extensions=[request.prompt], **common)
+        case _:
+            clips = await flows.remix_chain(remixes=[request.prompt], **common)
+    last: StoredVideo = clips[-1]
+    return last
+
+
+_NOUNS: Final = {"remix": "a remix", "edit": "an edit", "extend": "an extension"}
 
 
 async def _text(prompt: str | None, shot: str | None, template: str | None) -> str:
@@ -210,17 +247,23 @@ def _fields(extra: list[str] | None) -> dict[str, JsonValue]:
 
 def _announce(screen: Screen, order: Order, provider: providers.Provider) -> None:
     request = order.request
-    if request.kind == "remix":
-        what = f"a remix of video {request.source_video_id}"
+    if request.kind in DERIVED:
+        what = f"{_NOUNS[request.kind]} of video {request.source_video_id}"
+        what += f" · {request.seconds} s more" if request.kind == "extend" else ""
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    price = catalogue.cost_usd(request.model, request.size, request.seconds)
-    cost = "$0.00 (local)" if provider.is_local else usd(price)
+    cost = "$0.00 (local)" if provider.is_local else usd(_price(request, provider))
     kept = place(order.store) if _is_path(order.store) else order.store
     screen.note(request.title, style="bold")
     for name, value in {"what": what, "who": provider.label, "cost": cost, "into": kept}.items():
         screen.note(f"  {name:<5} {value}")
+
+
+def _price(request: VideoRequest, provider: providers.Provider) -> float | None:
+    if provider.needs_prefect:  # its prices are in the block, which is not loaded yet
+        return None
+    return estimates.price(request, provider.server()).usd
 
 
 def _is_path(store: str) -> bool:

@@ -1,13 +1,11 @@
 """Encoding: planes and samples into an H.264 and AAC file, one frame in memory at a time."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import av
-from PIL import Image
 
 from prefect_sora.local.planes import Planes
 from prefect_sora.local.scenery import FPS
@@ -70,22 +68,3 @@ class Mp4Writer:
             self._container.mux(self._video.encode(None))
             self._container.mux(self._audio.encode(None))
         self._container.close()
-
-
-def frames_of(path: Path) -> Iterator[Planes]:
-    """Decode a video's frames, one at a time."""
-    with av.open(str(path)) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for frame in container.decode(video=0):
-            if frame.format.name != "yuv420p":
-                frame = frame.reformat(format="yuv420p")
-            yield Planes.of_frame(frame)
-
-
-def still(data: Path) -> Planes:
-    """A reference image as the planes of a frame."""
-    with Image.open(data) as image:
-        if image.has_transparency_data:
-            clear = image.convert("RGBA")
-            return Planes.of(Image.alpha_composite(Image.new("RGBA", image.size, "white"), clear))
-        return Planes.of(image)

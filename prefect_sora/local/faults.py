@@ -8,7 +8,22 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-OPERATIONS = ("create", "retrieve", "list", "content", "remix", "delete", "models")
+RENDERS = ("create", "remix", "edit", "extend")
+"""The operations that make a job."""
+
+MAKING = (*RENDERS, "characters", "images", "image_edits")
+"""The operations whose request has a prompt or a name; a rule's `match` is a part of it."""
+
+OPERATIONS = (
+    *MAKING,
+    "retrieve",
+    "list",
+    "content",
+    "delete",
+    "character",
+    "image_content",
+    "models",
+)
 
 FATES = ("fail", "moderate", "stall")
 """What may befall a job: told when it is made."""
@@ -37,15 +52,15 @@ class Fault:
     | `delay:SECONDS` | first wait; the next matching rule applies too |
     | `delay_after:SECONDS` | process, then wait, then answer |
     | `unknown_status[:WORD]` | a true answer, but every status reads WORD, or `dreaming` |
-    | `fail`, `moderate` | the job is accepted and ends failed (create and remix) |
-    | `stall` | the job is accepted and stops at 40 % (create and remix) |
+    | `fail`, `moderate` | the job is accepted and ends failed (where one is made) |
+    | `stall` | the job is accepted and stops at 40 % (the same) |
     | `pass` | nothing but the headers |
 
     Attributes:
         on: The operation.
         do: What happens, as above.
         times: How often; None: for ever.
-        match: Only where this is a part of the job's prompt.
+        match: Only where this is a part of the prompt, or of a character's name.
         headers: Added to the answer.
         chance: How likely it is met by a request that fits, above 0 and up to 1; where it
             is not, the next rule may be.
@@ -61,8 +76,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.on not in OPERATIONS:
             raise FaultError(f"'on' is {self.on!r}, not one of {', '.join(OPERATIONS)}")
-        if self.verb in FATES and self.on not in ("create", "remix"):
-            raise FaultError(f"{self.verb!r} befalls a job, so it stands on create or remix")
+        if self.verb in FATES and self.on not in RENDERS:
+            raise FaultError(f"{self.verb!r} befalls a job, so it stands on {', '.join(RENDERS)}")
         if self.verb not in (*_NUMBERED, *_PLAIN):
             raise FaultError(f"'do' is {self.do!r}, not one of {', '.join(_NUMBERED + _PLAIN)}")
         if self.verb in _NUMBERED and not (self.verb == "html" and not self.argument):

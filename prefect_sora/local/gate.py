@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prefect_sora.local.faults import FATES, Faults
+from prefect_sora.local.faults import FATES, MAKING, Faults
 from prefect_sora.local.jobs import Jobs
 from prefect_sora.local.options import RendererOptions
 from prefect_sora.local.sabotage import Cut, answer_instead, spoil
@@ -49,14 +49,15 @@ class Gate:
         self.requests.clear()
         self.resets += 1
 
-    def guard(self, operation: str, endpoint: Endpoint) -> Endpoint:
-        """The endpoint as the world meets it."""
+    def guard(self, operation: str, endpoint: Endpoint, *, keyless: bool = False) -> Endpoint:
+        """The endpoint as the world meets it; a keyless one has its secret in its address."""
 
         async def guarded(request: Request) -> Response:
             entry = self._log(operation, request)
             try:
                 refuse_web_pages(request)
-                self._authenticate(request)
+                if not keyless:
+                    self._authenticate(request)
                 response = await self._meet_faults(operation, endpoint, request)
             except Refusal as refusal:
                 response = refusal.response()
@@ -113,8 +114,8 @@ class Gate:
         return response
 
     async def _prompt_of(self, operation: str, request: Request) -> str:
-        if operation in ("create", "remix"):
-            return (await read_fields(request)).prompt
+        if operation in MAKING:
+            return (await read_fields(request)).words
         job = self.jobs.get(request.path_params.get("video_id", ""))
         return job.prompt if job else ""
 

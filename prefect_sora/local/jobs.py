@@ -25,7 +25,12 @@ class Job:
 
     Attributes:
         number: Its place among all that this folder ever accepted, from 1.
-        source: What lies in `inputs/` for it: a reference `image`, a parent's `video`, nothing.
+        verb: What was asked for: `create`, `remix`, `edit` or `extend`.
+        source: What lies in `inputs/` for it: a reference `image`, a source `video`, nothing.
+        added: Seconds that an extension adds to its source.
+        extensions: How often the clip was extended, this time included.
+        characters: Those who appear, each with `id` and `name`.
+        scene: What goes on after the last frame, for an extension: see `renderer`.
         fate: A scripted end: `fail`, `moderate` or `stall`.
     """
 
@@ -41,10 +46,19 @@ class Job:
     progress: int = 0
     completed_at: int | None = None
     parent: str | None = None
+    verb: str = "create"
     source: str | None = None
+    added: int = 0
+    extensions: int = 0
+    characters: list[dict[str, str]] = field(default_factory=list)
+    scene: dict[str, Any] | None = None
     fate: str | None = None
     error: dict[str, str] | None = None
     idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.verb == "create" and self.parent:  # the record of an earlier version
+            self.verb = "remix"
 
     @property
     def finished(self) -> bool:
@@ -56,8 +70,9 @@ class Job:
         return self.finished and now >= self.expires_at + 1
 
     def video(self) -> dict[str, Any]:
-        """The Video object of the protocol."""
-        return {
+        """The Video object of the protocol; one that was edited or extended says from what."""
+        lineage = {"edit": "edited_from_video_id", "extend": "extended_from_video_id"}
+        video = {
             "id": self.id,
             "object": "video",
             "model": self.model,
@@ -69,9 +84,12 @@ class Job:
             "prompt": self.prompt,
             "size": self.size,
             "seconds": str(self.seconds),
-            "remixed_from_video_id": self.parent,
+            "remixed_from_video_id": self.parent if self.verb == "remix" else None,
             "error": self.error,
         }
+        if self.verb in lineage and self.parent:
+            video[lineage[self.verb]] = self.parent
+        return video
 
 
 @dataclass
@@ -81,7 +99,7 @@ class Jobs:
     ```text
     accepted.json     how many were ever accepted, counting those forgotten since
     jobs/ID.json      one record each
-    inputs/ID         its reference image, or its parent's video
+    inputs/ID         its reference image, or the video that it starts from
     files/ID/         video.mp4, thumbnail.webp, spritesheet.jpg: all or none
     ```
     """
@@ -149,7 +167,7 @@ class Jobs:
         return None
 
     def input_of(self, job: Job) -> Path:
-        """Where its reference image or its parent's video lies."""
+        """Where its reference image, or the video that it starts from, lies."""
         return self.home / "inputs" / job.id
 
     def files_of(self, job: Job) -> Path:
@@ -157,9 +175,21 @@ class Jobs:
         return self.home / "files" / job.id
 
     async def accept(
-        self, *, image: bytes | None = None, parent: Job | None = None, **request: Any
+        self,
+        *,
+        image: bytes | None = None,
+        parent: Job | None = None,
+        upload: bytes | None = None,
+        **request: Any,
     ) -> Job:
-        """Make a job that survives any crash from here on."""
+        """Make a job that survives any crash from here on.
+
+        Args:
+            image: The reference to start from.
+            parent: The job whose video to start from.
+            upload: Or the video itself.
+            request: The other fields of a `Job`.
+        """
         self.accepted += 1
         now = time.time()
         job = Job(
@@ -168,18 +198,18 @@ class Jobs:
             created_at=int(now),
             expires_at=int(now + self.ttl),
             parent=parent.id if parent else None,
-            source="image" if image is not None else "video" if parent else None,
+            source="image" if image is not None else "video" if parent or upload else None,
             **request,
         )
-        await to_thread(self._save_new, job, image, parent)
+        await to_thread(self._save_new, job, image or upload, parent)
         self._jobs[job.id] = job
         self._queue.append(job)
         self.waiting.set()
         return job
 
-    def _save_new(self, job: Job, image: bytes | None, parent: Job | None) -> None:
-        if image is not None:
-            write_whole(self.input_of(job), image)
+    def _save_new(self, job: Job, given: bytes | None, parent: Job | None) -> None:
+        if given is not None:
+            write_whole(self.input_of(job), given)
         elif parent is not None:
             # Its own name for the parent's bytes: the parent may be deleted before our turn.
             _link(self.files_of(parent) / FILES["video"], self.input_of(job))

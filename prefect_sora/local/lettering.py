@@ -27,6 +27,10 @@ class Panel:
         self.ink, self.cover, self.at = ink, cover, (at[0] & ~1, at[1] & ~1)
         self.half = cover.reduce(2)
 
+    def moved(self, at: tuple[int, int]) -> "Panel":
+        """The same panel elsewhere."""
+        return Panel(self.ink, self.cover, at)
+
     def lay(self, picture: Planes, strength: float = 1.0) -> None:
         """Draw it over a picture, faintly where `strength` is below 1."""
         cover, half = self.cover, self.half

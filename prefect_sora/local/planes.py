@@ -13,6 +13,7 @@ from PIL import Image, ImageChops
 NEUTRAL = 128
 BLACK, WHITE = 16, 235
 
+_ALL = range(256)
 _LUMA = [round(16 + value * 219 / 255) for value in range(256)]
 _CHROMA = [round(128 + (value - 128) * 224 / 255) for value in range(256)]
 _FULL_LUMA = [min(255, max(0, round((value - 16) * 255 / 219))) for value in range(256)]
@@ -84,6 +85,34 @@ class Planes:
             ImageChops.add(self._scaled(self.u, cosine), self._scaled(self.v, -sine), 1, -NEUTRAL),
             ImageChops.add(self._scaled(self.u, sine), self._scaled(self.v, cosine), 1, -NEUTRAL),
         )
+
+    def graded(self, tint: Colour, share: float) -> "Planes":
+        """The same picture with more contrast, its hues drawn towards one by a share."""
+
+        def towards(plane: Image.Image, hue: int) -> Image.Image:
+            return plane.point([round(i + (hue - i) * share) for i in range(256)])
+
+        # A soft S: steepest in the middle, unchanged at black, at white and between.
+        curve = [
+            i + 22 * math.sin((i - BLACK) / (WHITE - BLACK) * math.tau + math.pi) for i in _ALL
+        ]
+        luma = [min(WHITE, max(BLACK, round(value))) for value in curve]
+        return Planes(self.y.point(luma), towards(self.u, tint.u), towards(self.v, tint.v))
+
+    def blended(self, other: "Planes", share: float) -> "Planes":
+        """A mixture with another picture of the same size."""
+        return Planes(
+            Image.blend(self.y, other.y, share),
+            Image.blend(self.u, other.u, share),
+            Image.blend(self.v, other.v, share),
+        )
+
+    def lay(self, other: "Planes", at: tuple[int, int]) -> None:
+        """Paste a smaller picture over this one, at an even place."""
+        x, y = at[0] & ~1, at[1] & ~1
+        self.y.paste(other.y, (x, y))
+        self.u.paste(other.u, (x // 2, y // 2))
+        self.v.paste(other.v, (x // 2, y // 2))
 
     @staticmethod
     def _scaled(plane: Image.Image, factor: float) -> Image.Image:

@@ -1,40 +1,56 @@
 """Renderer: a job to its video, thumbnail and spritesheet, frame by frame."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
 
-from prefect_sora.local.encoding import Mp4Writer, frames_of, still
+from prefect_sora.local.encoding import Mp4Writer
+from prefect_sora.local.footage import frames_of, sound_of, still
 from prefect_sora.local.jobs import FILES, Job
-from prefect_sora.local.lettering import label_panel, prompt_panel
+from prefect_sora.local.looks import Look, worn
+from prefect_sora.local.overlays import Lettering, portraits
 from prefect_sora.local.planes import Planes
 from prefect_sora.local.scenery import FPS, Scenery, dice
 from prefect_sora.local.sound import second
 
 _TILES, _COLUMNS, _TILE_EDGE, _THUMBNAIL_EDGE = 16, 4, 240, 640
 _ZOOM_PER_SECOND, _ZOOM_LIMIT = 0.02, 0.3
+_JOINT_FRAMES = 8
+"""How long the old lettering takes to give way to the new, after the joint of an extension."""
+
+Characters = Sequence[tuple[str, Path]]
 
 
-def render(job: Job, source: Path | None, folder: Path, advance: Callable[[float], None]) -> None:
+def render(
+    job: Job,
+    source: Path | None,
+    folder: Path,
+    advance: Callable[[float], None],
+    characters: Characters = (),
+) -> None:
     """Write the three files of a job into `folder`.
 
     Args:
         job: What to draw.
-        source: Its reference image, or its parent's video.
+        source: Its reference image, or the video that it starts from.
         folder: Where the files go.
         advance: Called with the share that is done before each frame; it may raise to stop.
+        characters: Name and picture of each that appears.
     """
     width, height = (int(edge) for edge in job.size.split("x"))
     total = job.seconds * FPS
     tiles: list[Image.Image] = []
     shown = {i * total // _TILES for i in range(_TILES)}
-    tune = dice("tune " + job.prompt)
+    sound = _sound(job, source)
     with Mp4Writer(folder / FILES["video"], width, height) as writer:
-        for number, picture in enumerate(_pictures(job, source, (width, height), total)):
+        pictures = _pictures(job, source, (width, height), total, characters)
+        for number, picture in enumerate(pictures):
             advance(number / total)
             if number % FPS == 0:
-                writer.add_sound(second(tune))
+                writer.add_sound(next(sound))
             writer.add_frame(picture)
             if number in shown:
                 tiles.append(picture.small(_TILE_EDGE))
@@ -44,18 +60,30 @@ def render(job: Job, source: Path | None, folder: Path, advance: Callable[[float
     _sheet(tiles).save(folder / FILES["spritesheet"], "JPEG", quality=82)
 
 
-def _pictures(job: Job, source: Path | None, size: tuple[int, int], total: int) -> Iterator[Planes]:
+def _sound(job: Job, source: Path | None) -> Iterator[bytes]:
+    """A new tune; an edit keeps its source's sound, an extension goes on after it."""
+    if source is not None and job.verb in ("edit", "extend"):
+        yield from sound_of(source, job.seconds - job.added)
+    tune = dice("tune " + job.prompt)
+    while True:
+        yield second(tune)
+
+
+def _pictures(
+    job: Job, source: Path | None, size: tuple[int, int], total: int, characters: Characters
+) -> Iterator[Planes]:
     if job.source == "video" and source is not None:
-        return _recoloured(job, source, size, total)
-    if job.source == "image" and source is not None:
-        return _moved(job, source, size, total)
-    return _drawn(job, size, total)
+        if job.verb == "extend":
+            return _extended(job, source, size, total, characters)
+        return worn(frames_of(source, total), Look(job.verb, job.prompt), size, titled=True)
+    pictures = _moved(job, source, size, total) if source is not None else _drawn(job, size, total)
+    return _with_characters(pictures, characters, size)
 
 
 def _drawn(job: Job, size: tuple[int, int], total: int) -> Iterator[Planes]:
     """The prompt over a landscape."""
     scenery = Scenery(job.prompt, *size, job.seconds)
-    lettering = _Lettering(job, size, total)
+    lettering = Lettering(job, size, total)
     for number in range(total):
         picture = scenery.at(number)
         lettering.lay(picture, number)
@@ -65,50 +93,73 @@ def _drawn(job: Job, size: tuple[int, int], total: int) -> Iterator[Planes]:
 def _moved(job: Job, source: Path, size: tuple[int, int], total: int) -> Iterator[Planes]:
     """The reference itself, then slowly closer to a point of it, the text fading in."""
     reference = still(source)
-    width, height = size
-    chance = dice(job.prompt)
-    aim_x, aim_y = chance.random(), chance.random()
-    lettering = _Lettering(job, size, total)
+    lettering = Lettering(job, size, total)
     for number in range(total):
         zoom = min(_ZOOM_LIMIT, number / FPS * _ZOOM_PER_SECOND)
-        wide, high = width * (1 - zoom), height * (1 - zoom)
-        left, top = (width - wide) * aim_x, (height - high) * aim_y
-        picture = reference.zoomed((left, top, left + wide, top + high))
+        picture = _closer(reference, 1 - zoom, job.prompt)
         lettering.lay(picture, number, min(1.0, number / (FPS / 2)))
         yield picture
 
 
-def _recoloured(job: Job, source: Path, size: tuple[int, int], total: int) -> Iterator[Planes]:
-    """The parent frame by frame in other hues; its own text stays, ours stands above."""
-    turn = dice(job.prompt).uniform(50, 310)
-    panel = prompt_panel(f"remix: {job.prompt}", size, "top", opacity=0.8)
-    number = 0
-    for number, frame in enumerate(frames_of(source), start=1):
-        picture = frame.turned(turn)
-        panel.lay(picture)
+def _with_characters(
+    pictures: Iterator[Planes], characters: Characters, size: tuple[int, int]
+) -> Iterator[Planes]:
+    """The same pictures with the characters in them."""
+    cast = portraits(characters, size)
+    for picture in pictures:
+        for portrait in cast:
+            portrait.lay(picture)
         yield picture
-        if number == total:
-            return
-    raise ValueError(f"the parent's video has {number} frames, not {total}")
 
 
-class _Lettering:
-    """What stands in every frame: the prompt, who drew it, the time."""
+def _extended(
+    job: Job, source: Path, size: tuple[int, int], total: int, characters: Characters
+) -> Iterator[Planes]:
+    """The source, frame by frame, and then what comes after it."""
+    before = total - job.added * FPS
+    last: Planes | None = None
+    for last in frames_of(source, before):
+        yield last
+    assert last is not None  # noqa: S101 - a source has a second at least
+    drawn = job.scene is not None and job.scene["kind"] == "drawn"
+    onward = _onward(job, last, size, before)
+    lettering = Lettering(job, size, total, bare=not drawn)
+    cast = portraits(characters, size)
+    for number in range(before, total):
+        picture = next(onward)
+        lettering.lay(picture, number)
+        for portrait in cast:
+            portrait.lay(picture)
+        joint = (number - before + 1) / (_JOINT_FRAMES + 1)
+        yield last.blended(picture, joint) if joint < 1 else picture
 
-    def __init__(self, job: Job, size: tuple[int, int], total: int) -> None:
-        self.size, self.total = size, total
-        self.prompt = prompt_panel(job.prompt, size, "bottom")
-        self.label = label_panel(f"local renderer · {job.model}", size, "left")
 
-    def lay(self, picture: Planes, number: int, strength: float = 1.0) -> None:
-        if strength == 0:
-            return
-        clock = label_panel(
-            f"{number + 1:04d} / {self.total:04d}   {number / FPS:05.2f} s", self.size, "right"
-        )
-        for panel in (self.prompt, self.label, clock):
-            if panel is not None:
-                panel.lay(picture, strength)
+def _onward(job: Job, last: Planes, size: tuple[int, int], before: int) -> Iterator[Planes]:
+    """The motion of the source, past its last frame.
+
+    A landscape of ours is drawn further, in all the looks that it went through; any other
+    picture comes closer, at the pace and towards the point of one that was drawn here.
+    """
+    scene = job.scene or {"kind": "held", "prompt": job.prompt}
+    if scene["kind"] == "drawn":
+        seconds = scene["seconds"]
+        scenery = Scenery(scene["prompt"], *size, seconds, job.seconds - seconds)
+        pictures: Iterator[Planes] = (scenery.at(number) for number in count(before))
+        for verb, prompt in scene["looks"]:
+            pictures = worn(pictures, Look(verb, prompt), size, titled=False)
+        yield from pictures
+    pace = _ZOOM_PER_SECOND / (1 - min(_ZOOM_LIMIT, before / FPS * _ZOOM_PER_SECOND))
+    for number in count(1):
+        yield _closer(last, math.exp(-pace * number / FPS), scene["prompt"])
+
+
+def _closer(picture: Planes, share: float, prompt: str) -> Planes:
+    """A part of the picture, enlarged; the prompt chooses the point that stays in its place."""
+    width, height = picture.size
+    chance = dice(prompt)
+    wide, high = width * share, height * share
+    left, top = (width - wide) * chance.random(), (height - high) * chance.random()
+    return picture.zoomed((left, top, left + wide, top + high))
 
 
 def _sheet(tiles: list[Image.Image]) -> Image.Image:

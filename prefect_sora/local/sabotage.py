@@ -85,7 +85,8 @@ def answer_instead(fault: Fault) -> Response | None:
     if fault.verb == "html":
         return HTMLResponse(_PAGE, int(fault.argument or 200), headers=fault.headers)
     if fault.verb == "garbage":
-        kind = "video/mp4" if fault.on == "content" else "application/json"
+        kinds = {"content": "video/mp4", "image_content": "image/png"}
+        kind = kinds.get(fault.on, "application/json")
         return Response(b"\x8f" * 4096, media_type=kind, headers=fault.headers)
     return None
 

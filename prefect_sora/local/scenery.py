@@ -36,15 +36,29 @@ def dice(prompt: str) -> Random:
 class Scenery:
     """A sky that drifts, clouds, and three ranges of hills, waves or roofs passing before it."""
 
-    def __init__(self, prompt: str, width: int, height: int, seconds: int) -> None:
+    def __init__(
+        self, prompt: str, width: int, height: int, seconds: int, more_seconds: int = 0
+    ) -> None:
+        """Lay out a scene.
+
+        Args:
+            prompt: What all of it follows from.
+            width: In pixels, even.
+            height: In pixels, even.
+            seconds: How long it was planned to be: the layout depends on it.
+            more_seconds: How much longer it goes on, in the same motion.
+        """
         chance = dice(prompt)
         self.width, self.height = width, height
         self.direction = chance.choice((-1, 1))
         turn = chance.uniform(-0.035, 0.035)
         top, horizon, sun, ground = (_turned(tone, turn) for tone in chance.choice(_PALETTES))
         self.drift = min(0.015 * width, 0.2 * width / seconds)
-        wide = width + round(self.drift * seconds) + 2
-        self.sky = Planes.of(_sky(chance, wide + wide % 2, height, (top, horizon, sun)))
+        wide = (width + round(self.drift * seconds) + 3) & ~1
+        more = (round(self.drift * more_seconds) + 3) & ~1 if more_seconds else 0
+        left = more if self.direction < 0 else 0  # it grows on the side that it moves towards
+        sky = _sky(chance, (wide, more, left), height, (top, horizon, sun))
+        self.sky = Planes.of(sky)
         self.ranges = [_Range.clouds(chance, width, height, horizon)]
         shape = chance.choice((_hills, _hills, _waves, _roofs))
         for depth, (speed, rise, share) in enumerate(
@@ -112,23 +126,26 @@ class _Range:
         picture.v.paste(self.tone.v, (0, self.top // 2), cut)
 
 
-def _sky(chance: Random, width: int, height: int, tones: tuple[_Rgb, _Rgb, _Rgb]) -> Image.Image:
+def _sky(
+    chance: Random, widths: tuple[int, int, int], height: int, tones: tuple[_Rgb, _Rgb, _Rgb]
+) -> Image.Image:
     top, horizon, sun = tones
+    width, more, left = widths
     column = Image.new("RGB", (1, height))
     for row in range(height):
         share = min(1.0, row / height * 1.35) ** 1.4
         column.putpixel((0, row), _bytes(_mix(top, horizon, share)))
-    sky = column.resize((width, height))
+    sky = column.resize((width + more, height))
     brush = ImageDraw.Draw(sky)
     unit = min(width, height)
     if max(top) < 0.4:
         for _ in range(90):
-            x, y = chance.uniform(0, width), chance.uniform(0, height * 0.5)
+            x, y = left + chance.uniform(0, width), chance.uniform(0, height * 0.5)
             size = chance.uniform(0.0005, 0.002) * unit
             brush.ellipse(
                 (x - size, y - size, x + size, y + size), fill=_bytes(_mix(top, sun, 0.7))
             )
-    x, y = chance.uniform(0.25, 0.75) * width, chance.uniform(0.22, 0.48) * height
+    x, y = left + chance.uniform(0.25, 0.75) * width, chance.uniform(0.22, 0.48) * height
     for radius, strength in ((0.5 * unit, 0.55), (0.085 * unit, 1.0)):
         edge = max(2, round(radius * 2))
         glow = Image.radial_gradient("L").resize((edge, edge))

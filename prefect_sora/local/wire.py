@@ -1,13 +1,9 @@
-"""Wire: what a request says, checked as OpenAI checks it, and how answers look."""
+"""Wire: what a request says, in either encoding, and how a refusal looks."""
 
-import base64
-import binascii
-import io
 import json
 import re
-from asyncio import to_thread
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -17,11 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 PROMPT_LIMIT = 32_000
-SECONDS_LIMIT = 120
-EDGE_LIMIT = 4096
-BODY_LIMIT_BYTES = 40_000_000
-DEFAULT_MODEL = "local"
-_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
+BODY_LIMIT_BYTES = 60_000_000
+
+_NESTED = frozenset({"input_reference", "video", "characters", "images"})
+"""Fields that hold an object or a list, which a form can only write as JSON text."""
+
+_BRACKETS = re.compile(r"(\w+)\[(\w*)\](?:\[(\w+)\])?")
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -52,27 +49,28 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
 
 @dataclass(frozen=True)
 class Fields:
-    """A create or remix request as it was sent, in whichever of the two encodings."""
+    """A request as it was sent, in whichever of the two encodings.
+
+    Attributes:
+        values: Everything but files; nested where the sender nested it.
+        files: The uploaded files of each name, in their order.
+        is_form: Whether it came as a form.
+    """
 
     values: Mapping[str, Any]
-    upload: bytes | None = None
+    files: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    is_form: bool = False
+
+    def file(self, name: str) -> bytes | None:
+        """The one file of this name."""
+        found = self.files.get(name)
+        return found[0] if found else None
 
     @property
-    def prompt(self) -> str:
-        """The prompt if it is one, else nothing."""
-        prompt = self.values.get("prompt")
-        return prompt if isinstance(prompt, str) else ""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A create request that passed every check."""
-
-    prompt: str
-    model: str
-    seconds: int
-    size: str
-    reference: bytes | None = None
+    def words(self) -> str:
+        """The prompt, or the name where there is none: what a fault may match."""
+        words = self.values.get("prompt", self.values.get("name"))
+        return words if isinstance(words, str) else ""
 
 
 async def read_fields(request: Request) -> Fields:
@@ -110,50 +108,45 @@ async def _read_json(request: Request) -> Fields:
 
 async def _read_form(request: Request) -> Fields:
     values: dict[str, Any] = {}
-    upload: bytes | None = None
+    files: dict[str, tuple[bytes, ...]] = {}
     try:
-        async with request.form(max_part_size=BODY_LIMIT_BYTES) as form:
+        async with request.form(max_files=100, max_part_size=BODY_LIMIT_BYTES) as form:
             for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
-                    if name == "input_reference":
-                        upload = await value.read()
+                    plain = name.partition("[")[0]
+                    files[plain] = (*files.get(plain, ()), await value.read())
                 else:
-                    values[name] = value
+                    _put(values, name, value)
     except (HTTPException, MultiPartException):
         raise Refusal(400, "We could not parse the multipart body of your request.") from None
-    # A JSON object in a form is text; the SDK writes `input_reference[image_url]` instead.
-    nested = values.pop("input_reference[image_url]", None)
-    if isinstance(nested, str):
-        values["input_reference"] = {"image_url": nested}
-    elif isinstance(values.get("input_reference"), str):
-        try:
-            values["input_reference"] = json.loads(values["input_reference"])
-        except ValueError:
-            raise _bad("input_reference", "it must be a file or a JSON object") from None
-    return Fields(values, upload)
+    for name in _NESTED & values.keys():
+        if isinstance(values[name], str):
+            try:
+                values[name] = json.loads(values[name])
+            except (ValueError, RecursionError):
+                raise bad(name, "it must be a file or JSON") from None
+    return Fields(values, files, is_form=True)
 
 
-async def read_order(request: Request) -> Order:
-    """The create request, checked.
-
-    Raises:
-        Refusal: With the reason and the field at fault.
-    """
-    fields = await read_fields(request)
-    prompt = checked_prompt(fields)
-    model = fields.values.get("model") or DEFAULT_MODEL
-    if not isinstance(model, str) or len(model) > 200 or not model.isprintable():
-        raise _bad("model", "it must be a string")
-    seconds = _seconds(fields.values.get("seconds"))
-    width, height = _size(fields.values.get("size"))
-    reference = fields.upload if fields.upload is not None else _data_url(fields.values)
-    if reference is not None:
-        await to_thread(_check_reference, reference, width, height)
-    return Order(prompt, model, seconds, f"{width}x{height}", reference)
+def _put(values: dict[str, Any], name: str, value: str) -> None:
+    """Nest a field as the SDK writes it: `video[id]`, `images[]`, `characters[0][id]`."""
+    match = _BRACKETS.fullmatch(name)
+    if match is None:
+        values[name] = value
+        return
+    outer, inner, member = match.groups()
+    if inner and not inner.isdecimal() and member is None:
+        nested = values.setdefault(outer, {})
+        if isinstance(nested, dict):
+            nested[inner] = value
+        return
+    items = values.setdefault(outer, [])
+    if isinstance(items, list):
+        items.append(value if member is None else {member: value})
 
 
 def checked_prompt(fields: Fields) -> str:
-    """The prompt of a create or remix request."""
+    """The prompt, which every request that makes something has."""
     prompt = fields.values.get("prompt")
     if prompt is None:
         raise Refusal(
@@ -163,11 +156,11 @@ def checked_prompt(fields: Fields) -> str:
             code="missing_required_parameter",
         )
     if not isinstance(prompt, str):
-        raise _bad("prompt", "it must be a string")
+        raise bad("prompt", "it must be a string")
     if not prompt.strip():
-        raise _bad("prompt", "it is empty", "empty_string")
+        raise bad("prompt", "it is empty", "empty_string")
     if len(prompt) > PROMPT_LIMIT:
-        raise _bad(
+        raise bad(
             "prompt",
             f"it has {len(prompt)} characters, at most {PROMPT_LIMIT} are allowed",
             "string_above_max_length",
@@ -175,73 +168,10 @@ def checked_prompt(fields: Fields) -> str:
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        raise _bad("prompt", "it is not valid Unicode") from None
+        raise bad("prompt", "it is not valid Unicode") from None
     return prompt
 
 
-def _seconds(value: Any) -> int:
-    if value is None:
-        return 4
-    number = int(value) if isinstance(value, float) and value.is_integer() else value
-    if isinstance(number, str) and re.fullmatch("[0-9]{1,6}", number):
-        number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise _bad("seconds", f"{str(value)[:40]!r} is not a whole number")
-    if not 1 <= number <= SECONDS_LIMIT:
-        raise _bad("seconds", f"{number} is not from 1 to {SECONDS_LIMIT}")
-    return number
-
-
-def _size(value: Any) -> tuple[int, int]:
-    if value is None:
-        return 720, 1280
-    match = re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", value) if isinstance(value, str) else None
-    if match is None:
-        raise _bad("size", f"{str(value)[:40]!r} is not WIDTHxHEIGHT")
-    width, height = int(match[1]), int(match[2])
-    for edge in (width, height):
-        if not 16 <= edge <= EDGE_LIMIT or edge % 2:
-            raise _bad("size", f"{edge} is not an even number from 16 to {EDGE_LIMIT}")
-    return width, height
-
-
-def _data_url(values: Mapping[str, Any]) -> bytes | None:
-    reference = values.get("input_reference")
-    if reference is None:
-        return None
-    url = reference.get("image_url") if isinstance(reference, dict) else None
-    if not isinstance(url, str):
-        raise _bad("input_reference", "it must be a file or an object with image_url")
-    match = re.match(r"data:[^,]{0,100};base64,", url)
-    if match is None:
-        raise _bad("input_reference", "this server takes data URLs only, not links")
-    try:
-        return base64.b64decode(url[match.end() :], validate=True)
-    except (binascii.Error, ValueError):
-        raise _bad("input_reference", "its data URL is not base64") from None
-
-
-def _check_reference(data: bytes, width: int, height: int) -> None:
-    import warnings
-
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS)
-        if image.size == (width, height):
-            image.load()
-    except Exception:  # Pillow raises many kinds on bad bytes
-        raise _bad("input_reference", "it is not a readable JPEG, PNG or WebP image") from None
-    if image.size != (width, height):
-        found = f"{image.size[0]}x{image.size[1]}"
-        raise _bad(
-            "input_reference",
-            f"Inpaint image must match the requested width and height: the image is {found}, "
-            f"the video {width}x{height}",
-        )
-
-
-def _bad(param: str, reason: str, code: str = "invalid_value") -> Refusal:
+def bad(param: str, reason: str, code: str = "invalid_value") -> Refusal:
+    """Refuse a value by its field's name."""
     return Refusal(400, f"Invalid '{param}': {reason}.", param=param, code=code)

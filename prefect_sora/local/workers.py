@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from time import monotonic
 
+from prefect_sora.local.characters import portrait_path
 from prefect_sora.local.jobs import Job, Jobs, publish
 from prefect_sora.local.options import RendererOptions
 
@@ -102,7 +103,8 @@ class Workers:
         try:
             from prefect_sora.local.renderer import render
 
-            render(job, self._input(job), part, advance)
+            cast = [(c["name"], portrait_path(self.jobs.home, c["id"])) for c in job.characters]
+            render(job, self._input(job), part, advance, cast)
             advance(1.0)
             publish(part, final)
         except Cancelled:

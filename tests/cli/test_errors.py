@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from prefect_sora import errors, keeping
+from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits, preflight, providers
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import Paid, SoraError
@@ -157,6 +158,17 @@ ROWS = [
         "",
         request={"reference": "/no-such-picture.png"},
         has_key=False,
+    ),
+    Row(
+        errors.BudgetExceededError,
+        3,
+        "It would cost $0.40, and of the run's budget of $0.30 $0.00 is spent",
+        "no",
+        "Raise max_cost_usd (--max-cost)",
+        jobs(),
+        words=("--max-cost", "0.3"),
+        options={"budget": Budget(run_usd=0.3)},
+        request={"model": "sora-2", "size": "1280x720", "seconds": 4},
     ),
     Row(
         errors.UnfinishedRenderError,

@@ -354,14 +354,6 @@ def test_an_idempotency_key_is_ignored_unless_asked_for(
         ]
 
 
-def test_models_lists_what_made_it(client: httpx2.Client) -> None:
-    answer = client.get("/models").json()
-
-    assert [(model["id"], model["owned_by"]) for model in answer["data"]] == [
-        ("local", "prefect-sora")
-    ]
-
-
 def test_control_routes_are_absent_unless_asked_for(start_renderer: StartRenderer) -> None:
     plain = start_renderer(control=False)
 

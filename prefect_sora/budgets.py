@@ -1,0 +1,175 @@
+"""Budgets: what a run, and a store in a day, may cost, kept before each submission.
+
+What was spent is counted from the records and from what every worker writes down before
+it sends (`spending`): a render whose price nobody knows is not sent under a budget.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.estimates import Price, price, unknown_price
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import Accepted, RenderState, Reserved, Stored
+from prefect_sora.requests import VideoRequest
+from prefect_sora.spending import Before, Charge, chain_of, take_back
+
+_READS_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent, in USD; 0 lets only through what is free.
+
+    Attributes:
+        run_usd: By all renders that share a scope: by one run, unless a scope is named.
+        daily_usd: From one store in one UTC day, by all who name this budget.
+
+    Raises:
+        InvalidRequestError: An amount is negative or no number.
+    """
+
+    run_usd: float | None = None
+    daily_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount of money: a comparison with it would let all through."""
+        for name, usd in (("max_cost_usd", self.run_usd), ("daily_budget_usd", self.daily_usd)):
+            if usd is not None and not (math.isfinite(usd) and usd >= 0):
+                raise InvalidRequestError(
+                    f"{name} is {usd}, which is no amount of USD.",
+                    next_step="Give an amount from 0 up; 0 lets only through what is free.",
+                )
+
+    def limits(self, reserved: Reserved) -> dict[str, float]:
+        """The periods that an attempt is charged to, each with its limit."""
+        limits = {}
+        if self.run_usd is not None:
+            limits[_run(reserved.scope)] = self.run_usd
+        if self.daily_usd is not None:
+            limits[_day(reserved.at)] = self.daily_usd
+        return limits
+
+
+def binding(budget: Budget | None, request: VideoRequest, client: VideoClient) -> Budget | None:
+    """Return the budget where the request can cost anything, and there is a limit."""
+    if budget is None or (budget.run_usd is None and budget.daily_usd is None):
+        return None
+    return None if price(request, client.server).usd == 0 else budget
+
+
+async def charge(
+    request: VideoRequest,
+    mine: Reserved,
+    folder: str,
+    client: VideoClient,
+    ledger: Ledger,
+    budget: Budget,
+) -> None:
+    """Count an attempt against its budgets, right before it is sent.
+
+    Raises:
+        InvalidRequestError: Its price is not known.
+        BudgetExceededError: A budget does not allow it.
+        ApiError: The video that it starts from, and that its price depends on, is not there.
+        StorageError: The store refuses.
+    """
+    priced = await _price(request, client)
+    if priced.usd is None:
+        raise unknown_price(priced.why)
+    if mine.attempt > 1:
+        await _settle(folder, mine.attempt, ledger)
+    for period, limit_usd in budget.limits(mine).items():
+        await chain_of(ledger.store, period).charge(
+            Charge(key=mine.key, attempt=mine.attempt, usd=priced.usd),
+            limit_usd=limit_usd,
+            before=partial(_before, ledger, _begun_in(period)),
+        )
+
+
+async def _price(request: VideoRequest, client: VideoClient) -> Price:
+    priced = price(request, client.server)
+    if priced.usd is not None or request.kind == "create" or not request.source_video_id:
+        return priced
+    source = await client.retrieve(request.source_video_id)
+    seconds = request.seconds if request.kind == "extend" else _number(source.seconds)
+    model = request.model or source.model
+    usd = client.server.cost_usd(model, source.size, seconds)
+    why = f"video {source.id} is of {model or 'no model'}, {source.size or 'no size'}"
+    return Price(usd, f"{why}, {source.seconds or 'no'} s" if usd is None else None)
+
+
+async def _settle(folder: str, attempt: int, ledger: Ledger) -> None:
+    """Take back what earlier attempts were charged that are known to have cost nothing.
+
+    An attempt that is neither accepted nor closed was lost on its way, and looked for
+    before another may be sent.
+    """
+    for state in await ledger.attempts(folder):
+        lost = state.name == "reserved"
+        unpaid = lost or (state.failed is not None and state.failed.paid == "no")
+        if state.reserved and state.attempt < attempt and unpaid:
+            await take_back(state.reserved, ledger.store)
+
+
+async def _before(ledger: Ledger, is_in: Callable[[RenderState], bool]) -> Before:
+    """Sum up what the records say was paid in a period."""
+    gate = asyncio.Semaphore(_READS_AT_ONCE)
+
+    async def read(folder: str) -> list[float | None]:
+        async with gate:
+            states = await ledger.attempts(folder)
+        return [
+            _cost(state.accepted, state.stored)
+            for state in states
+            if state.accepted
+            and state.accepted.job.kind != "existing"
+            and not (state.failed and state.failed.paid == "no")
+            and is_in(state)
+        ]
+
+    found = await asyncio.gather(*(read(folder) for folder in await ledger.folders()))
+    costs = [cost for each in found for cost in each]
+    return Before(
+        usd=round(sum(usd for usd in costs if usd is not None), 6),
+        unpriced=sum(usd is None for usd in costs),
+    )
+
+
+def _cost(accepted: Accepted, stored: Stored | None) -> float | None:
+    """Read what a render cost; records of earlier versions tell it when it is kept."""
+    if accepted.job.cost_usd is None and stored:
+        return stored.video.cost_usd
+    return accepted.job.cost_usd
+
+
+def _begun_in(period: str) -> Callable[[RenderState], bool]:
+    def begun_in(state: RenderState) -> bool:
+        if state.reserved and period == _run(state.reserved.scope):
+            return True
+        record = state.reserved or state.accepted
+        return record is not None and period == _day(record.at)
+
+    return begun_in
+
+
+def _run(scope: str) -> str:
+    return f"run-{hashlib.sha256(scope.encode()).hexdigest()[:16]}"
+
+
+def _day(at: float) -> str:
+    return f"day-{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,139 @@
+"""`prefect-sora delete`: frees the server of videos; what the store has kept stays."""
+
+from dataclasses import asdict
+from typing import Any
+
+from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
+from prefect_sora.cli.screen import Screen, describe, run_command
+from prefect_sora.cli.sources import find_source
+from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.ledger import Ledger
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+
+def delete(
+    *videos: str,
+    provider: Provider = None,
+    store: Store = DEFAULT_STORE,
+    kept: Flag = False,
+    older_than: float = 24.0,
+    unkept: Flag = False,
+    yes: Flag = False,
+    shown: Shown | None = None,
+) -> int:
+    """Delete videos at the server; what the store has kept stays.
+
+    Named videos are deleted at once, unless the store waits for them. With --kept, all that
+    the store has kept whole: shown first, and deleted with --yes.
+
+    Args:
+        videos: The server's ids, or keys of kept renders.
+        provider: See above.
+        store: See above.
+        kept: All that the store has kept, in place of named ones.
+        older_than: With --kept: made so many hours ago at least.
+        unkept: Also what a render of the store has paid for and not kept: it is lost.
+        yes: With --kept: delete, in place of showing what would be deleted.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        if kept == bool(videos):
+            raise InvalidRequestError(
+                "delete takes either VIDEO ids or --kept.", next_step="Nothing was deleted."
+            )
+        server = providers.choose(provider).server()
+        if kept:
+            return _delete_kept(server, store, older_than, yes, screen)
+        return _delete_named(server, store, videos, unkept, screen)
+
+    return run_command(shown, body, store, provider)
+
+
+def _delete_named(
+    server: Server, store: str, videos: tuple[str, ...], unkept: bool, screen: Screen
+) -> int:
+    async def work() -> list[tuple[str, SoraError | None]]:
+        from prefect_sora.connections import connect
+
+        client = connect(server)
+        ids = [(await find_source(word, store))[0] for word in videos]
+        if not unkept:
+            for video_id in ids:
+                await _refuse_to_lose(video_id, server, Ledger(VideoFolder(store)))
+        ended: list[tuple[str, SoraError | None]] = []
+        for video_id in ids:
+            try:
+                await client.delete(video_id)
+            except SoraError as error:
+                ended.append((video_id, error))
+            else:
+                ended.append((video_id, None))
+        return ended
+
+    ended = stopping.run(work)
+    for video_id, error in ended:
+        if error is None:
+            screen.result(f"✓ {video_id} is deleted at {server.label}", style="green")
+        else:
+            screen.trouble(error)
+    screen.document(
+        {
+            "videos": [
+                {"video_id": video_id, "error": describe(error) if error else None}
+                for video_id, error in ended
+            ]
+        }
+    )
+    return next((exits.exit_code(error) for _, error in ended if error), exits.OK)
+
+
+async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None:
+    """Stop where a render of the store has this video and has not kept it.
+
+    Raises:
+        InvalidRequestError: It does.
+    """
+    key = await ledger.holder(server.identity, video_id)
+    for folder in await ledger.find(key) if key else []:
+        state = await ledger.state(folder)
+        if state.accepted and not state.stored and state.accepted.job.video_id == video_id:
+            raise InvalidRequestError(
+                f"Render {key} of this store has paid for video {video_id} and not kept it yet.",
+                key=key,
+                video_id=video_id,
+                paid="yes",
+                next_step=f"`prefect-sora resume {key}` keeps it; --unkept deletes it all the "
+                "same. Nothing was deleted.",
+            )
+
+
+def _delete_kept(server: Server, store: str, hours: float, yes: bool, screen: Screen) -> int:
+    async def work() -> list[Any]:
+        from prefect_sora.cleaning import clean, look
+        from prefect_sora.connections import connect
+
+        client = connect(server)
+        found = await look(client, Ledger(VideoFolder(store)), hours * 3600)
+        return await clean(found, client) if yes else found
+
+    found = stopping.run(work)
+    for one in found:
+        if one.verdict in ("kept", "deleted"):
+            did = "is deleted at" if one.verdict == "deleted" else "would be deleted at"
+            screen.result(f"✓ {one.video.video_id} {did} {server.label}; kept as {one.url}")
+        elif one.verdict == "failed":
+            screen.result(f"✗ {one.video.video_id}: {one.why}", style="red")
+    left = sum(one.verdict not in ("kept", "deleted", "failed") for one in found)
+    screen.result(
+        f"{left} left alone: younger than {hours:g} h, unfinished, or not kept here."
+        + ("" if yes else " --yes deletes.")
+    )
+    screen.document({"dry_run": not yes, "videos": [_as_json(one) for one in found]})
+    return exits.FAILED if any(one.verdict == "failed" for one in found) else exits.OK
+
+
+def _as_json(found: Any) -> dict[str, Any]:
+    return {**asdict(found), "video": found.video.model_dump()}

@@ -1,0 +1,104 @@
+"""`prefect-sora list`: what the server holds, and what of it the store has kept."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+from rich.table import Table
+
+from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
+from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.handles import RemoteVideo
+from prefect_sora.ledger import Ledger
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+Status = Literal["queued", "in_progress", "completed", "failed"]
+
+
+@dataclass(frozen=True)
+class _Row:
+    video: RemoteVideo
+    key: str | None
+    kept: str | None
+
+
+def list_(
+    *,
+    provider: Provider = None,
+    store: Store = DEFAULT_STORE,
+    status: Status | None = None,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50,
+    shown: Shown | None = None,
+) -> int:
+    """List what the server holds, the newest first, and what of it the store has kept.
+
+    Args:
+        provider: See above.
+        store: See above; what it has kept is marked.
+        status: Only those that stand so.
+        limit: How many at most.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        chosen = providers.choose(provider)
+        server = chosen.server()
+        rows = stopping.run(lambda: _found(server, store, status, limit))
+        screen.document({"videos": [_as_json(row) for row in rows]})
+        if not rows:
+            screen.result(f"{server.label} holds no such video.")
+        elif not screen.shown.json:
+            screen.out.print(_table(rows))
+        return exits.OK
+
+    return run_command(shown, body, store, provider)
+
+
+async def _found(server: Server, store: str, status: str | None, limit: int) -> list[_Row]:
+    from prefect_sora.connections import connect
+    from prefect_sora.listing import every_video, remote_video
+
+    ledger = Ledger(VideoFolder(store))
+    folders = {folder[-12:]: folder for folder in await ledger.folders()}
+    rows: list[_Row] = []
+    async for video in every_video(connect(server)):
+        if status is not None and video.status != status:
+            continue
+        key = await ledger.holder(server.identity, video.id) if folders else None
+        stored = await ledger.stored(folders[key]) if key in folders else None
+        kept = stored.video.url if stored and stored.video.video_id == video.id else None
+        rows.append(_Row(remote_video(video, server.label), key if key in folders else None, kept))
+        if len(rows) >= limit:
+            break
+    return rows
+
+
+def _table(rows: list[_Row]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("video", "status", "made at", "what", "render", "kept", "prompt"):
+        table.add_column(column, no_wrap=column != "prompt", overflow="fold")
+    for row in rows:
+        video = row.video
+        progress = f" {video.progress:.0f} %" if video.status == "in_progress" else ""
+        what = [video.model, video.size, f"{video.seconds} s" if video.seconds else None]
+        table.add_row(
+            video.video_id,
+            video.status + (progress if video.progress is not None else ""),
+            _when(video.created_at),
+            " · ".join(filter(None, what)),
+            row.key or "",
+            "yes" if row.kept else "",
+            video.title or "",
+        )
+    return table
+
+
+def _when(at: float | None) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}Z" if at else ""
+
+
+def _as_json(row: _Row) -> dict[str, Any]:
+    return {**row.video.model_dump(), "key": row.key, "kept": row.kept}

@@ -1,0 +1,212 @@
+"""Verbs: tasks that have a new video made from a finished one: remix, edit, extend."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run as running_task
+
+from prefect_sora import catalogue
+from prefect_sora.blocks import Provider, VideoStore
+from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.providers import Providers, listed, of_label
+from prefect_sora.requests import Kind, VideoRequest, title
+from prefect_sora.submitting import Policy
+from prefect_sora.tasks import submit_video
+
+Source = StoredVideo | VideoJob | str
+"""A finished video: its handle, or its id at the server."""
+
+
+def _named(step: str) -> Any:
+    def name() -> str:
+        return f"{step} · {title(str(running_task.parameters['prompt']))}"
+
+    return name
+
+
+# Whether sending again is safe is known inside, where the records are: so none of them retries.
+
+
+@task(
+    name="remix-video",
+    task_run_name=_named("remix"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,
+)
+async def remix_video(
+    prompt: str,
+    source: Source,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    *,
+    take: int = 1,
+    scope: str | None = None,
+    timeout_seconds: float | None = None,
+    in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
+) -> VideoJob:
+    """Have a remix of a finished video accepted, once.
+
+    Args:
+        prompt: What to change.
+        source: The finished video, as a handle or as the server's id.
+        provider: Who renders it: the server that holds the source; of a list, that one.
+        store: As in `submit_video`, like the rest.
+        take: As in `VideoRequest`.
+        scope: As in `submit_video`.
+        timeout_seconds: As in `submit_video`.
+        in_doubt: As in `submit_video`.
+        max_cost_usd: As in `submit_video`.
+
+    Raises:
+        SoraError: See `submit_video`.
+    """
+    request = derived("remix", prompt, source, take=take)
+    return await _submit(
+        request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
+    )
+
+
+@task(
+    name="edit-video",
+    task_run_name=_named("edit"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,
+)
+async def edit_video(
+    prompt: str,
+    source: Source,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    *,
+    take: int = 1,
+    scope: str | None = None,
+    timeout_seconds: float | None = None,
+    in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
+) -> VideoJob:
+    """Have an edit of a finished video accepted, once: the same clip with a change in it.
+
+    Args:
+        prompt: What to change.
+        source: As in `remix_video`, like the rest.
+        provider: As in `remix_video`.
+        store: As in `submit_video`.
+        take: As in `VideoRequest`.
+        scope: As in `submit_video`.
+        timeout_seconds: As in `submit_video`.
+        in_doubt: As in `submit_video`.
+        max_cost_usd: As in `submit_video`.
+
+    Raises:
+        SoraError: See `submit_video`.
+    """
+    request = derived("edit", prompt, source, take=take)
+    return await _submit(
+        request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
+    )
+
+
+@task(
+    name="extend-video",
+    task_run_name=_named("extend"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,
+)
+async def extend_video(
+    prompt: str,
+    source: Source,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    *,
+    seconds: int = 8,
+    take: int = 1,
+    scope: str | None = None,
+    timeout_seconds: float | None = None,
+    in_doubt: Policy = "stop",
+    allow_unlisted: bool = False,
+    max_cost_usd: float | None = None,
+) -> VideoJob:
+    """Have a finished video extended, once: the new video is the source and what follows it.
+
+    Args:
+        prompt: What happens next.
+        source: As in `remix_video`, like the rest.
+        provider: As in `remix_video`.
+        store: As in `submit_video`.
+        seconds: How many are added: 4, 8, 12, 16 or 20 at OpenAI, up to 120 in all.
+        take: As in `VideoRequest`.
+        scope: As in `submit_video`.
+        timeout_seconds: As in `submit_video`.
+        in_doubt: As in `submit_video`.
+        allow_unlisted: Send what the catalogue says the model does not offer.
+        max_cost_usd: As in `submit_video`.
+
+    Raises:
+        InvalidRequestError: Longer than the model goes; nothing was sent.
+        SoraError: See `submit_video`.
+    """
+    catalogue.check_extensions(1, seconds, _length(source), allow_unlisted)
+    request = derived(
+        "extend", prompt, source, take=take, seconds=seconds, allow_unlisted=allow_unlisted
+    )
+    return await _submit(
+        request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
+    )
+
+
+def derived(kind: Kind, prompt: str, source: Source, **fields: Any) -> VideoRequest:
+    """Make the request for a video that starts from a finished one.
+
+    Raises:
+        InvalidRequestError: It cannot be rendered as it stands.
+    """
+    return VideoRequest.of(
+        prompt=prompt,
+        kind=kind,
+        model=None if isinstance(source, str) else source.model,
+        source_video_id=source if isinstance(source, str) else source.video_id,
+        **fields,
+    )
+
+
+def _length(source: Source) -> float | None:
+    if isinstance(source, StoredVideo):
+        return source.duration_seconds
+    return None if isinstance(source, str) else source.seconds
+
+
+async def _submit(
+    request: VideoRequest,
+    source: Source,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    scope: str | None,
+    timeout_seconds: float | None,
+    in_doubt: Policy,
+    max_cost_usd: float | None,
+) -> VideoJob:
+    job: VideoJob = await submit_video.fn(
+        request,
+        await _holder(source, provider),
+        store,
+        scope=scope,
+        parent_key=None if isinstance(source, str) else source.key,
+        timeout_seconds=timeout_seconds,
+        in_doubt=in_doubt,
+        max_cost_usd=max_cost_usd,
+    )
+    return job
+
+
+async def _holder(source: Source, provider: Providers) -> Provider:
+    """Choose the provider that has the source: no other can start from it."""
+    if isinstance(source, str) or not isinstance(provider, Sequence):
+        return listed(provider)[0]
+    return await of_label(source.provider, provider)
