@@ -35,18 +35,21 @@ if TYPE_CHECKING:
         RetiredModelError,
         SoraError,
         StorageError,
+        StoryboardError,
         UnavailableError,
         UncertainSubmitError,
         UnfinishedRenderError,
         VideoExpiredError,
         VideoNotFoundError,
     )
+    from prefect_sora.films import CutList, StoredFilm
     from prefect_sora.flows import (
         clean_up,
         edit_chain,
         extend_chain,
         image_to_video,
         remix_chain,
+        storyboard,
         sweep,
         text_to_video,
     )
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     )
     from prefect_sora.requests import VideoRequest
     from prefect_sora.shots import ShotPrompt
+    from prefect_sora.storyboards import Shot, Storyboard
     from prefect_sora.tasks import (
         download_video,
         persist_video,
@@ -101,18 +105,21 @@ _HOME = {
         "RetiredModelError",
         "SoraError",
         "StorageError",
+        "StoryboardError",
         "UnavailableError",
         "UncertainSubmitError",
         "UnfinishedRenderError",
         "VideoExpiredError",
         "VideoNotFoundError",
     ),
+    "films": ("CutList", "StoredFilm"),
     "flows": (
         "clean_up",
         "edit_chain",
         "extend_chain",
         "image_to_video",
         "remix_chain",
+        "storyboard",
         "sweep",
         "text_to_video",
     ),
@@ -128,6 +135,7 @@ _HOME = {
     ),
     "requests": ("VideoRequest",),
     "shots": ("ShotPrompt",),
+    "storyboards": ("Shot", "Storyboard"),
     "tasks": (
         "download_video",
         "persist_video",
@@ -145,6 +153,7 @@ __all__ = [
     "BudgetExceededError",
     "Character",
     "CorruptVideoError",
+    "CutList",
     "DownloadError",
     "InvalidRequestError",
     "JoinError",
@@ -163,10 +172,14 @@ __all__ = [
     "RenderTimeoutError",
     "RenderedVideo",
     "RetiredModelError",
+    "Shot",
     "ShotPrompt",
     "SoraError",
     "StorageError",
+    "StoredFilm",
     "StoredVideo",
+    "Storyboard",
+    "StoryboardError",
     "UnavailableError",
     "UncertainSubmitError",
     "UnfinishedRenderError",
@@ -193,6 +206,7 @@ __all__ = [
     "remix_video",
     "retrieve_character",
     "retrieve_video",
+    "storyboard",
     "submit_video",
     "sweep",
     "text_to_video",

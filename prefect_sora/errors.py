@@ -21,6 +21,7 @@ SoraError
 ├─ RenderTimeoutError (TimeoutError)    our deadline passed; the job may still finish
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
+├─ StoryboardError  .failures           some shots have no video; the others are kept
 ├─ JoinError                            two clips cannot be made one film; both are kept
 └─ StorageError *                       the store refused
    └─ NewerStoreError                   a later version of this package wrote there
@@ -28,6 +29,7 @@ SoraError
 ```
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 Paid = Literal["no", "yes", "unknown"]
@@ -266,6 +268,27 @@ class VideoExpiredError(DownloadError):
 
 class CorruptVideoError(DownloadError):
     """What arrived is not the whole video."""
+
+
+class StoryboardError(SoraError):
+    """Some shots have no video, so that there is no film yet; the others are kept.
+
+    Attributes:
+        failures: What went wrong, by the shot's number.
+        waiting: Numbers of the shots that were not begun, for they start from one of these.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        failures: Mapping[int, SoraError] | None = None,
+        waiting: Sequence[int] = (),
+        **about: Any,
+    ) -> None:
+        super().__init__(message, **about)
+        self.failures = dict(failures or {})
+        self.waiting = tuple(waiting)
 
 
 class JoinError(SoraError):

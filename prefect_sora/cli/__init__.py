@@ -17,6 +17,7 @@ from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
 
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
+    "storyboard": "Render the shots of a storyboard, and join them into a film.",
     "edit": "Change something in a finished video.",
     "extend": "Have a finished video go on.",
     "resume": "Bring unfinished renders home, without paying again.",

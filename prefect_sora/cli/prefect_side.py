@@ -105,4 +105,7 @@ def _listener(display: Display) -> "Listener":
         def kept(self, video: StoredVideo) -> None:
             display.kept(video)
 
+        def stitching(self, title: str, shots: int) -> None:
+            display.phase(f"joining {shots} shots")
+
     return Ears()
