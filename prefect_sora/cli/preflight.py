@@ -22,13 +22,14 @@ from prefect_sora.storage import VideoFolder
 
 @dataclass(frozen=True)
 class Order:
-    """A request, where its video goes, and the kept clip that it starts from."""
+    """A request, where its video goes, what it starts from, and who else may render it."""
 
     request: VideoRequest
     store: str
     scope: str | None = None
     anew: bool = False
     source: StoredVideo | None = None
+    others: tuple[Provider, ...] = ()
 
 
 async def check(order: Order, provider: Provider, warn: Callable[[str], None]) -> str | None:
@@ -42,7 +43,9 @@ async def check(order: Order, provider: Provider, warn: Callable[[str], None]) -
         UnfinishedRenderError: The store holds an unfinished render of the same request.
     """
     request = order.request
-    known = None if provider.is_local or provider.needs_prefect else provider.server()
+    # What one server of several has ended, another may render.
+    unknown = provider.is_local or provider.needs_prefect or order.others
+    known = None if unknown else provider.server()
     for warning in catalogue.check(request, known.service if known else None):
         warn(warning)
     hashed = None

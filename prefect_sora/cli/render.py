@@ -35,6 +35,7 @@ def render(
     shot: str | None = None,
     template: str | None = None,
     provider: Provider = None,
+    fallback: Words = None,
     model: str = "sora-2",
     size: str | None = None,
     aspect_ratio: str | None = None,
@@ -61,6 +62,7 @@ def render(
         shot: YAML or JSON file of a shot, field by field, in place of the prompt.
         template: Path or URL of a template of your own for that shot.
         provider: See above.
+        fallback: Who renders where the provider has certainly not; named as there, may be repeated.
         model: The video model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
         aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
@@ -107,7 +109,8 @@ def render(
             "stall_seconds": stall,
             "max_cost_usd": max_cost,
         }
-        order = Order(request, store, scope, anew)
+        others = tuple(providers.choose(name) for name in fallback or [])
+        order = Order(request, store, scope, anew, others=others)
         return carry_out(order, providers.choose(provider), waiting, screen)
 
     return run_command(shown, body, store, provider)
@@ -133,11 +136,13 @@ def _rendered(
     try:
         with Display(screen) as display:
             flows = prefect_side.load(display, screen.shown.debug)
-            if provider.needs_prefect:
+            if provider.needs_prefect and not order.others:
                 for warning in catalogue.check(order.request, provider.server().service):
                     screen.warn(warning)
+            if provider.needs_prefect:
                 asyncio.run(preflight.refuse_a_twin(order, provider, hashed))
-            block = provider.block()
+            blocks = [each.block() for each in (provider, *order.others)]
+            block = blocks if order.others else blocks[0]
             display.phase("submitting")
 
             async def work() -> StoredVideo:
@@ -256,7 +261,8 @@ def _announce(screen: Screen, order: Order, provider: providers.Provider) -> Non
     cost = "$0.00 (local)" if provider.is_local else usd(_price(request, provider))
     kept = place(order.store) if _is_path(order.store) else order.store
     screen.note(request.title, style="bold")
-    for name, value in {"what": what, "who": provider.label, "cost": cost, "into": kept}.items():
+    who = " · else ".join(each.label for each in (provider, *order.others))
+    for name, value in {"what": what, "who": who, "cost": cost, "into": kept}.items():
         screen.note(f"  {name:<5} {value}")
 
 

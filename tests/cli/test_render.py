@@ -215,3 +215,13 @@ def test_on_a_fresh_machine_it_needs_no_server_and_no_account(cli: Cli, store: s
     assert "cost  $0.00 (local)" in ended.err
     assert "made by local" in ended.out
     assert "temporary server" not in ended.err
+
+
+def test_where_the_provider_has_certainly_not_rendered_it_the_fallback_does(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    renderer.faults([{"on": "create", "do": "status:401", "times": 9}])
+    ended = cli("render", "a red kite", *TINY, "--fallback", "local", "--store", store, "--json")
+    assert ended.code == exits.OK, ended.err
+    assert ended.json["provider"] == "local"
+    assert renderer.accepted() == 0
