@@ -260,7 +260,7 @@ def reason(error: Any) -> str:
             return "should be a list"
         case "model_type" | "dict_type":
             return "should be fields with their names"
-    return f"s{message.removeprefix('Input s')}" if message.startswith("Input s") else message
+    return re.sub(r"^\w+ should ", "should ", message)  # "Input", "String", "List"
 
 
 def _in_words(error: Any) -> str:

@@ -203,7 +203,8 @@ class _Filming:
         ]
         said = [f"{len(kept)} of {shots} shots are kept."]
         for number, error in sorted(self.failures.items()):
-            said.append(f"Shot {number} has none: {error}")
+            alone = len(self.failures) == 1
+            said.append(f"Shot {number} has none: {error if alone else error.message}")
         if self.waiting:
             numbers = ", ".join(map(str, sorted(self.waiting)))
             said.append(f"Not begun, for they start from another's last frame: {numbers}.")

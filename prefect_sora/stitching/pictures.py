@@ -37,7 +37,7 @@ def contact_sheet(shots: Sequence[tuple[Path, str]]) -> bytes:
         CorruptVideoError: One is no readable MP4 video.
     """
     cells = [_cell(path, caption) for path, caption in shots]
-    columns = next(n for n in range(1, 9) if n * n >= len(cells) or n == 8)
+    columns = min(len(cells), 4 if len(cells) <= 16 else 8)
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     width = columns * (_CELL_SIDE + _MARGIN) + _MARGIN
     heights = [max(cell.height for cell in row) + _MARGIN for row in rows]
