@@ -34,6 +34,7 @@ class EncodedPicture(Track):
         self._stream.width, self._stream.height = self._width, self._height
         self._stream.pix_fmt, self._stream.options = "yuv420p", dict(_QUALITY)
         context = self._stream.codec_context
+        context.thread_type = "FRAME"  # slices, the default, are slower and larger
         context.color_range = context.colorspace = _BT709  # limited range has the same number
         context.color_primaries = context.color_trc = _BT709
         self._seconds = Fraction(0)
