@@ -38,6 +38,7 @@ from prefect_sora.parameters import (
 from prefect_sora.prompts import written
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.shots import Prompt
+from prefect_sora.storyboarding import storyboard
 from prefect_sora.sweeps import sweep
 from prefect_sora.tasks import run_scope
 
@@ -158,6 +159,7 @@ __all__ = [
     "keyframe_to_video",
     "remix_chain",
     "render_batch",
+    "storyboard",
     "sweep",
     "text_to_image",
     "text_to_video",

@@ -85,6 +85,12 @@ def is_missing(source: str | Path) -> bool:
     return not Path(source).expanduser().is_file()
 
 
+def seen_from(source: str | Path, name: str) -> str | Path:
+    """The address of a file that another file names: a relative path begins in its folder."""
+    path = Path(name).expanduser()
+    return name if _SCHEME.match(name) or path.is_absolute() else beside(source, name)
+
+
 async def names_beside(
     source: str | Path, suffix: str, *, options: Mapping[str, Any] | None = None
 ) -> list[str]:

@@ -109,4 +109,7 @@ def _listener(display: Display) -> "Listener":
         def counted(self, counts: Counts) -> None:
             display.counted(counts)
 
+        def stitching(self, title: str, shots: int) -> None:
+            display.phase(f"joining {shots} shots")
+
     return Ears()
