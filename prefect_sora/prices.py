@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, cast
+from typing import Annotated, Final, cast
+
+from pydantic import BeforeValidator, Field
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests import SIZES_BY_NAME, resolve_size
@@ -203,3 +205,19 @@ def _names(models: Iterable[str | None]) -> list[str]:
 
 def _wrong(message: str) -> InvalidRequestError:
     return InvalidRequestError(message, next_step=_SHAPE)
+
+
+def _checked_prices(given: object) -> object:
+    read_prices(given)
+    return given
+
+
+PriceList = Annotated[
+    dict[str, float | dict[str, float]] | None,
+    BeforeValidator(_checked_prices),
+    Field(
+        description="USD per second by model, or by model and size; * is any. They take the place "
+        "of the published ones, and 0 is for what costs nothing.",
+        examples=[{"my-model": 0.04}, {"my-model": {"1280x720": 0.05, "*": 0.04}}],
+    ),
+]

@@ -22,7 +22,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from prefect_sora.errors import SoraError
-from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.prices import dollars
 from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
@@ -178,6 +178,37 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
         )
     except Exception as error:
         logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
+
+
+async def show_image(image: StoredImage, folder: VideoFolder) -> None:
+    """Put kept pictures into the UI: small ones to look at, and the facts."""
+    logger().info("Kept %d picture(s) of render %s at %s", len(image.files), image.key, image.url)
+    if not (TaskRunContext.get() or FlowRunContext.get()):
+        return
+    parts = [f"## {_plain(image.title)}"]
+    small = await _read(folder, f"{image.folder}/thumbnail.webp")
+    if small:
+        parts.append(f"![picture]({_data_url('image/webp', small)})")
+    clear = ", transparent" if image.has_alpha else ""
+    facts = [
+        ("Made by", _plain(", ".join(filter(None, (image.provider, image.model))))),
+        ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
+        ("Cost", cost(image.cost_usd)),
+        ("Render key", _code(image.key)),
+        ("Take", str(image.take)),
+        *(
+            (_size(f.size_bytes), _code(url))
+            for f, url in zip(image.files, image.urls, strict=True)
+        ),
+    ]
+    try:
+        await acreate_markdown_artifact(
+            key=f"image-{image.key}",
+            markdown="\n\n".join([*parts, _table(facts)]),
+            description=_plain(f"{image.title} · {image.width}x{image.height}"),
+        )
+    except Exception as error:
+        logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
 
 
 async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:

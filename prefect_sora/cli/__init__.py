@@ -20,6 +20,7 @@ _COMMANDS = {
     "batch": "Render a table of requests: CSV, JSON lines, JSON or Parquet.",
     "edit": "Change something in a finished video.",
     "extend": "Have a finished video go on.",
+    "image": "Draw pictures from a prompt, or change some, and keep them in the store.",
     "resume": "Bring unfinished renders home, without paying again.",
     "list": "List what the server holds, and what of it the store has kept.",
     "delete": "Delete videos at the server; what the store has kept stays.",

@@ -14,6 +14,7 @@ from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.screen import Screen, run_command
 from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
+from prefect_sora.profiles import Profile
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
 from prefect_sora.wire import ServedModel
@@ -104,8 +105,14 @@ def _described(chosen: providers.Provider, server: Server) -> Finding:
 
 async def _asked(server: Server, model: str | None) -> list[Finding]:
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
 
+    try:
+        server = await recognised(server)
+    except SoraError as error:
+        return [_trouble("server", error)]
     client = connect(server)
+    about = _profile(server.profile)
     listed = unlisted = None
     models: list[ServedModel] = []
     try:
@@ -124,8 +131,8 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
         if listed is not None and has_none:
             answers = Finding("server", True, "answers and takes the key; it names no models")
         else:
-            return [_trouble("server", error)]
-    found = [answers, *([_access(server, model, models)] if model else [])]
+            return [about, _trouble("server", error)]
+    found = [about, answers, *([_access(server, model, models)] if model else [])]
     if listed is not None:
         return [*found, Finding("listing", True, "it lists its jobs")]
     if isinstance(unlisted, RejectedError):
@@ -167,6 +174,20 @@ def _access(server: Server, model: str, served: list[ServedModel]) -> Finding:
         f"{model}: not among the {len(served)} models that the server has for this account",
         f"Name one that it has, such as {', '.join(some)}; or ask for access to it.",
     )
+
+
+def _profile(profile: Profile) -> Finding:
+    """Say what the server is taken for, and what it can do besides creating."""
+    can = {
+        "lists": profile.can_list,
+        "deletes": profile.can_delete,
+        **{kind: kind in profile.derives for kind in ("remix", "edit", "extend")},
+        "characters": profile.characters,
+        **{still: still in profile.variants for still in ("thumbnail", "spritesheet")},
+    }
+    has = ", ".join(name for name, there in can.items() if there) or "nothing but creates"
+    lacks = ", ".join(name for name, there in can.items() if not there)
+    return Finding("profile", True, f"{profile.name}: {has}{f'; not {lacks}' if lacks else ''}")
 
 
 async def _store(store: str) -> Finding:

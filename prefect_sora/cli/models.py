@@ -7,24 +7,28 @@ from rich.table import Table
 
 from prefect_sora import catalogue, prices
 from prefect_sora.cli import exits, pricing, providers, stopping
-from prefect_sora.cli.options import Provider, Shown
+from prefect_sora.cli.options import Flag, Provider, Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
 from prefect_sora.errors import SoraError
+from prefect_sora.images import catalogue as image_catalogue
 from prefect_sora.wire import ServedModel
 
 
-def models(*, provider: Provider = None, shown: Shown | None = None) -> int:
+def models(*, images: Flag = False, provider: Provider = None, shown: Shown | None = None) -> int:
     """List the known models: lengths, sizes, prices, and when services ended them.
 
     Models that are not listed are sent as they are; their cost is unknown, unless the
     provider block has its price. With --provider the server is asked for its own list.
 
     Args:
+        images: Those that draw pictures, in place of those that render videos.
         provider: See above.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
+        if images:
+            return _tell_images(screen)
         known = [_as_json(model) for model in catalogue.MODELS.values()]
         if not screen.shown.json:
             screen.out.print(_table())
@@ -59,6 +63,38 @@ def _served(provider: providers.Provider) -> list[ServedModel]:
     except SoraError as error:
         error.next_step = error.next_step or "`prefect-sora doctor` looks at the server."
         raise
+
+
+def _tell_images(screen: Screen) -> int:
+    known = image_catalogue.IMAGE_MODELS.values()
+    screen.document(
+        [
+            {
+                **asdict(model),
+                "takes": sorted(model.takes),
+                "ended": {service: day.isoformat() for service, day in model.ended.items()},
+            }
+            for model in known
+        ]
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("model", "size", "quality", "USD each", "ends at"):
+        table.add_column(column, no_wrap=True)
+    for model in known:
+        priced = [
+            (size, level, usd(p)) for level, by in model.usd.items() for size, p in by.items()
+        ]
+        if not priced:
+            levels = " ".join(model.qualities or ("not known",))
+            priced = [(size, levels, usd(None)) for size in (model.sizes or ("free",))]
+        ends = [f"{service} {day:%Y-%m-%d}" for service, day in model.ended.items()]
+        for row, (size, level, price) in enumerate(priced):
+            end = ends[row] if row < len(ends) else ""
+            table.add_row(model.name if row == 0 else "", size, level, price, end)
+    if not screen.shown.json:
+        screen.out.print(table)
+        screen.note("Of one picture; what it is made from is charged besides.")
+    return exits.OK
 
 
 def _table() -> Table:
