@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run as running_flow
 from prefect.runtime import task_run as running_task
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, WithJsonSchema
 
 from prefect_sora import reports, results
 from prefect_sora.batch_reports import Teller
@@ -46,7 +46,8 @@ the clip, and the database of a Prefect server is no store for thousands of them
 _RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
 
 Requests = Annotated[
-    str | Path | list[VideoRequest | dict[str, Any]],
+    # One field in the UI, whichever of the two a script passes.
+    Annotated[str | Path, WithJsonSchema({"type": "string"})] | list[VideoRequest | dict[str, Any]],
     Field(
         description="Path or URL of a CSV, JSON lines, JSON or Parquet file whose columns are a "
         "request's fields; or the requests themselves."

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,7 +12,9 @@ from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.prices import dollars
 from prefect_sora.requests import VideoRequest
-from prefect_sora.tables import Row
+
+if TYPE_CHECKING:  # it brings an HTTP library, which a command's --help needs none of
+    from prefect_sora.tables import Row
 
 Outcome = Literal["kept", "failed", "duplicate", "broken", "not_started"]
 
@@ -137,7 +139,7 @@ class BatchResult(BaseModel):
         return f"{self.kept} of {self.rows} kept{more}; cost {dollars(self.cost_usd)}"
 
 
-def kept(row: Row, video: StoredVideo) -> Result:
+def kept(row: "Row", video: StoredVideo) -> Result:
     """Say that a row's video is in the store."""
     return Result(
         **_asked(row),
@@ -150,7 +152,7 @@ def kept(row: Row, video: StoredVideo) -> Result:
     )
 
 
-def failed(row: Row, error: BaseException, outcome: Outcome = "failed") -> Result:
+def failed(row: "Row", error: BaseException, outcome: Outcome = "failed") -> Result:
     """Say why a row made no video."""
     ours = error if isinstance(error, SoraError) else None
     return Result(
@@ -165,12 +167,12 @@ def failed(row: Row, error: BaseException, outcome: Outcome = "failed") -> Resul
     )
 
 
-def broken(row: Row) -> Result:
+def broken(row: "Row") -> Result:
     """Say what is wrong with a row."""
     return Result(**_asked(row), outcome="broken", paid="no", error="; ".join(row.problems))
 
 
-def duplicate(row: Row, first: Result) -> Result:
+def duplicate(row: "Row", first: Result) -> Result:
     """Say that a row is the same render as an earlier one."""
     told = first.model_dump(exclude={"row", "outcome", "cost_usd", "same_as"})
     cost_usd = 0.0 if first.outcome == "kept" else None
@@ -196,7 +198,7 @@ def count(results: Sequence[Result], outcome: Outcome) -> int:
     return sum(result.outcome == outcome for result in results)
 
 
-def _asked(row: Row) -> dict[str, Any]:
+def _asked(row: "Row") -> dict[str, Any]:
     request: VideoRequest | None = row.request
     fields: dict[str, Any] = {"row": row.number, "prompt": row.prompt}
     if request:

@@ -4,11 +4,9 @@ import asyncio
 import hashlib
 from pathlib import Path
 from signal import SIGINT
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from prefect_sora.batching import Plan, plan
-from prefect_sora.budgets import Budget
 from prefect_sora.cli import exits, prefect_side, pricing, providers, stopping
 from prefect_sora.cli.interruption import what_goes_on
 from prefect_sora.cli.options import (
@@ -27,7 +25,9 @@ from prefect_sora.errors import BatchError
 from prefect_sora.identity import title_slug
 from prefect_sora.next_steps import pasteable
 from prefect_sora.results import BatchResult
-from prefect_sora.tables import read_table
+
+if TYPE_CHECKING:
+    from prefect_sora.batching import Plan
 
 
 def batch(
@@ -74,7 +74,7 @@ def batch(
         poll_interval: Shortest pause between two polls, in seconds.
         shown: See above.
     """
-    defaults = fields_of(model, size, seconds)
+    defaults = pricing.fields_of(model, size, seconds)
 
     def body(screen: Screen) -> int:
         chosen = providers.choose(provider)
@@ -113,20 +113,17 @@ def batch(
     return run_command(shown, body, store, provider)
 
 
-def fields_of(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:
-    """The fields of rows that do not have them, as the command line gives them."""
-    given = {"model": model, "size": size, "seconds": seconds}
-    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return {**fields, "model": None} if model == "" else fields
-
-
 def _planned(
     file: str,
     defaults: dict[str, Any],
     provider: providers.Provider,
     max_cost: float | None,
     skip_bad_rows: bool,
-) -> Plan:
+) -> "Plan":
+    from prefect_sora.batching import plan
+    from prefect_sora.budgets import Budget
+    from prefect_sora.tables import read_table
+
     Budget(max_cost)
     server = pricing.server_of(provider)
     return plan(

@@ -7,16 +7,13 @@ from dataclasses import asdict, dataclass
 from rich.table import Table
 
 from prefect_sora import catalogue, estimates
-from prefect_sora.batching import plan
 from prefect_sora.cli import exits, pricing, providers
-from prefect_sora.cli.batch import fields_of
 from prefect_sora.cli.options import Count, Flag, Provider, Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.prices import ANY
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
-from prefect_sora.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,10 @@ def estimate(
     def body(screen: Screen) -> int:
         server = pricing.server_of(providers.choose(provider) if provider else None)
         if file is not None:
-            defaults = fields_of(model, size, seconds)
+            from prefect_sora.batching import plan
+            from prefect_sora.tables import read_table
+
+            defaults = pricing.fields_of(model, size, seconds)
             rows = asyncio.run(read_table(file, defaults=defaults))
             planned = plan(rows, server, service=server.service, skip_bad_rows=skip_bad_rows)
             pricing.tell(screen, planned.estimate, planned)

@@ -42,7 +42,7 @@ _BY_ERROR: Final[dict[type[BaseException], int]] = {
 
 MEANINGS: Final = {
     "0": "all is well",
-    "1": "no video came of it, or of one row of it, or another error; of `doctor`: a check failed",
+    "1": "no video came of it, or another error; of `doctor`: a check failed",
     "2": "bad usage, an invalid request or a retired model: nothing was paid",
     "3": "authentication, quota or budget",
     "4": "moderation",

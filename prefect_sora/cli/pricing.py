@@ -1,13 +1,17 @@
 """Pricing: estimates on the screen, by whose prices, and for which models."""
 
+from typing import TYPE_CHECKING, Any
+
 from rich.table import Table
 
-from prefect_sora.batching import Plan
 from prefect_sora.cli import providers
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.estimates import Estimate
 from prefect_sora.profiles import LOCAL
 from prefect_sora.server import Server, remote
+
+if TYPE_CHECKING:
+    from prefect_sora.batching import Plan
 
 
 def server_of(provider: providers.Provider | None) -> Server:
@@ -22,7 +26,14 @@ def server_of(provider: providers.Provider | None) -> Server:
     return provider.server()
 
 
-def tell(screen: Screen, estimate: Estimate, planned: Plan) -> None:
+def fields_of(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:
+    """The fields of rows that do not have them, as the command line gives them."""
+    given = {"model": model, "size": size, "seconds": seconds}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return {**fields, "model": None} if model == "" else fields
+
+
+def tell(screen: Screen, estimate: Estimate, planned: "Plan") -> None:
     """Tell the total of a batch, and by which models and sizes it comes about."""
     groups: dict[tuple[str, str, int], list[float | None]] = {}
     for row, price in zip(planned.renders, estimate.prices, strict=True):
