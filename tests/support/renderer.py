@@ -52,7 +52,7 @@ class Renderer:
     @property
     def root(self) -> str:
         """The address without `/v1`: health and the control routes."""
-        return self.base_url.removesuffix("/v1")
+        return self.base_url.removesuffix("/v1").removesuffix("/openai")
 
     @property
     def pid(self) -> int:
@@ -211,6 +211,36 @@ def renderer(_session_renderer: Renderer) -> Renderer:
     _session_renderer.start()
     _session_renderer.reset()
     return _session_renderer
+
+
+class SpeakDialect(Protocol):
+    """What the `speak` fixture gives."""
+
+    def __call__(self, dialect: str, **options: Any) -> Renderer:
+        """An empty renderer of this dialect; one process for the session and each set of options."""
+
+
+@pytest.fixture(scope="session")
+def _speakers() -> Iterator[dict[str, Renderer]]:
+    made: dict[str, Renderer] = {}
+    yield made
+    for renderer in made.values():
+        renderer.kill()
+
+
+@pytest.fixture
+def speak(_speakers: dict[str, Renderer], tmp_path_factory: pytest.TempPathFactory) -> SpeakDialect:
+    """Renderers that speak like other servers."""
+
+    def speaking(dialect: str, **options: Any) -> Renderer:
+        wanted = RendererOptions(control=True, poll_after_ms=20, dialect=dialect, **options)
+        name = repr(wanted)
+        if name not in _speakers:
+            _speakers[name] = Renderer(tmp_path_factory.mktemp(dialect), wanted).start()
+        _speakers[name].reset()
+        return _speakers[name]
+
+    return speaking
 
 
 @pytest.fixture
