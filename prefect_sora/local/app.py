@@ -85,7 +85,7 @@ class Renderer:
     async def _http_error(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         answer = self.gate.stray(request, status)
-        if isinstance(error, HTTPException):
+        if isinstance(error, HTTPException) and answer.status_code == error.status_code:
             answer.headers.update(error.headers or {})
         return answer
 

@@ -138,6 +138,7 @@ class Jobs:
             if not job.finished:
                 self._queue.append(job)
             self._jobs[job.id] = job
+        self._count()  # before the records that it is read from go
         for path in self.home.glob("*.part"):
             remove_path(path)
         for folder in ("jobs", "inputs", "files"):
@@ -274,10 +275,13 @@ class Jobs:
         if gone:
             await to_thread(self._remove_files, gone)
 
-    def _remove_files(self, jobs: list[Job]) -> None:
+    def _count(self) -> None:
         with self._counting:  # or an older count might be written last
             counted = json.dumps({"accepted": self.accepted}).encode()
             write_whole(self.home / "accepted.json", counted)
+
+    def _remove_files(self, jobs: list[Job]) -> None:
+        self._count()
         for job in jobs:
             remove_path(self.home / "jobs" / f"{job.id}.json")
             remove_path(self.files_of(job))

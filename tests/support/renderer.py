@@ -217,28 +217,29 @@ class SpeakDialect(Protocol):
     """What the `speak` fixture gives."""
 
     def __call__(self, dialect: str, **options: Any) -> Renderer:
-        """An empty renderer of this dialect; one process for the session and each set of options."""
+        """An empty renderer of this dialect: one process for each set of options."""
 
 
 @pytest.fixture(scope="session")
-def _speakers() -> Iterator[dict[str, Renderer]]:
-    made: dict[str, Renderer] = {}
+def _speakers() -> Iterator[dict[RendererOptions, Renderer]]:
+    made: dict[RendererOptions, Renderer] = {}
     yield made
     for renderer in made.values():
         renderer.kill()
 
 
 @pytest.fixture
-def speak(_speakers: dict[str, Renderer], tmp_path_factory: pytest.TempPathFactory) -> SpeakDialect:
+def speak(
+    _speakers: dict[RendererOptions, Renderer], tmp_path_factory: pytest.TempPathFactory
+) -> SpeakDialect:
     """Renderers that speak like other servers."""
 
     def speaking(dialect: str, **options: Any) -> Renderer:
         wanted = RendererOptions(control=True, poll_after_ms=20, dialect=dialect, **options)
-        name = repr(wanted)
-        if name not in _speakers:
-            _speakers[name] = Renderer(tmp_path_factory.mktemp(dialect), wanted).start()
-        _speakers[name].reset()
-        return _speakers[name]
+        if wanted not in _speakers:
+            _speakers[wanted] = Renderer(tmp_path_factory.mktemp(dialect), wanted).start()
+        _speakers[wanted].reset()
+        return _speakers[wanted]
 
     return speaking
 
