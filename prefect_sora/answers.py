@@ -114,7 +114,8 @@ def status_error(
         return QuotaError(message, **about)
     if asks_for_a_video and _is_retired(status, failure, verb):
         return RetiredModelError(message, next_step=RENDER_ELSEWHERE)
-    if status in (401, 403):
+    # LiteLLM without a database says so of a key that it does not know (1.109.1).
+    if status in (401, 403) or failure.type == "no_db_connection":
         about["next_step"] = (
             "Check api_key, and that it may use this model: `prefect-sora doctor` asks the server."
         )
@@ -128,7 +129,9 @@ def status_error(
             "minutes ago may need some more."
         )
         return RejectedError(message, **about)
-    if status in (404, 410) and (verb in ("retrieve", "content", "delete") or verb in DERIVED):
+    # new-api answers 400 for a job that it does not know (router/video-router.go, 2026).
+    unknown = status in (404, 410) or failure.code == "task_not_exist"
+    if unknown and (verb in ("retrieve", "content", "delete") or verb in DERIVED):
         about["next_step"] = (
             f"Check the source's id, and that this server has {verb}."
             if verb in DERIVED
