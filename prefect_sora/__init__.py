@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prefect_sora.batches import render_batch, render_video
     from prefect_sora.blocks import (
         AzureOpenAICredentials,
         LocalRenderer,
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from prefect_sora.errors import (
         ApiError,
         AuthenticationError,
+        BatchError,
         BudgetExceededError,
         CorruptVideoError,
         DownloadError,
         InvalidRequestError,
+        JoinError,
         ModerationError,
         NewerStoreError,
         PromptTemplateError,
@@ -34,12 +37,14 @@ if TYPE_CHECKING:
         RetiredModelError,
         SoraError,
         StorageError,
+        StoryboardError,
         UnavailableError,
         UncertainSubmitError,
         UnfinishedRenderError,
         VideoExpiredError,
         VideoNotFoundError,
     )
+    from prefect_sora.films import CutList, StoredFilm
     from prefect_sora.flows import (
         clean_up,
         edit_chain,
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
         image_to_video,
         keyframe_to_video,
         remix_chain,
+        storyboard,
         sweep,
         text_to_image,
         text_to_video,
@@ -71,7 +77,9 @@ if TYPE_CHECKING:
         retrieve_video,
     )
     from prefect_sora.requests import VideoRequest
+    from prefect_sora.results import BatchResult
     from prefect_sora.shots import ShotPrompt
+    from prefect_sora.storyboards import Shot, Storyboard
     from prefect_sora.tasks import (
         download_video,
         persist_video,
@@ -83,14 +91,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "batches": ("render_batch", "render_video"),
     "blocks": ("AzureOpenAICredentials", "LocalRenderer", "OpenAICredentials", "VideoStore"),
     "errors": (
         "ApiError",
         "AuthenticationError",
+        "BatchError",
         "BudgetExceededError",
         "CorruptVideoError",
         "DownloadError",
         "InvalidRequestError",
+        "JoinError",
         "ModerationError",
         "NewerStoreError",
         "PromptTemplateError",
@@ -104,12 +115,14 @@ _HOME = {
         "RetiredModelError",
         "SoraError",
         "StorageError",
+        "StoryboardError",
         "UnavailableError",
         "UncertainSubmitError",
         "UnfinishedRenderError",
         "VideoExpiredError",
         "VideoNotFoundError",
     ),
+    "films": ("CutList", "StoredFilm"),
     "flows": (
         "clean_up",
         "edit_chain",
@@ -117,6 +130,7 @@ _HOME = {
         "image_to_video",
         "keyframe_to_video",
         "remix_chain",
+        "storyboard",
         "sweep",
         "text_to_image",
         "text_to_video",
@@ -141,7 +155,9 @@ _HOME = {
         "retrieve_video",
     ),
     "requests": ("VideoRequest",),
+    "results": ("BatchResult",),
     "shots": ("ShotPrompt",),
+    "storyboards": ("Shot", "Storyboard"),
     "tasks": (
         "download_video",
         "persist_video",
@@ -156,12 +172,16 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "BatchError",
+    "BatchResult",
     "BudgetExceededError",
     "Character",
     "CorruptVideoError",
+    "CutList",
     "DownloadError",
     "ImageRequest",
     "InvalidRequestError",
+    "JoinError",
     "LocalRenderer",
     "ModerationError",
     "NewerStoreError",
@@ -177,11 +197,15 @@ __all__ = [
     "RenderTimeoutError",
     "RenderedVideo",
     "RetiredModelError",
+    "Shot",
     "ShotPrompt",
     "SoraError",
     "StorageError",
+    "StoredFilm",
     "StoredImage",
     "StoredVideo",
+    "Storyboard",
+    "StoryboardError",
     "UnavailableError",
     "UncertainSubmitError",
     "UnfinishedRenderError",
@@ -209,8 +233,11 @@ __all__ = [
     "persist_video",
     "remix_chain",
     "remix_video",
+    "render_batch",
+    "render_video",
     "retrieve_character",
     "retrieve_video",
+    "storyboard",
     "submit_video",
     "sweep",
     "text_to_image",

@@ -11,6 +11,7 @@ from prefect import flow
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field
 
+from prefect_sora.batches import render_batch
 from prefect_sora.blocks import Store
 from prefect_sora.chains import edit_chain, extend_chain, remix_chain
 from prefect_sora.clean_ups import clean_up
@@ -37,6 +38,7 @@ from prefect_sora.parameters import (
 from prefect_sora.prompts import written
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.shots import Prompt
+from prefect_sora.storyboarding import storyboard
 from prefect_sora.sweeps import sweep
 from prefect_sora.tasks import run_scope
 
@@ -156,6 +158,8 @@ __all__ = [
     "image_to_video",
     "keyframe_to_video",
     "remix_chain",
+    "render_batch",
+    "storyboard",
     "sweep",
     "text_to_image",
     "text_to_video",

@@ -1,16 +1,12 @@
 """Report: what the Prefect UI shows of a render. A report that fails fails no render."""
 
 import asyncio
-import base64
-import html
 import logging
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from prefect.artifacts import (
     acreate_markdown_artifact,
@@ -21,17 +17,15 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
+from prefect_sora.pages import code, cost, data_url, plain, player, read_small, size, table
+from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
 from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
 
 PROGRESS_EVERY_SECONDS: Final = 2.0
 """At most one update of the UI per render in this time: each costs the server some 20 ms."""
-
-INLINE_VIDEO_BYTES: Final = 4 * 1024 * 1024
-"""Up to here the clip itself is part of the artifact, and plays from there. Ours."""
 
 
 class Listener:
@@ -46,6 +40,12 @@ class Listener:
     def kept(self, video: StoredVideo) -> None:
         """It is in the store."""
 
+    def counted(self, counts: Counts) -> None:
+        """A batch has moved on."""
+
+    def stitching(self, title: str, shots: int) -> None:
+        """A film's shots are there, and are being joined."""
+
 
 _listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", default=None)
 
@@ -58,6 +58,11 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def listener() -> Listener | None:
+    """Who hears of what is done here."""
+    return _listener.get()
 
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
@@ -83,6 +88,12 @@ def submitted(job: VideoJob) -> None:
     logger().info("Render %s: %s %s as video %s.", job.key, how, job.provider, job.video_id)
 
 
+def counted(counts: Counts) -> None:
+    """Tell whoever listens how far a batch is."""
+    if heard := _listener.get():
+        heard.counted(counts)
+
+
 @asynccontextmanager
 async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIterator[OnProgress]:
     """Show a job's progress as an artifact, at a bounded rate, while the block lasts."""
@@ -95,7 +106,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
         nonlocal artifact, shown_at
         shown_at = monotonic()
         # A run's page shows of each artifact no more than the first words of this.
-        description = _plain(f"{latest:.0f} % · {job.title} · video {job.video_id}")
+        description = plain(f"{latest:.0f} % · {job.title} · video {job.video_id}")
         try:
             if artifact is None:
                 artifact = await acreate_progress_artifact(latest, description=description)
@@ -152,7 +163,7 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
     logger().info(
         "Kept %s (%s, %dx%d) at %s",
         video.video_id,
-        _size(video.size_bytes),
+        size(video.size_bytes),
         video.width,
         video.height,
         video.url,
@@ -163,7 +174,7 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
         await acreate_markdown_artifact(
             key=f"video-{video.key}",
             markdown=await _markdown(video, folder),
-            description=_plain(_in_short(video)),
+            description=plain(_in_short(video)),
         )
     except Exception as error:
         logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
@@ -174,27 +185,24 @@ async def show_image(image: StoredImage, folder: VideoFolder) -> None:
     logger().info("Kept %d picture(s) of render %s at %s", len(image.files), image.key, image.url)
     if not (TaskRunContext.get() or FlowRunContext.get()):
         return
-    parts = [f"## {_plain(image.title)}"]
-    small = await _read(folder, f"{image.folder}/thumbnail.webp")
+    parts = [f"## {plain(image.title)}"]
+    small = await read_small(folder, f"{image.folder}/thumbnail.webp")
     if small:
-        parts.append(f"![picture]({_data_url('image/webp', small)})")
+        parts.append(f"![picture]({data_url('image/webp', small)})")
     clear = ", transparent" if image.has_alpha else ""
     facts = [
-        ("Made by", _plain(", ".join(filter(None, (image.provider, image.model))))),
+        ("Made by", plain(", ".join(filter(None, (image.provider, image.model))))),
         ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
         ("Cost", cost(image.cost_usd)),
-        ("Render key", _code(image.key)),
+        ("Render key", code(image.key)),
         ("Take", str(image.take)),
-        *(
-            (_size(f.size_bytes), _code(url))
-            for f, url in zip(image.files, image.urls, strict=True)
-        ),
+        *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
     ]
     try:
         await acreate_markdown_artifact(
             key=f"image-{image.key}",
-            markdown="\n\n".join([*parts, _table(facts)]),
-            description=_plain(f"{image.title} · {image.width}x{image.height}"),
+            markdown="\n\n".join([*parts, table(facts)]),
+            description=plain(f"{image.title} · {image.width}x{image.height}"),
         )
     except Exception as error:
         logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
@@ -202,23 +210,14 @@ async def show_image(image: StoredImage, folder: VideoFolder) -> None:
 
 async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:
     """Write the page. One of the UI's two bundles plays the video element, the other drops it."""
-    parts = [f"## {_plain(video.title)}"]
-    preview = await _read(folder, f"{video.folder}/preview.webp") if video.preview_url else None
+    parts = [f"## {plain(video.title)}"]
+    preview = (
+        await read_small(folder, f"{video.folder}/preview.webp") if video.preview_url else None
+    )
     if preview:
-        parts.append(f"![preview]({_data_url('image/webp', preview)})")
-    on_the_web = urlsplit(video.url).scheme in ("http", "https")
-    source = video.url if on_the_web else None
-    if video.size_bytes <= INLINE_VIDEO_BYTES:
-        clip = await _read(folder, f"{video.folder}/video.mp4")
-        source = _data_url("video/mp4", clip) if clip else source
-    if source:
-        longer_side = "width" if video.width >= video.height else "height"
-        parts.append(
-            f'<video controls loop muted playsinline {longer_side}="640" '
-            f'src="{html.escape(source, quote=True)}"></video>'
-        )
-    parts.append(f"[Open the video file](<{video.url}>)" if on_the_web else _code(video.url))
-    parts.append(_table(_facts(video)))
+        parts.append(f"![preview]({data_url('image/webp', preview)})")
+    parts.append(await player(video, folder, f"{video.folder}/video.mp4"))
+    parts.append(table(_facts(video)))
     return "\n\n".join(parts)
 
 
@@ -226,59 +225,19 @@ def _facts(video: StoredVideo) -> list[tuple[str, str]]:
     """What there is to know of a video, the facts that people look for first."""
     length = f", {video.duration_seconds:.2f} s" if video.duration_seconds else ""
     facts = [
-        ("Video id", _code(video.video_id)),
-        ("Made by", _plain(", ".join(filter(None, (video.provider, video.model))))),
+        ("Video id", code(video.video_id)),
+        ("Made by", plain(", ".join(filter(None, (video.provider, video.model))))),
         ("Picture", f"{video.width} x {video.height}{length}"),
         ("Cost", cost(video.cost_usd)),
-        ("Size", _size(video.size_bytes)),
-        ("SHA-256", _code(video.sha256)),
-        ("Render key", _code(video.key)),
+        ("Size", size(video.size_bytes)),
+        ("SHA-256", code(video.sha256)),
+        ("Render key", code(video.key)),
         ("Take", str(video.take)),
     ]
-    return [*facts, ("Remix of", _code(video.parent_key))] if video.parent_key else facts
-
-
-def cost(usd: float | None) -> str:
-    """Write a cost in USD; one that is not known is never written as 0."""
-    return "unknown" if usd is None else f"${usd:.2f}"
+    return [*facts, ("Remix of", code(video.parent_key))] if video.parent_key else facts
 
 
 def _in_short(video: StoredVideo) -> str:
     """Write the line that stands for the video in lists."""
     length = f" · {video.duration_seconds:.0f} s" if video.duration_seconds else ""
     return f"{video.title} · {video.width}x{video.height}{length}"
-
-
-def _table(facts: list[tuple[str, str]]) -> str:
-    """Write facts one below the other; the first is the head, for Markdown has no table without."""
-    rows = []
-    for name, value in facts:
-        name = name.replace(" ", "\N{NO-BREAK SPACE}")
-        value = re.sub(r"(?<!\\)\|", r"\\|", value)  # a bar ends a cell, in code too
-        rows.append(f"| {name} | {value} |")
-    return "\n".join([rows[0], "| --- | --- |", *rows[1:]])
-
-
-def _plain(text: str) -> str:
-    """Keep a prompt's own characters from becoming markup."""
-    text = re.sub(r"([\\`*_{}\[\]()<>#!|~&])", r"\\\1", text)
-    return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", text)  # at the start they begin a list or a rule
-
-
-def _code(text: str) -> str:
-    return _plain(text) if "`" in text else f"`{text}`"
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
-
-
-def _data_url(content_type: str, data: bytes) -> str:
-    return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
-
-
-async def _read(folder: VideoFolder, name: str) -> bytes | None:
-    try:
-        return await folder.read(name)
-    except SoraError:
-        return None

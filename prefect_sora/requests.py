@@ -242,11 +242,27 @@ def in_words(error: ValidationError) -> str:
     return " ".join(_in_words(e) for e in error.errors(include_url=False))
 
 
+def reason(error: Any) -> str:
+    """Say what is wrong with one field, to follow its name.
+
+    Args:
+        error: One of pydantic's `ValidationError.errors()`.
+    """
+    message = str(error["msg"]).removeprefix("Value error, ")
+    match error["type"]:
+        case "extra_forbidden":
+            return "is not one of its fields"
+        case "missing":
+            return "is missing"
+        case "literal_error":
+            return f"is {error['input']!r}; it is one of {error['ctx']['expected']}"
+        case "tuple_type" | "list_type":
+            return "should be a list"
+        case "model_type" | "dict_type":
+            return "should be fields with their names"
+    return re.sub(r"^\w+ should ", "should ", message)  # "Input", "String", "List"
+
+
 def _in_words(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "is not one of its fields"
-    elif error["type"] == "literal_error":
-        message = f"is {error['input']!r}; it is one of {error['ctx']['expected']}"
-    return f"{where} {message}.".strip() if where else f"{message}."
+    return f"{where} {reason(error)}.".strip()

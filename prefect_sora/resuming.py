@@ -180,11 +180,11 @@ async def _sent_again(
     reserved: Reserved, folder: str, client: VideoClient, ledger: Ledger, paid: Paid
 ) -> VideoJob:
     with _knowing(paid):
-        wish = await _wish_again(reserved, folder, client)
+        wish = await _wish_again(reserved, folder, client, ledger)
     return await submit(wish, client, ledger, in_doubt="resubmit")
 
 
-async def _wish_again(reserved: Reserved, folder: str, client: VideoClient) -> Wish:
+async def _wish_again(reserved: Reserved, folder: str, client: VideoClient, ledger: Ledger) -> Wish:
     """Rebuild what was asked for; the reference must still be the same picture."""
     request = VideoRequest.model_validate(
         {**reserved.request, **({"reference": reserved.reference} if reserved.reference else {})}
@@ -197,7 +197,8 @@ async def _wish_again(reserved: Reserved, folder: str, client: VideoClient) -> W
                 key=reserved.key,
                 next_step="Run it again with the same picture and the same scope.",
             )
-        reference = await prepare(request.reference, request.pixels, request.fit)
+        options = ledger.store.options_of(request.reference)
+        reference = await prepare(request.reference, request.pixels, request.fit, options=options)
         if reference.source_sha256 != reserved.reference_sha256:
             raise InvalidRequestError(
                 f"{reserved.reference} is another picture than the one that was sent.",

@@ -214,12 +214,18 @@ class ShotPrompt(BaseModel):
 
 
 def shot_of(value: Any) -> Any:
-    """Read a shot's fields as a `ShotPrompt`; whatever else it is passes as it came.
+    """Read a shot's fields as a `ShotPrompt`; text and a shot pass as they came.
 
     Raises:
         ValidationError: The fields are not a shot's; it says which.
+        ValueError: It is none of these.
     """
-    return ShotPrompt.model_validate(value) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return ShotPrompt.model_validate(value)
+    if not isinstance(value, (str, ShotPrompt)):
+        # No TypeError, which pydantic would let pass as no error of the value.
+        raise ValueError("is text, or the fields of a shot")  # noqa: TRY004
+    return value
 
 
 Prompt = Annotated[

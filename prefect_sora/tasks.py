@@ -80,7 +80,8 @@ async def submit_video(
         in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
         max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
             budget holds besides.
-        reference_options: fsspec options for the reference image's URL.
+        reference_options: fsspec options for the reference image's URL; one in the store
+            is opened with the store's.
 
     Raises:
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
@@ -92,7 +93,7 @@ async def submit_video(
         block.ledger,
         scope or await run_scope(),
         parent_key=parent_key,
-        reference_options=reference_options,
+        reference_options=reference_options or block.folder.options_of(request.reference),
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
         budget=Budget(max_cost_usd, block.daily_budget_usd),

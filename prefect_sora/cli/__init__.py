@@ -17,6 +17,8 @@ from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
 
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
+    "batch": "Render a table of requests: CSV, JSON lines, JSON or Parquet.",
+    "storyboard": "Render the shots of a storyboard, and join them into a film.",
     "edit": "Change something in a finished video.",
     "extend": "Have a finished video go on.",
     "image": "Draw pictures from a prompt, or change some, and keep them in the store.",
@@ -26,6 +28,7 @@ _COMMANDS = {
     "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
     "local": "Run the local renderer until Ctrl-C.",
+    "estimate": "Say what requests will cost, by model; nothing is sent.",
     "models": "List the known models, their sizes and prices.",
 }
 

@@ -137,10 +137,11 @@ async def _resumed(
 
 async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> list[Outcome]:
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
     from prefect_sora.sweeping import sweep
 
     async def client_of(state: RenderState) -> "VideoClient":
-        return connect(await origins.server_of(state, named=False))
+        return connect(await recognised(await origins.server_of(state, named=False)))
 
     swept = await sweep(
         ledger, client_of, follow=display.follower, kept=display.kept, **way.waiting
@@ -161,6 +162,7 @@ async def _resume(
         return Outcome(state, "failed", error=error.about(key=state.key))
 
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
     from prefect_sora.resuming import resume
     from prefect_sora.sweeping import outcome_of
 
@@ -169,7 +171,7 @@ async def _resume(
             return Outcome(state, "kept", image=await _picture(state, connect(server), ledger, way))
         video = await resume(
             state,
-            connect(server),
+            connect(await recognised(server)),
             ledger,
             adopt_video_id=way.adopt_video_id,
             resubmit=way.resubmit,

@@ -118,10 +118,9 @@ def _console(is_terminal: bool, **more: Any) -> Console:
 
 def usd(cost: float | None) -> str:
     """Write a cost; one that is not known is never written as 0."""
-    if cost is None:
-        return "unknown"
-    whole_cents = round(cost, 2) == round(cost, 4)
-    return f"${cost:.2f}" if whole_cents else f"${cost:.4f}".rstrip("0")
+    from prefect_sora.prices import dollars
+
+    return dollars(cost)
 
 
 def size_of(size_bytes: int) -> str:

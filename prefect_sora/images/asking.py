@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx2
 
 from prefect_sora.answers import no_answer, status_error
-from prefect_sora.client import CONNECT_TIMEOUT_SECONDS, VideoClient
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import CorruptVideoError, RejectedError, SoraError, UnavailableError
 from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import Picture, picture_of
@@ -25,6 +25,7 @@ from prefect_sora.images.wishes import ImageWish
 from prefect_sora.private_urls import in_private
 from prefect_sora.sending import UnclearError
 from prefect_sora.server import Server
+from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ async def _answer(
     wish: ImageWish, client: VideoClient, idempotency_key: str, timeout_seconds: float
 ) -> Mapping[str, Any]:
     server = client.server
-    request = _request(wish, client, idempotency_key, timeout_seconds)
+    credentials = await server.authorisation()
+    request = _request(wish, client, idempotency_key, timeout_seconds, credentials)
     try:
         with in_private():  # some gateways take their key in the query
             response = await client.http.send(request, stream=True, follow_redirects=False)
@@ -126,7 +128,11 @@ def _no_pictures(server: Server, response: httpx2.Response) -> SoraError:
 
 
 def _request(
-    wish: ImageWish, client: VideoClient, idempotency_key: str, timeout_seconds: float
+    wish: ImageWish,
+    client: VideoClient,
+    idempotency_key: str,
+    timeout_seconds: float,
+    credentials: Mapping[str, str],
 ) -> httpx2.Request:
     server, given = client.server, wish.request
     fields: dict[str, Any] = {"prompt": given.prompt, "model": server.deployment or given.model}
@@ -150,7 +156,7 @@ def _request(
         f"{server.base_url}/images/{'edits' if wish.inputs else 'generations'}",
         params=dict(server.query) or None,
         headers={
-            **server.credentials,
+            **credentials,
             "Accept-Encoding": "identity",
             "Idempotency-Key": idempotency_key,
             "x-litellm-num-retries": "0",  # its proxy would repeat a request by itself

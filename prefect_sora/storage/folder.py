@@ -62,6 +62,11 @@ class VideoFolder:
         """The full URL of a name below the root."""
         return self._url(_relative(name))
 
+    def options_of(self, place: object) -> dict[str, Any] | None:
+        """What fsspec needs to open a place, where that is below this folder; else None."""
+        inside = isinstance(place, str) and place.startswith(f"{self._url().rstrip('/')}/")
+        return dict(self.options) if inside else None
+
     async def create(self, name: str, data: bytes) -> bool:
         """Write a file that nobody has written yet; one of all racing writers wins.
 
@@ -164,21 +169,21 @@ class VideoFolder:
                     break
                 if gathered_bytes >= _PIECE_BYTES:
                     piece, gathered, gathered_bytes = b"".join(gathered), [], 0
-                    await _to_its_end(partial(take, piece))
+                    await to_its_end(partial(take, piece))
             if expected_bytes is not None and size_bytes != expected_bytes:
                 raise CorruptVideoError(
                     f"{name}: {size_bytes} bytes arrived of {expected_bytes}.",
                     next_step="Fetch it again.",
                 )
-            await _to_its_end(partial(take, b"".join(gathered)))
+            await to_its_end(partial(take, b"".join(gathered)))
             if check is not None:
-                await _to_its_end(check.finish)
-            await _to_its_end(partial(self._attempt, url, upload.publish))
+                await to_its_end(check.finish)
+            await to_its_end(partial(self._attempt, url, upload.publish))
         finally:
             # What it raises says less than the error that led here; `sweep_parts`
             # removes what cannot be removed now.
             with suppress(Exception):
-                await _to_its_end(upload.discard)
+                await to_its_end(upload.discard)
         return Written(url, size_bytes, digest.hexdigest())
 
     @contextmanager
@@ -273,7 +278,7 @@ class VideoFolder:
         self, name: str, action: Callable[[FileSystem, str], _T], *, folder: bool = False
     ) -> _T:
         name = "" if folder and not name else _relative(name.rstrip("/") if folder else name)
-        return await _to_its_end(
+        return await to_its_end(
             partial(self._attempt, self._url(name), lambda: action(*self._locate(name)))
         )
 
@@ -289,7 +294,7 @@ def _relative(name: str) -> str:
     return name
 
 
-async def _to_its_end(work: Callable[[], _T]) -> _T:
+async def to_its_end(work: Callable[[], _T]) -> _T:
     """Run blocking work in a thread; when cancelled, wait for it before saying so.
 
     A thread cannot be stopped, and cleaning up beside one that still writes would

@@ -10,11 +10,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
 
-from prefect_sora import errors, keeping
+from prefect_sora import OpenAICredentials, errors, keeping, render_batch, storyboard
 from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits, preflight, providers
 from prefect_sora.client import VideoClient
@@ -33,6 +34,7 @@ from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 from tests.cli.conftest import Cli, Ended
+from tests.support.films import clip
 from tests.support.scripted import Answer, Jobs, Reply, Scripted
 
 CANARY = "sk-secret-canary"
@@ -83,7 +85,8 @@ class Row:
         paid: What is said of the money.
         next_step: What is said of what to do.
         answer: What the server does; None: nobody is there.
-        by: The command: a render from its start, or the resuming of one that was accepted.
+        by: The command: a render from its start, the resuming of one that was accepted, a batch,
+             or a storyboard of one shot.
         words: Further words of the command.
         options: The same for the Python API.
         request: What is asked for in place of a tiny clip, by both.
@@ -99,7 +102,7 @@ class Row:
     paid: Paid
     next_step: str
     answer: Answer | None = None
-    by: Literal["render", "resume", "again"] = "render"
+    by: Literal["render", "resume", "again", "batch", "storyboard"] = "render"
     words: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +121,15 @@ def of_a_later_version(store: Path, job: VideoJob | None) -> None:
     path = store / job.folder / "accepted.json"
     record = json.loads(path.read_text()) | {"schema_version": SCHEMA + 1}
     path.write_text(json.dumps(record))
+
+
+def undecodable() -> bytes:
+    """An MP4 file whose index is sound, and whose pictures are not."""
+    with TemporaryDirectory() as folder:
+        data = bytearray(clip(Path(folder) / "clip.mp4", (200, 30, 30)).read_bytes())
+    media = data.index(b"mdat") + 4
+    data[media:] = bytes(len(data) - media)
+    return bytes(data)
 
 
 FAILED = {"message": f"CUDA out of memory {CANARY}", "code": "server_error"}
@@ -303,6 +315,36 @@ ROWS = [
         has_id=True,
     ),
     Row(
+        errors.BatchError,
+        1,
+        "0 of 1 kept, 1 failed; cost $0.00. Row 1: ",
+        "no",
+        "results.csv tells all rows",
+        refusing(says(400, "Unknown parameter: 'fps'.", "unknown_parameter")),
+        by="batch",
+        has_key=False,
+    ),
+    Row(
+        errors.StoryboardError,
+        1,
+        "Shot 1 has none: The video server",
+        "no",
+        "what is kept is not paid for again",
+        refusing(says(400, "This was blocked by our moderation system", "moderation_blocked")),
+        by="storyboard",
+        has_key=False,
+    ),
+    Row(
+        errors.JoinError,
+        1,
+        "cannot be joined",
+        "yes",
+        "render that shot anew",
+        jobs("completed", content=(200, FILM, undecodable())),
+        by="storyboard",
+        has_key=False,
+    ),
+    Row(
         errors.StorageError,
         8,
         "a file stands where a folder is needed",
@@ -345,6 +387,14 @@ class Stage:
         path.write_text(self.row.template or "")
         return str(path)
 
+    def storyboard(self) -> str:
+        """A storyboard of the request, as a file."""
+        path = self.store.parent / "board.json"
+        shot = {"prompt": self.request.prompt, "model": "tiny"}
+        board = {"title": "A kite", "size": "64x64", "seconds": 1, "shots": [shot]}
+        path.write_text(json.dumps(board))
+        return str(path)
+
     def client(self) -> VideoClient:
         """Connect as the command line does."""
         return VideoClient(remote(self.base_url, profile=OPENAI))
@@ -352,7 +402,7 @@ class Stage:
     async def prepared(self) -> VideoJob | None:
         """Leave an accepted render, where the row begins with one, and the store as it says."""
         job = None
-        if self.row.by != "render":
+        if self.row.by in ("resume", "again"):
             client = self.client()
             wish = await identify(self.request, client, "last night")
             job = await submit(wish, client, Ledger(VideoFolder(str(self.store))))
@@ -369,13 +419,21 @@ class Stage:
         try:
             if self.row.template:
                 await written(ShotPrompt(subject="a red kite", template=self.template()))
+            elif self.row.by == "batch":
+                provider = OpenAICredentials(base_url=self.base_url)
+                await render_batch([self.request], provider, str(self.store), **options)
+            elif self.row.by == "storyboard":
+                provider = OpenAICredentials(base_url=self.base_url)
+                await storyboard(
+                    self.storyboard(), provider, str(self.store), poll_interval_seconds=0.05
+                )
             elif self.row.by == "render":
                 await render(self.request, client, ledger, "tonight", **options)
             elif self.row.by == "resume":
                 assert job
                 await resume(await ledger.state(job.folder), client, ledger, **options)
             else:
-                named = {"OPENAI_BASE_URL": self.base_url}
+                named = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
                 order = preflight.Order(self.request, str(self.store))
                 await preflight.check(order, providers.choose("openai", named), print)
         finally:
@@ -390,6 +448,12 @@ class Stage:
         if row.by == "resume":
             assert job
             words = ["resume", job.key, *words]
+        elif row.by == "batch":
+            file = self.store.with_suffix(".jsonl")
+            file.write_text(request.model_dump_json(include={"prompt", "model", "size", "seconds"}))
+            words = ["batch", str(file), *words]
+        elif row.by == "storyboard":
+            words = ["storyboard", self.storyboard(), *words]
         else:
             words = ["render", request.prompt, "--model", request.model or "", *words]
             words += ["--size", str(request.size), "--seconds", f"{request.seconds}"]
@@ -401,6 +465,7 @@ class Stage:
         return cli(
             *words,
             OPENAI_BASE_URL=self.base_url,
+            PREFECT_SORA_PROFILE="openai",
             OPENAI_API_KEY=CANARY,
             PREFECT_API_URL=prefect_api,
         )
@@ -426,8 +491,9 @@ def test_each_error_of_the_tree_has_its_row() -> None:
     assert every - NEVER_RAISED == {row.error for row in ROWS}
 
 
+@pytest.mark.usefixtures("prefect")
 async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, prefect: str
 ) -> None:
     monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 1)
     row = stage.row
@@ -471,7 +537,7 @@ def test_the_command_line_tells_it_in_one_paragraph_and_an_exit_code(
     for command in commands(paragraph):
         assert f"--store {stage.store} --provider openai" in command
         app.parse_args(shlex.split(command)[1:], print_error=False, exit_on_error=False)
-    if row.paid == "yes":
+    if row.paid == "yes" and row.has_key:
         assert f"`prefect-sora resume {told['key']} " in paragraph, "what is paid can be fetched"
 
 

@@ -1,0 +1,274 @@
+"""The flow `storyboard`: shots are rendered, each paid for once, and joined into one film.
+
+Whatever ended a run, the same scope goes on with it: what is kept is found, a shot that
+starts from another's last frame finds the same frame, and the same clips are the same film.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run as running_flow
+from pydantic import Field, WithJsonSchema
+
+from prefect_sora import film_reports, films, storyboards
+from prefect_sora.blocks import Store, VideoStore, store_of
+from prefect_sora.clips import How, render_clip
+from prefect_sora.errors import SoraError, StoryboardError
+from prefect_sora.estimates import estimate
+from prefect_sora.films import Cut, StoredFilm
+from prefect_sora.handles import StoredVideo
+from prefect_sora.parameters import (
+    InDoubt,
+    MaxCostUsd,
+    PollIntervalSeconds,
+    Providers,
+    Scope,
+    StallSeconds,
+    TimeoutSeconds,
+    WhenCancelled,
+)
+from prefect_sora.providers import distinct
+from prefect_sora.reports import logger
+from prefect_sora.requests import VideoRequest, title
+from prefect_sora.storyboards import Shot, Storyboard, naming
+from prefect_sora.tasks import RETRY_DELAYS_SECONDS, run_scope, worth_retrying
+from prefect_sora.wishes import identify
+
+Board = Annotated[
+    Storyboard | Annotated[str | Path, WithJsonSchema({"type": "string"})],
+    Field(description="A storyboard, or the path or URL of its YAML or JSON file."),
+]
+
+
+def _named() -> str:
+    board = running_flow.parameters.get("board")
+    name = board.get("title") if isinstance(board, dict) else getattr(board, "title", None)
+    return f"storyboard · {title(name if isinstance(name, str) else Path(str(board)).name)}"
+
+
+@flow(name="storyboard", flow_run_name=_named)
+async def storyboard(
+    board: Board,
+    provider: Providers,
+    store: Store,
+    scope: Scope = None,
+    max_concurrent: Annotated[
+        int, Field(ge=1, description="How many shots and takes are rendered at once.")
+    ] = 2,
+    timeout_seconds: TimeoutSeconds = None,
+    poll_interval_seconds: PollIntervalSeconds = 5,
+    in_doubt: InDoubt = "stop",
+    stall_seconds: StallSeconds = None,
+    on_cancel: WhenCancelled = "leave",
+    max_cost_usd: MaxCostUsd = None,
+) -> StoredFilm:
+    """Render the shots of a storyboard, and join them into a film that is kept in the store.
+
+    Raises:
+        InvalidRequestError: The storyboard cannot be filmed as it stands; nothing was paid.
+        StoryboardError: Some shots have no video. The others are kept, and the same scope
+            goes on with them.
+        JoinError: The shots are kept, and cannot be joined.
+    """
+    if not isinstance(board, Storyboard):
+        board = await storyboards.read(board)
+    how = How(
+        scope or await run_scope(),
+        timeout_seconds,
+        poll_interval_seconds,
+        stall_seconds,
+        on_cancel,
+        in_doubt,
+        max_cost_usd,
+    )
+    requests = await _checked(board, provider, how.scope)
+    filming = _Filming(board, requests, provider, store, how, asyncio.Semaphore(max_concurrent))
+    async with asyncio.TaskGroup() as group:
+        for chain in board.chains():
+            group.create_task(filming.chain(chain))
+    if filming.failures:
+        raise filming.failed()
+    for (number, take), error in sorted(filming.spare_failures.items()):
+        logger().warning("Take %d of shot %d, which the film needs not: %s", take, number, error)
+    film: StoredFilm = await keep_film(board.title, filming.cuts(), store, filming.cost_usd())
+    return film
+
+
+async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[VideoRequest]:
+    """Check all shots against model, server and keyframes, before any of them is paid for."""
+    requests = await board.requests()
+    first = await (await distinct(provider))[0].get_client()
+    for number, request in enumerate(requests, start=1):
+        with naming(number):
+            for warning in (await identify(request, first, scope)).warnings:
+                logger().warning("Shot %d: %s", number, warning)
+    takes = [r for r, shot in zip(requests, board.shots, strict=True) for _ in range(shot.takes)]
+    total = estimate(takes, first.server)
+    logger().info("%d shots, %d renders, estimated cost: %s", len(requests), len(takes), total)
+    return requests
+
+
+@dataclass
+class _Filming:
+    """The shots of one run: what is kept, what failed, what was not begun."""
+
+    board: Storyboard
+    requests: list[VideoRequest]
+    provider: Providers
+    store: Store
+    how: How
+    gate: asyncio.Semaphore
+    clips: dict[tuple[int, int], StoredVideo] = field(default_factory=dict)
+    failures: dict[int, SoraError] = field(default_factory=dict)
+    spare_failures: dict[tuple[int, int], SoraError] = field(default_factory=dict)
+    waiting: list[int] = field(default_factory=list)
+
+    async def chain(self, numbers: Sequence[int]) -> None:
+        """Render shots that wait for one another; takes that nobody waits for go on beside."""
+        before: StoredVideo | None = None
+        async with asyncio.TaskGroup() as spare_takes:
+            for position, number in enumerate(numbers):
+                shot, request = self.board.shots[number - 1], self.requests[number - 1]
+                try:
+                    if before is not None:
+                        frame = await take_last_frame(before, self.store)
+                        request = request.model_copy(update={"reference": frame})
+                    for take in range(1, shot.takes + 1):
+                        if take != shot.use_take:
+                            spare_takes.create_task(self.spare(number, take, request))
+                    before = await self.render(number, shot.use_take, request)
+                except SoraError as error:
+                    self.failures[number] = error
+                    self.waiting += numbers[position + 1 :]
+                    return
+
+    async def render(self, number: int, take: int, request: VideoRequest) -> StoredVideo:
+        """Render one take, when it is its turn."""
+        async with self.gate:
+            clip = await render_clip(
+                request.model_copy(update={"take": take}), self.provider, self.store, self.how
+            )
+        self.clips[number, take] = clip
+        return clip
+
+    async def spare(self, number: int, take: int, request: VideoRequest) -> None:
+        """Render a take that the film does not show; its failure stops nothing."""
+        try:
+            await self.render(number, take, request)
+        except SoraError as error:
+            self.spare_failures[number, take] = error
+
+    def cuts(self) -> list[Cut]:
+        """What the film shows."""
+        return [
+            self._cut(number, shot, self.clips[number, shot.use_take])
+            for number, shot in enumerate(self.board.shots, start=1)
+        ]
+
+    def _cut(self, number: int, shot: Shot, clip: StoredVideo) -> Cut:
+        chained = self.board.is_chained(number)
+        return Cut(
+            number=number,
+            title=shot.name,
+            prompt=self.requests[number - 1].prompt,
+            take=shot.use_take,
+            takes=shot.takes,
+            continuity="last_frame" if chained else "keyframe" if shot.keyframe else "cut",
+            key=clip.key,
+            video_id=clip.video_id,
+            provider=clip.provider,
+            folder=clip.folder,
+            url=clip.url,
+            sha256=clip.sha256,
+        )
+
+    def cost_usd(self) -> float | None:
+        """What all takes cost together, where all of it is known."""
+        costs = [clip.cost_usd for clip in {c.key: c for c in self.clips.values()}.values()]
+        known = [cost for cost in costs if cost is not None]
+        return round(sum(known), 6) if len(known) == len(costs) else None
+
+    def failed(self) -> StoryboardError:
+        """Say which shots failed, which are kept, and how to go on."""
+        shots = len(self.board.shots)
+        kept = [
+            number
+            for number, shot in enumerate(self.board.shots, start=1)
+            if (number, shot.use_take) in self.clips
+        ]
+        said = [f"{len(kept)} of {shots} shots are kept."]
+        for number, error in sorted(self.failures.items()):
+            alone = len(self.failures) == 1
+            said.append(f"Shot {number} has none: {error if alone else error.message}")
+        if self.waiting:
+            numbers = ", ".join(map(str, sorted(self.waiting)))
+            said.append(f"Not begun, for they start from another's last frame: {numbers}.")
+        everything = [*self.failures.values()]
+        return StoryboardError(
+            " ".join(said),
+            failures=self.failures,
+            waiting=sorted(self.waiting),
+            paid="yes"
+            if self.clips or any(error.paid == "yes" for error in everything)
+            else "unknown"
+            if any(error.paid == "unknown" for error in everything)
+            else "no",
+            next_step=f"Run it again with the scope {self.how.scope}: what is kept is not paid "
+            "for again.",
+        )
+
+
+def _step(verb: str) -> dict[str, Any]:
+    return {
+        "name": verb,
+        "cache_policy": NO_CACHE,
+        "persist_result": False,
+        "retries": 3,
+        "retry_delay_seconds": RETRY_DELAYS_SECONDS,
+        "retry_condition_fn": worth_retrying,
+    }
+
+
+@task(task_run_name="last frame · {video.title}", **_step("take-last-frame"))
+async def take_last_frame(video: StoredVideo, store: VideoStore | str | Path) -> str:
+    """Keep a clip's last frame beside it, and say where; the next shot begins with it.
+
+    Raises:
+        CorruptVideoError: The clip cannot be decoded.
+        StorageError: The store refuses.
+    """
+    return await films.last_frame_of(video, store_of(store).folder)
+
+
+@task(task_run_name="stitch · {title}", **_step("keep-film"))
+async def keep_film(
+    title: str,
+    cuts: list[Cut],
+    store: VideoStore | str | Path,
+    cost_usd: float | None = None,
+) -> StoredFilm:
+    """Join kept clips into a film, keep it with its cut list and contact sheet, and show it.
+
+    Args:
+        title: The film's.
+        cuts: What it shows, in order.
+        store: Where the clips are, and the film is kept.
+        cost_usd: What its clips have cost.
+
+    Raises:
+        JoinError: The clips cannot be joined; each is kept.
+        StorageError: The store refuses.
+    """
+    folder = store_of(store).folder
+    film_reports.stitching(title, len(cuts))
+    kept = await films.keep_film(title, cuts, folder, cost_usd)
+    await film_reports.show_film(kept, folder)
+    return kept.film
+
+
+__all__ = ["keep_film", "storyboard", "take_last_frame"]
