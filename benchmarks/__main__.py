@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import first_clip, importing, memory, stitching, table, waiting
+from benchmarks import batches, first_clip, importing, memory, stitching, table, waiting
 
 Measure = Callable[[argparse.Namespace], Iterable[table.Row]]
 
 BENCHMARKS: dict[str, Measure] = {
     "first-clip": lambda given: first_clip.measure(given.rounds or 3),
+    "batch": lambda given: batches.measure(given.rounds or 3),
     "memory": lambda given: memory.measure(given.rounds or 3, given.megabytes),
     "import": lambda given: importing.measure(given.rounds or 7),
     "stitch": lambda given: stitching.measure(given.rounds or 3),

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prefect_sora.batches import render_batch, render_video
     from prefect_sora.blocks import (
         AzureOpenAICredentials,
         LocalRenderer,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from prefect_sora.errors import (
         ApiError,
         AuthenticationError,
+        BatchError,
         BudgetExceededError,
         CorruptVideoError,
         DownloadError,
@@ -48,18 +50,23 @@ if TYPE_CHECKING:
         edit_chain,
         extend_chain,
         image_to_video,
+        keyframe_to_video,
         remix_chain,
         storyboard,
         sweep,
+        text_to_image,
         text_to_video,
     )
     from prefect_sora.handles import (
         Character,
         RemoteVideo,
         RenderedVideo,
+        StoredImage,
         StoredVideo,
         VideoJob,
     )
+    from prefect_sora.image_tasks import edit_image, generate_image
+    from prefect_sora.images.requests import ImageRequest
     from prefect_sora.library import (
         cancel_video,
         create_character,
@@ -70,6 +77,7 @@ if TYPE_CHECKING:
         retrieve_video,
     )
     from prefect_sora.requests import VideoRequest
+    from prefect_sora.results import BatchResult
     from prefect_sora.shots import ShotPrompt
     from prefect_sora.storyboards import Shot, Storyboard
     from prefect_sora.tasks import (
@@ -83,10 +91,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "batches": ("render_batch", "render_video"),
     "blocks": ("AzureOpenAICredentials", "LocalRenderer", "OpenAICredentials", "VideoStore"),
     "errors": (
         "ApiError",
         "AuthenticationError",
+        "BatchError",
         "BudgetExceededError",
         "CorruptVideoError",
         "DownloadError",
@@ -118,12 +128,23 @@ _HOME = {
         "edit_chain",
         "extend_chain",
         "image_to_video",
+        "keyframe_to_video",
         "remix_chain",
         "storyboard",
         "sweep",
+        "text_to_image",
         "text_to_video",
     ),
-    "handles": ("Character", "RemoteVideo", "RenderedVideo", "StoredVideo", "VideoJob"),
+    "handles": (
+        "Character",
+        "RemoteVideo",
+        "RenderedVideo",
+        "StoredImage",
+        "StoredVideo",
+        "VideoJob",
+    ),
+    "image_tasks": ("edit_image", "generate_image"),
+    "images.requests": ("ImageRequest",),
     "library": (
         "cancel_video",
         "create_character",
@@ -134,6 +155,7 @@ _HOME = {
         "retrieve_video",
     ),
     "requests": ("VideoRequest",),
+    "results": ("BatchResult",),
     "shots": ("ShotPrompt",),
     "storyboards": ("Shot", "Storyboard"),
     "tasks": (
@@ -150,11 +172,14 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "AzureOpenAICredentials",
+    "BatchError",
+    "BatchResult",
     "BudgetExceededError",
     "Character",
     "CorruptVideoError",
     "CutList",
     "DownloadError",
+    "ImageRequest",
     "InvalidRequestError",
     "JoinError",
     "LocalRenderer",
@@ -177,6 +202,7 @@ __all__ = [
     "SoraError",
     "StorageError",
     "StoredFilm",
+    "StoredImage",
     "StoredVideo",
     "Storyboard",
     "StoryboardError",
@@ -195,20 +221,26 @@ __all__ = [
     "delete_video",
     "download_video",
     "edit_chain",
+    "edit_image",
     "edit_video",
     "extend_chain",
     "extend_video",
+    "generate_image",
     "image_to_video",
     "iterate_videos",
+    "keyframe_to_video",
     "list_videos",
     "persist_video",
     "remix_chain",
     "remix_video",
+    "render_batch",
+    "render_video",
     "retrieve_character",
     "retrieve_video",
     "storyboard",
     "submit_video",
     "sweep",
+    "text_to_image",
     "text_to_video",
     "wait_for_video",
 ]

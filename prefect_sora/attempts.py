@@ -49,7 +49,7 @@ async def accept(
         video_id=video.id,
         provider=server.label,
         title=request.title,
-        model=request.model or video.model,
+        model=server.model_for(request.model) or video.model,
         take=request.take,
         parent_key=mine.parent_key,
         kind=request.kind,

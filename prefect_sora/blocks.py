@@ -6,21 +6,23 @@ saved document of it.
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
-from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema
+from pydantic import Field, SecretStr, WithJsonSchema
 
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.local import ensure_running
-from prefect_sora.prices import read_prices
-from prefect_sora.profiles import PROFILES
+from prefect_sora.prices import PriceList, read_prices
+from prefect_sora.profiles import Name as ProfileName
+from prefect_sora.recognising import profile_of, recognised
 from prefect_sora.server import Server, azure_server, local_server, remote
 from prefect_sora.storage import VideoFolder
+from prefect_sora.tokens import entra_tokens
 
 _DOCS: Final = "https://docs.prefect.io/integrations/"
 _OPENAI_LOGO: Final = (
@@ -31,22 +33,6 @@ _FOLDER_LOGO: Final = (
     "https://raw.githubusercontent.com/PrefectHQ/prefect/"
     "420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
 )
-
-
-def _checked_prices(given: object) -> object:
-    read_prices(given)
-    return given
-
-
-PriceList = Annotated[
-    dict[str, float | dict[str, float]] | None,
-    BeforeValidator(_checked_prices),
-    Field(
-        description="USD per second by model, or by model and size; * is any. They take the place "
-        "of the published ones, and 0 is for what costs nothing.",
-        examples=[{"my-model": 0.04}, {"my-model": {"1280x720": 0.05, "*": 0.04}}],
-    ),
-]
 
 
 class _Connects:
@@ -102,22 +88,25 @@ class OpenAICredentials(_Connects, Block):
         title="Webhook secret",
         description="Signing secret of the server's webhooks, whsec_ and what follows.",
     )
-    profile: Literal["openai", "generic"] = Field(
-        default="openai",
-        description="What the server can do: openai for all verbs, generic for the common ones.",
+    profile: ProfileName | str | dict[str, Any] = Field(
+        default="auto",
+        description="What the server can do: the name of its kind; auto, which asks it; the path "
+        "or URL of a file that says it; or what differs from a kind, as in "
+        '{"base": "generic", "can_list": false}.',
     )
     prices: PriceList = None
 
     async def get_server(self) -> Server:
         """Describe the server."""
-        return remote(
+        described = remote(
             self.base_url,
             api_key=_usable(self.api_key, "api_key"),
             organization=self.organization,
             project=self.project,
-            profile=PROFILES[self.profile],
+            profile=await profile_of(self.profile),
             prices=read_prices(self.prices),
         )
+        return await recognised(described)
 
 
 class AzureOpenAICredentials(_Connects, Block):
@@ -148,6 +137,12 @@ class AzureOpenAICredentials(_Connects, Block):
     api_key: SecretStr | None = Field(
         default=None, title="API key", description="One of the resource's two keys."
     )
+    entra_id: bool = Field(
+        default=False,
+        title="Entra ID",
+        description="Sign in as azure-identity finds it here (the environment, a managed identity, "
+        "the Azure CLI), in place of a key; needs prefect-sora[azure].",
+    )
     api_version: str | None = Field(
         default=None,
         title="API version",
@@ -157,10 +152,16 @@ class AzureOpenAICredentials(_Connects, Block):
 
     async def get_server(self) -> Server:
         """Describe the server."""
+        api_key = _usable(self.api_key, "api_key")
+        if self.entra_id and api_key is not None:
+            raise InvalidRequestError(
+                "Both api_key and entra_id are given.", next_step="Give one; nothing was sent."
+            )
         return azure_server(
             self.endpoint,
             deployment=self.deployment,
-            api_key=_usable(self.api_key, "api_key"),
+            api_key=api_key,
+            token=entra_tokens() if self.entra_id else None,
             api_version=self.api_version,
             prices=read_prices(self.prices),
         )

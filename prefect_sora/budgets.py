@@ -84,11 +84,18 @@ async def charge(
     priced = await _price(request, client)
     if priced.usd is None:
         raise unknown_price(priced.why)
+    await charge_usd(priced.usd, mine, folder, ledger, budget)
+
+
+async def charge_usd(
+    usd: float, mine: Reserved, folder: str, ledger: Ledger, budget: Budget
+) -> None:
+    """Count an attempt whose price is known; as `charge` says."""
     if mine.attempt > 1:
         await _settle(folder, mine.attempt, ledger)
     for period, limit_usd in budget.limits(mine).items():
         await chain_of(ledger.store, period).charge(
-            Charge(key=mine.key, attempt=mine.attempt, usd=priced.usd),
+            Charge(key=mine.key, attempt=mine.attempt, usd=usd),
             limit_usd=limit_usd,
             before=partial(_before, ledger, _begun_in(period)),
         )
@@ -126,7 +133,8 @@ async def _before(ledger: Ledger, is_in: Callable[[RenderState], bool]) -> Befor
     async def read(folder: str) -> list[float | None]:
         async with gate:
             states = await ledger.attempts(folder)
-        return [
+        pictures = [s.pictures.image.cost_usd for s in states if s.pictures and is_in(s)]
+        return pictures + [
             _cost(state.accepted, state.stored)
             for state in states
             if state.accepted

@@ -1,21 +1,17 @@
 """One call per method: a request in, a value or a typed error out; nothing is retried here.
 
-The openai SDK is the transport (authentication, encoding, errors). Its `videos.*`
-methods are deprecated and retry creates, so the calls below are made on its
-verbs, with its retries off. Our errors do not carry the SDK's as their cause: its
-text repeats what the server said, a key too.
+Our errors do not carry the SDK's as their cause: its text repeats what the server
+said, a key too.
 """
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx2
 import openai
-from openai import AsyncOpenAI
 
 from prefect_sora.answers import (
     clock_ahead_s,
@@ -25,56 +21,24 @@ from prefect_sora.answers import (
     poll_after_s,
 )
 from prefect_sora.downloads import Content, opened
-from prefect_sora.errors import UnavailableError
 from prefect_sora.handles import Character
 from prefect_sora.orders import order
-from prefect_sora.private_urls import in_private
 from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
-from prefect_sora.wire import Video, VideoPage, read_page, read_video
-
-CREATE_TIMEOUT_SECONDS: Final = 90.0
-"""Longest create: a server decodes a reference image and queues, it does not render.
-Ours; with `ledger.LEASE_SECONDS` it bounds how long another worker waits for a dead one."""
-
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-"""Longest connecting, to anything. Ours."""
-
-READ_TIMEOUT_SECONDS: Final = 30.0
-"""Longest silence inside an answer, of a poll or of a download. Ours."""
+from prefect_sora.transport import Transport
+from prefect_sora.wire import ServedModel, Video, VideoPage, read_model, read_page, read_video
 
 
-class VideoClient:
+class VideoClient(Transport):
     """The video protocol's calls on one server.
 
     Take one from `connections.connect`, which keeps one per server and event loop.
     """
 
     def __init__(self, server: Server) -> None:
-        self.server = server
+        super().__init__(server)
         self.watcher: object | None = None  # see watcher.watcher_of: it lives as long as we do
-        self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(
-                READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS, pool=60.0
-            ),
-            limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
-        )
-        key = server.api_key.get_secret_value() if server.api_key else ""
-        self._openai = AsyncOpenAI(
-            base_url=server.base_url,
-            api_key=key or "none",
-            max_retries=0,
-            default_query=dict(server.query),
-            http_client=self._http,
-        )
-        # The SDK fills these from the environment, which may mean another server.
-        self._openai.organization = server.organization
-        self._openai.project = server.project
-
-    async def close(self) -> None:
-        """Close its connections."""
-        await self._openai.close()
 
     async def submit(
         self, request: VideoRequest, reference: Reference | None, idempotency_key: str
@@ -85,21 +49,21 @@ class VideoClient:
             ApiError: Refused, so nothing was paid, except `UnavailableError`
                 without `never_sent`: it may have been accepted.
         """
-        path, fields = order(request, self.server.deployment)
+        server = self.server
+        path, fields = order(request, server.deployment or server.model_for(request.model))
         headers = {
-            **self._headers(),
             "Idempotency-Key": idempotency_key,
             "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
         }
-        files = None
-        if reference:
+        files: Any = None
+        if reference or server.profile.form_only:
             # In a form a nested value has no standard place: it goes as JSON text.
             fields = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
-            headers["Content-Type"] = "multipart/form-data"
-            files = [
-                ("input_reference", (reference.filename, reference.data, reference.content_type))
-            ]
-        response = await self._post(path, fields, files, headers, verb=request.kind)
+            files = []
+        if reference:
+            picture = (reference.filename, reference.data, reference.content_type)
+            files.append(("input_reference", picture))
+        response = await self.post(path, fields, files, headers, verb=request.kind)
         video = read_video(json_of(response))
         if video is None:
             raise not_the_protocol(self.server, response, verb=request.kind)
@@ -111,11 +75,8 @@ class VideoClient:
         Raises:
             ApiError: Refused, or no answer came.
         """
-        headers = {**self._headers(), "Content-Type": "multipart/form-data"}
         files = [("video", (filename, video, "video/mp4"))]
-        response = await self._post(
-            "/videos/characters", {"name": name}, files, headers, verb="character"
-        )
+        response = await self.post("/videos/characters", {"name": name}, files, verb="character")
         return self._character(response, name)
 
     async def character(self, character_id: str) -> Character:
@@ -126,7 +87,7 @@ class VideoClient:
             ApiError: Anything else that is none.
         """
         try:
-            response = await self._get(f"/videos/characters/{quote(character_id, safe='')}")
+            response = await self.get(f"/videos/characters/{quote(character_id, safe='')}")
         except openai.APIError as error:
             raise error_of(self.server, error, verb="retrieve") from None
         return self._character(response, "")
@@ -143,30 +104,6 @@ class VideoClient:
             created_at=created_at if isinstance(created_at, (int, float)) else None,
         )
 
-    async def _post(
-        self, path: str, fields: object, files: Any, headers: dict[str, Any], *, verb: str
-    ) -> httpx2.Response:
-        timeout = httpx2.Timeout(CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
-        try:
-            async with asyncio.timeout(CREATE_TIMEOUT_SECONDS):
-                with self._unlogged():
-                    return await self._openai.post(
-                        path,
-                        cast_to=httpx2.Response,
-                        body=fields,
-                        files=files,
-                        options={
-                            "headers": headers,
-                            "max_retries": 0,
-                            "follow_redirects": False,
-                            "timeout": timeout,
-                        },
-                    )
-        except TimeoutError:
-            raise UnavailableError(f"{self._name} did not answer the create request.") from None
-        except openai.APIError as error:
-            raise error_of(self.server, error, verb=verb) from None
-
     async def retrieve(self, video_id: str) -> Video:
         """Ask for one job.
 
@@ -175,7 +112,7 @@ class VideoClient:
             ApiError: Anything else that is no job.
         """
         try:
-            response = await self._get(f"/videos/{quote(video_id, safe='')}")
+            response = await self.get(f"/videos/{quote(video_id, safe='')}")
         except openai.APIStatusError as error:
             # Some servers answer for a failed job with an error status and the job in it.
             body = json_of(error.response)
@@ -206,7 +143,7 @@ class VideoClient:
         if after:
             params["after"] = after
         try:
-            response = await self._get("/videos", params)
+            response = await self.get("/videos", params)
         except openai.APIError as error:
             raise error_of(self.server, error, verb="list") from None
         page = read_page(
@@ -216,20 +153,20 @@ class VideoClient:
             raise not_the_protocol(self.server, response, verb="list")
         return page
 
-    async def models(self) -> list[str]:
+    async def models(self) -> list[ServedModel]:
         """Ask which models the server names; harmless, and proves address and key.
 
         Raises:
             ApiError: No such list, or no access.
         """
         try:
-            response = await self._get("/models")
+            response = await self.get("/models")
         except openai.APIError as error:
             raise error_of(self.server, error, verb="models") from None
         body = json_of(response)
         if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
             raise not_the_protocol(self.server, response, verb="models")
-        return [str(m["id"]) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
+        return [read_model(m) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
 
     async def delete(self, video_id: str) -> None:
         """Delete one video at the server; one that is gone already is fine.
@@ -238,12 +175,7 @@ class VideoClient:
             ApiError: Refused, or this server cannot.
         """
         try:
-            with self._unlogged():
-                await self._openai.delete(
-                    f"/videos/{quote(video_id, safe='')}",
-                    cast_to=httpx2.Response,
-                    options={"headers": self._headers()},
-                )
+            await self.remove(f"/videos/{quote(video_id, safe='')}")
         except openai.NotFoundError:
             return
         except openai.APIError as error:
@@ -263,32 +195,5 @@ class VideoClient:
         Raises:
             ApiError: No such file, or not now.
         """
-        async with opened(self._http, self.server, video_id, variant, url) as content:
+        async with opened(self.http, self.server, video_id, variant, url) as content:
             yield content
-
-    async def _get(self, path: str, params: dict[str, object] | None = None) -> httpx2.Response:
-        with self._unlogged():
-            return await self._openai.get(
-                path,
-                cast_to=httpx2.Response,
-                options={
-                    "params": params or {},
-                    "headers": self._headers(),
-                    "max_retries": 0,
-                    "follow_redirects": False,
-                },
-            )
-
-    def _unlogged(self) -> contextlib.AbstractContextManager[None]:
-        """Some gateways take their key in the query, which the HTTP library logs."""
-        return in_private() if self.server.query else contextlib.nullcontext()
-
-    @property
-    def _name(self) -> str:
-        return f"The video server {self.server.base_url}"
-
-    def _headers(self) -> dict[str, Any]:
-        """Say the key where the SDK would not, and silence it where there is none."""
-        if self.server.auth == "bearer" and self.server.api_key is not None:
-            return {}
-        return {"Authorization": openai.omit, **self.server.credentials}

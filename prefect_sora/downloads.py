@@ -26,7 +26,7 @@ CHUNK_BYTES: Final = 64 * 1024
 
 CHUNK_TIMEOUT_SECONDS: Final = 60.0
 """Longest wait for the next 64 KiB of a file. A body that drips is never silent for
-`client.READ_TIMEOUT_SECONDS`, and a gigabyte of it would take for ever. Ours."""
+`transport.READ_TIMEOUT_SECONDS`, and a gigabyte of it would take for ever. Ours."""
 
 MAX_REDIRECTS: Final = 5
 
@@ -90,7 +90,8 @@ async def _answer(
 ) -> AsyncIterator[httpx2.Response]:
     """Follow redirects by hand: credentials go to the server's own origin only."""
     at = f"{server.base_url}/"
-    for _ in range(1 + MAX_REDIRECTS):
+    stale = server.token  # which may have ended, once, while we waited
+    for _ in range(2 + MAX_REDIRECTS):
         try:
             at = urljoin(at, target)
             # Without parameters to add, a signed URL stays as it is, letter by letter.
@@ -100,7 +101,7 @@ async def _answer(
         if url.scheme not in ("http", "https") or not url.host or not (url.port or 1) < 2**16:
             raise UnavailableError(f"{_named(server)} names no address for the file.")
         own = _is_own(server, url)
-        known = server.credentials if own else {}
+        known = await server.authorisation() if own else {}
         try:
             request = http.build_request(
                 "GET", url, headers={"Accept-Encoding": "identity", **headers, **known}
@@ -110,6 +111,11 @@ async def _answer(
         except httpx2.HTTPError as error:
             raise _cut_off(server, url, error) from None
         try:
+            if response.status_code == 401 and own and stale:
+                stale.forget()
+                target, stale = str(url), None
+                params = {}
+                continue
             if not response.has_redirect_location:
                 yield response
                 return

@@ -21,6 +21,7 @@ SoraError
 ├─ RenderTimeoutError (TimeoutError)    our deadline passed; the job may still finish
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
+├─ BatchError  .result                  some rows made no video, the others are kept
 ├─ StoryboardError  .failures           some shots have no video; the others are kept
 ├─ JoinError                            two clips cannot be made one film; both are kept
 └─ StorageError *                       the store refused
@@ -29,7 +30,6 @@ SoraError
 ```
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 Paid = Literal["no", "yes", "unknown"]
@@ -135,13 +135,7 @@ class BudgetExceededError(SoraError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        budget_usd: float,
-        spent_usd: float,
-        asked_usd: float,
-        **about: Any,
+        self, message: str, *, budget_usd: float, spent_usd: float, asked_usd: float, **about: Any
     ) -> None:
         super().__init__(message, **about)
         self.budget_usd = budget_usd
@@ -270,6 +264,18 @@ class CorruptVideoError(DownloadError):
     """What arrived is not the whole video."""
 
 
+class BatchError(SoraError):
+    """Some rows of a batch made no video; the others are kept.
+
+    Attributes:
+        result: The `BatchResult`, with where all rows are told.
+    """
+
+    def __init__(self, message: str, *, result: Any, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.result = result
+
+
 class StoryboardError(SoraError):
     """Some shots have no video, so that there is no film yet; the others are kept.
 
@@ -279,16 +285,11 @@ class StoryboardError(SoraError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        failures: Mapping[int, SoraError] | None = None,
-        waiting: Sequence[int] = (),
-        **about: Any,
+        self, message: str, *, failures: Any = (), waiting: Any = (), **about: Any
     ) -> None:
         super().__init__(message, **about)
-        self.failures = dict(failures or {})
-        self.waiting = tuple(waiting)
+        self.failures: dict[int, SoraError] = dict(failures)
+        self.waiting: tuple[int, ...] = tuple(waiting)
 
 
 class JoinError(SoraError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.prices import HOW_TO_GIVE_ONE
+from prefect_sora.prices import HOW_TO_GIVE_ONE, dollars
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 
@@ -58,10 +58,10 @@ class Estimate:
     def __str__(self) -> str:
         """The total; what is not known is never counted as 0."""
         if not self.unknown:
-            return f"${self.known_usd:.2f}"
+            return dollars(self.known_usd)
         if self.unknown == len(self.prices):
             return "unknown"
-        return f"${self.known_usd:.2f} and {self.unknown} of unknown price"
+        return f"{dollars(self.known_usd)} and {self.unknown} of unknown price"
 
 
 def price(request: VideoRequest, server: Server) -> Price:

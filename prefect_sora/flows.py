@@ -11,11 +11,13 @@ from prefect import flow
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field
 
+from prefect_sora.batches import render_batch
 from prefect_sora.blocks import Store
 from prefect_sora.chains import edit_chain, extend_chain, remix_chain
 from prefect_sora.clean_ups import clean_up
 from prefect_sora.clips import How, render_clip
 from prefect_sora.handles import StoredVideo
+from prefect_sora.image_flows import keyframe_to_video, text_to_image
 from prefect_sora.parameters import (
     AllowUnlisted,
     AspectRatio,
@@ -154,8 +156,11 @@ __all__ = [
     "edit_chain",
     "extend_chain",
     "image_to_video",
+    "keyframe_to_video",
     "remix_chain",
+    "render_batch",
     "storyboard",
     "sweep",
+    "text_to_image",
     "text_to_video",
 ]

@@ -86,6 +86,47 @@ class Character(BaseModel):
     created_at: float | None = Field(default=None, description="Unix seconds.")
 
 
+class ImageFile(BaseModel):
+    """One picture of an image render."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(description="The file's name in the render's folder.")
+    sha256: str
+    size_bytes: int
+
+
+class StoredImage(BaseModel):
+    """The pictures of one image render that are kept: where they are, and who made them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    key: str = Field(description="The render's key: 12 hex digits.")
+    attempt: int = Field(default=1, description="Counts the submissions of this render.")
+    folder: str = Field(description="The render's folder below the store's root.")
+    provider: str = Field(description="Which server made them.")
+    title: str = Field(description="The prompt, cut to one short line.")
+    model: str | None = None
+    take: int = 1
+    parent_key: str | None = Field(default=None, description="The render that this one edits.")
+    url: str = Field(description="The first picture's URL in the store.")
+    files: tuple[ImageFile, ...]
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    format: str = Field(description="png, jpeg, webp or gif, told from the content.")
+    has_alpha: bool = Field(description="Whether a pixel of the first is see-through.")
+    cost_usd: float | None = Field(
+        default=None, description="By the catalogue's prices; None where the price is unknown."
+    )
+    created_at: float = Field(description="When they were kept, Unix seconds.")
+
+    @property
+    def urls(self) -> list[str]:
+        """Where each picture is, in the order of the answer."""
+        beside = self.url.rpartition("/")[0]
+        return [f"{beside}/{file.name}" for file in self.files]
+
+
 class StoredVideo(_Handle):
     """A video that is kept: where it is, what it is, and who made it.
 

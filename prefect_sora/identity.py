@@ -6,22 +6,30 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import psutil
 from pydantic import BaseModel
 from slugify import slugify
 
-from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 
 KEY_DIGITS: Final = 12
 
 
-def fingerprint(
-    request: VideoRequest, server: Server, scope: str, reference_sha256: str | None
-) -> str:
+class Request(Protocol):
+    """What a render's key is made of: a request for a video or for pictures."""
+
+    @property
+    def prompt(self) -> str:
+        """What to show."""
+
+    def canonical(self, reference_sha256: str | None) -> dict[str, Any]:
+        """All that makes it what it is, as plain JSON."""
+
+
+def fingerprint(request: Request, server: Server, scope: str, reference_sha256: str | None) -> str:
     """Hash all that makes a render itself: 64 hex digits."""
     return _digest(
         {
@@ -32,12 +40,12 @@ def fingerprint(
     )
 
 
-def request_digest(request: VideoRequest, server: Server, reference_sha256: str | None) -> str:
+def request_digest(request: Request, server: Server, reference_sha256: str | None) -> str:
     """Hash the same without the scope: equal for the same wish in another run."""
     return _digest({"request": request.canonical(reference_sha256), "server": server.identity})
 
 
-def folder_name(request: VideoRequest, digest: str) -> str:
+def folder_name(request: Request, digest: str) -> str:
     """Name the render's folder for people: the prompt's first words and the key."""
     slug = title_slug(request.prompt)
     return f"{slug}-{digest[:KEY_DIGITS]}" if slug else digest[:KEY_DIGITS]

@@ -27,7 +27,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel
 
 from prefect_sora.errors import NewerStoreError, StorageError
-from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.identity import KEY_DIGITS, key_of
 from prefect_sora.records import (
     SCHEMA,
@@ -37,6 +37,7 @@ from prefect_sora.records import (
     RenderState,
     Reserved,
     Stored,
+    StoredPictures,
     read_record,
 )
 from prefect_sora.storage import VideoFolder
@@ -147,16 +148,14 @@ class Ledger:
                 await self._read(folder, kind, attempt, model) if kind in kinds[attempt] else None
             )
 
-        return RenderState(
-            folder,
-            attempt,
-            *await asyncio.gather(
-                read("reserved", Reserved),
-                read("accepted", Accepted),
-                read("stored", Stored),
-                read("failed", Failed),
-            ),
+        found = await asyncio.gather(
+            read("reserved", Reserved),
+            read("accepted", Accepted),
+            read("stored", Stored),
+            read("failed", Failed),
         )
+        pictures = None if found[2] else await read("stored", StoredPictures)
+        return RenderState(folder, attempt, *found, pictures)
 
     async def folders(self) -> list[str]:
         """List the folders of all renders in the store."""
@@ -201,7 +200,8 @@ class Ledger:
         if record.owner.is_this_process():
             return record.owner.token in _working
         # A process that lives may have given this render up long ago.
-        return record.owner.is_dead() is not True and time() < record.at + LEASE_SECONDS
+        until = record.at + (record.lease_seconds or LEASE_SECONDS)
+        return record.owner.is_dead() is not True and time() < until
 
     async def claim(self, server: str, video_id: str, key: str) -> str:
         """Take a video id for one render, unless another has it; return who holds it now."""
@@ -252,6 +252,14 @@ class Ledger:
             return video
         standing = await self._read(folder, "stored", video.attempt, Stored)
         return standing.video if standing else video
+
+    async def keep_pictures(self, image: StoredImage) -> StoredImage:
+        """Record that pictures are kept; the first record of several stands."""
+        record = StoredPictures(key=image.key, attempt=image.attempt, at=time(), image=image)
+        if await self._create(image.folder, "stored", record):
+            return image
+        standing = await self._read(image.folder, "stored", image.attempt, StoredPictures)
+        return standing.image if standing else image
 
     async def fail(self, folder: str, record: Failed) -> None:
         """Close an attempt without a video; a record that stands already stays."""

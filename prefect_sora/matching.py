@@ -87,10 +87,11 @@ def _alike(job: Video, request: VideoRequest, server: Server) -> bool:
         return False
     if job.seconds is not None and job.seconds.removesuffix(".0") != str(request.seconds):
         return False
-    if job.model is None or request.model is None or server.deployment is not None:
+    asked = server.model_for(request.model)
+    if job.model is None or asked is None or server.deployment is not None:
         return True
     # A gateway may answer with the model's dated name.
-    return job.model.startswith(request.model) or request.model.startswith(job.model)
+    return job.model.startswith(asked) or asked.startswith(job.model)
 
 
 def _words(prompt: str) -> list[str]:

@@ -6,14 +6,14 @@ from urllib.parse import quote
 from prefect_sora.requests import VideoRequest
 
 
-def order(request: VideoRequest, deployment: str | None) -> tuple[str, dict[str, Any]]:
+def order(request: VideoRequest, model: str | None) -> tuple[str, dict[str, Any]]:
     """Return the path below /v1 and the fields of a create request, in OpenAI's form.
 
     Paths and fields: OpenAI's openapi.yaml (2026-08-21); `characters`: its video guide (2026).
 
     Args:
         request: What is to be rendered.
-        deployment: Azure's name for the model, which takes the model's place.
+        model: The model's name as this server knows it; None is not said.
     """
     source = str(request.source_video_id)
     fields: dict[str, Any] = {"prompt": request.prompt}
@@ -29,7 +29,7 @@ def order(request: VideoRequest, deployment: str | None) -> tuple[str, dict[str,
         case _:
             path = "/videos"
             fields |= {
-                "model": deployment or request.model,
+                "model": model,
                 "size": request.size,
                 "seconds": f"{request.seconds}",
             }

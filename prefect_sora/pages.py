@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from prefect_sora.errors import SoraError
+from prefect_sora.prices import dollars
 from prefect_sora.storage import VideoFolder
 
 INLINE_VIDEO_BYTES: Final = 4 * 1024 * 1024
@@ -56,7 +57,7 @@ async def player(video: Playable, folder: VideoFolder, name: str) -> str:
 
 def cost(usd: float | None) -> str:
     """Write a cost in USD; one that is not known is never written as 0."""
-    return "unknown" if usd is None else f"${usd:.2f}"
+    return dollars(usd)
 
 
 def table(facts: list[tuple[str, str]]) -> str:

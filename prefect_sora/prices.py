@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, cast
+from typing import Annotated, Final, cast
+
+from pydantic import BeforeValidator, Field
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests import SIZES_BY_NAME, resolve_size
@@ -98,6 +100,13 @@ def usd_per_second(
             found_one = tariff(name, size)
             return found_one.usd_per_second if found_one else None
     return None
+
+
+def dollars(usd: float | None) -> str:
+    """Write an amount: what is not known is never written as 0, nor what is next to nothing."""
+    if usd is None:
+        return "unknown"
+    return f"${usd:.2f}" if round(usd, 2) == round(usd, 6) else f"${usd:.6f}".rstrip("0")
 
 
 def read_prices(given: object) -> Prices:
@@ -196,3 +205,19 @@ def _names(models: Iterable[str | None]) -> list[str]:
 
 def _wrong(message: str) -> InvalidRequestError:
     return InvalidRequestError(message, next_step=_SHAPE)
+
+
+def _checked_prices(given: object) -> object:
+    read_prices(given)
+    return given
+
+
+PriceList = Annotated[
+    dict[str, float | dict[str, float]] | None,
+    BeforeValidator(_checked_prices),
+    Field(
+        description="USD per second by model, or by model and size; * is any. They take the place "
+        "of the published ones, and 0 is for what costs nothing.",
+        examples=[{"my-model": 0.04}, {"my-model": {"1280x720": 0.05, "*": 0.04}}],
+    ),
+]

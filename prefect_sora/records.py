@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from prefect_sora.errors import ModerationError, NewerStoreError, Paid, RenderFailedError
 from prefect_sora.failures import CHANGE_THE_PROMPT
-from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.identity import Owner, key_of
 
 SCHEMA: Final = 1
@@ -77,6 +77,9 @@ class Reserved(Record):
     parent_key: str | None = None
     owner: Owner
     uncertain_since: float | None = None
+    kind: Literal["video", "image"] = "video"
+    lease_seconds: float | None = None
+    usd_each: float | None = None
     charged_to: tuple[str, ...] = ()
     """The periods whose budgets it counts against: see `spending`."""
 
@@ -96,6 +99,12 @@ class Stored(Record):
     """The video is kept."""
 
     video: StoredVideo
+
+
+class StoredPictures(Record):
+    """The pictures of an image render are kept."""
+
+    image: StoredImage
 
 
 class Failed(Record):
@@ -133,11 +142,19 @@ class RenderState:
     accepted: Accepted | None = None
     stored: Stored | None = None
     failed: Failed | None = None
+    pictures: StoredPictures | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a picture that was asked for, and no video."""
+        return self.pictures is not None or (
+            self.reserved is not None and self.reserved.kind == "image"
+        )
 
     @property
     def name(self) -> Literal["new", "reserved", "accepted", "stored", "failed"]:
         """The newest record's kind."""
-        if self.stored:
+        if self.stored or self.pictures:
             return "stored"
         if self.failed:
             return "failed"

@@ -17,8 +17,9 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.pages import code, cost, data_url, plain, player, read_small, size, table
+from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
 from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
@@ -38,6 +39,9 @@ class Listener:
 
     def kept(self, video: StoredVideo) -> None:
         """It is in the store."""
+
+    def counted(self, counts: Counts) -> None:
+        """A batch has moved on."""
 
     def stitching(self, title: str, shots: int) -> None:
         """A film's shots are there, and are being joined."""
@@ -82,6 +86,12 @@ def submitted(job: VideoJob) -> None:
         return
     how = "found again at" if job.adopted else "accepted by"
     logger().info("Render %s: %s %s as video %s.", job.key, how, job.provider, job.video_id)
+
+
+def counted(counts: Counts) -> None:
+    """Tell whoever listens how far a batch is."""
+    if heard := _listener.get():
+        heard.counted(counts)
 
 
 @asynccontextmanager
@@ -168,6 +178,34 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
         )
     except Exception as error:
         logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
+
+
+async def show_image(image: StoredImage, folder: VideoFolder) -> None:
+    """Put kept pictures into the UI: small ones to look at, and the facts."""
+    logger().info("Kept %d picture(s) of render %s at %s", len(image.files), image.key, image.url)
+    if not (TaskRunContext.get() or FlowRunContext.get()):
+        return
+    parts = [f"## {plain(image.title)}"]
+    small = await read_small(folder, f"{image.folder}/thumbnail.webp")
+    if small:
+        parts.append(f"![picture]({data_url('image/webp', small)})")
+    clear = ", transparent" if image.has_alpha else ""
+    facts = [
+        ("Made by", plain(", ".join(filter(None, (image.provider, image.model))))),
+        ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
+        ("Cost", cost(image.cost_usd)),
+        ("Render key", code(image.key)),
+        ("Take", str(image.take)),
+        *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
+    ]
+    try:
+        await acreate_markdown_artifact(
+            key=f"image-{image.key}",
+            markdown="\n\n".join([*parts, table(facts)]),
+            description=plain(f"{image.title} · {image.width}x{image.height}"),
+        )
+    except Exception as error:
+        logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
 
 
 async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:

@@ -93,6 +93,12 @@ async def _job(
     resubmit: bool,
 ) -> VideoJob:
     paid = _paid(state)
+    if state.is_image:
+        raise InvalidRequestError(
+            "It is a picture, and no video.",
+            paid=paid,
+            next_step="`prefect_sora.images.resuming.resume` brings it home.",
+        )
     if state.reserved is None and state.accepted is None:
         raise InvalidRequestError(
             "The store holds no readable record of this render.",

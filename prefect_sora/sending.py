@@ -12,13 +12,14 @@ from time import monotonic, time
 from typing import Final
 
 from prefect_sora.attempts import accept, recorded, refuse
-from prefect_sora.client import CONNECT_TIMEOUT_SECONDS, VideoClient
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, UnavailableError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.matching import Doubt
 from prefect_sora.profiles import Profile
 from prefect_sora.records import RenderState, Reserved
+from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.wire import Video
 from prefect_sora.wishes import Wish
 

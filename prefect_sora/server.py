@@ -7,11 +7,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
+from prefect_sora.catalogue import find
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local.address import RendererAddress
 from prefect_sora.local.options import KEY_VARIABLE
 from prefect_sora.prices import Prices, usd_per_second
 from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile, Service
+from prefect_sora.tokens import TokenSource
 
 _AZURE_HOSTS: Final = (
     ".openai.azure.com",
@@ -35,6 +37,7 @@ class Server:
         deployment: Azure's name for the model, sent in the model's place.
         local: Made here, by the local renderer, so it costs nothing.
         prices: Its own, in place of the published ones.
+        token: Gives bearer tokens, in place of a key.
 
     Raises:
         InvalidRequestError: No header can carry the key or the account.
@@ -52,6 +55,7 @@ class Server:
     profile: Profile = field(default=GENERIC)
     local: bool = False
     prices: Prices = ()
+    token: TokenSource | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the HTTP library cannot send, for it would quote it, in its logs too."""
@@ -83,6 +87,16 @@ class Server:
             headers |= {"Authorization": f"Bearer {key}"} if bearer else {"api-key": key}
         return headers
 
+    async def authorisation(self) -> dict[str, str]:
+        """The same, with a token that is good now where there are tokens.
+
+        Raises:
+            AuthenticationError: None is to be had.
+        """
+        if self.token is None:
+            return self.credentials
+        return {**self.credentials, "Authorization": f"Bearer {await self.token.get()}"}
+
     def cost_usd(self, model: str | None, size: str | None, seconds: float | None) -> float | None:
         """Price so many seconds of video in USD; None where the price is not known.
 
@@ -90,16 +104,26 @@ class Server:
         """
         if self.local:
             return 0.0
-        price = usd_per_second((self.deployment, model), size, self.prices)
+        price = usd_per_second((self.deployment, self.model_for(model)), size, self.prices)
         if not price:
             return price  # what costs nothing costs nothing at any length
         return None if seconds is None else round(price * seconds, 6)
+
+    def model_for(self, name: str | None) -> str | None:
+        """Name a model as this server is told of it.
+
+        One that serves a model of its own is not told of a Sora model, which is what flows
+        name where nobody has said another: some refuse any name but theirs.
+        """
+        return None if self.profile.own_model and find(name) else name
 
     def redacted(self, text: str) -> str:
         """Blank out the key, and the query's, in what somebody else has written."""
         secrets = [value for name, value in self.query if name != "api-version"]
         if self.api_key:
             secrets.append(self.api_key.get_secret_value())
+        if self.token and self.token.current:
+            secrets.append(self.token.current)
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "********")
         return text
@@ -116,6 +140,7 @@ def remote(
     query: tuple[tuple[str, str], ...] = (),
     deployment: str | None = None,
     prices: Prices = (),
+    token: TokenSource | None = None,
 ) -> Server:
     """Describe a server by its URL.
 
@@ -137,6 +162,7 @@ def remote(
         deployment=deployment,
         profile=profile,
         prices=prices,
+        token=token,
     )
 
 
@@ -147,6 +173,7 @@ def azure_server(
     api_key: SecretStr | None = None,
     api_version: str | None = None,
     prices: Prices = (),
+    token: TokenSource | None = None,
 ) -> Server:
     """Describe a deployment on Azure OpenAI, or behind a gateway of its shape.
 
@@ -156,6 +183,7 @@ def azure_server(
         api_key: One of the resource's keys.
         api_version: In place of the one in the URL.
         prices: Its own, by deployment or model.
+        token: Gives Entra ID tokens, in place of a key.
 
     Raises:
         InvalidRequestError: The endpoint is not one that requests can go to.
@@ -171,6 +199,7 @@ def azure_server(
         query=(("api-version", version),) if version else (),
         deployment=deployment,
         prices=prices,
+        token=token,
     )
 
 

@@ -73,6 +73,18 @@ def beside(source: str | Path, name: str) -> str | Path:
     return f"{place.rpartition('/')[0]}/{name}{rest}"
 
 
+def is_relative(source: str) -> bool:
+    """Whether a source is a path that depends on where one stands."""
+    return not _SCHEME.match(source) and not Path(source).expanduser().is_absolute()
+
+
+def is_missing(source: str | Path) -> bool:
+    """Whether a source is a path of this machine at which there is no file."""
+    if not isinstance(source, Path) and _SCHEME.match(source):
+        return False
+    return not Path(source).expanduser().is_file()
+
+
 def seen_from(source: str | Path, name: str) -> str | Path:
     """The address of a file that another file names: a relative path begins in its folder."""
     path = Path(name).expanduser()

@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel, Field
 
 from prefect_sora.errors import BudgetExceededError, StorageError
+from prefect_sora.prices import dollars
 from prefect_sora.records import SCHEMA, Reserved, read_record
 from prefect_sora.storage import VideoFolder
 
@@ -278,13 +279,10 @@ def _exceeded(period: str, spent: float, one: _Asked) -> BudgetExceededError:
         else "Raise max_cost_usd (--max-cost) and run the same again: nothing is paid twice."
     )
     return BudgetExceededError(
-        f"It would cost {_usd(usd)}, and of {whose} of {_usd(limit_usd)} {_usd(spent)} is spent.",
+        f"It would cost {dollars(usd)}, and of {whose} of {dollars(limit_usd)} "
+        f"{dollars(spent)} is spent.",
         budget_usd=limit_usd,
         spent_usd=spent,
         asked_usd=usd,
         next_step=f"Nothing was sent. {more}",
     )
-
-
-def _usd(amount: float) -> str:
-    return f"${amount:.2f}" if round(amount, 2) == round(amount, 6) else f"${amount:g}"

@@ -20,9 +20,11 @@ from prefect_sora.errors import (
     SoraError,
     UncertainSubmitError,
 )
-from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+from prefect_sora.handles import RenderedVideo, StoredImage, StoredVideo, VideoJob
+from prefect_sora.images.doubts import bring_home, uncertain
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import in_store
 from prefect_sora.records import RenderState
 from prefect_sora.rendering import wait
 from prefect_sora.requests import title
@@ -48,6 +50,7 @@ class Swept:
         state: Where it stood before.
         outcome: `waiting` renders still, `in_doubt` needs a person, `skipped` was not touched.
         video: Where it is kept.
+        image: The same, of pictures.
         error: Why it is not, and what to do next.
     """
 
@@ -55,11 +58,18 @@ class Swept:
     outcome: Outcome
     video: StoredVideo | None = None
     error: Exception | None = None
+    image: StoredImage | None = None
 
     @property
     def key(self) -> str:
         """The render's key."""
         return self.state.key
+
+    @property
+    def url(self) -> str | None:
+        """Where it is kept, where it is."""
+        kept = self.video or self.image
+        return kept.url if kept else None
 
     @property
     def title(self) -> str:
@@ -106,6 +116,8 @@ async def sweep(
     async def one(found: _Found) -> Swept:
         state = found.state
         try:
+            if state.is_image:
+                return Swept(state, "kept", image=await _picture_of(found, ledger, gate))
             video = await _bring_home(
                 found,
                 ledger,
@@ -225,6 +237,22 @@ async def _bring_home(
     rendered = await waited(job)
     async with gate:
         return await keep(rendered, client, ledger)
+
+
+async def _picture_of(found: _Found, ledger: Ledger, gate: asyncio.Semaphore) -> StoredImage:
+    """Find pictures that stand in the store; what does not is nowhere to be asked for."""
+    async with gate:
+        state = await ledger.state(found.state.folder)
+        with in_store(ledger.place, state.key):
+            if home := await bring_home(state, ledger):
+                return home
+            if state.failed:
+                raise state.failed.error()
+            if state.reserved is None:
+                raise InvalidRequestError(
+                    "The store holds no readable record of this render.", paid="unknown"
+                )
+            raise uncertain(state.reserved)
 
 
 def _begun_at(state: RenderState) -> float:

@@ -126,7 +126,7 @@ async def _parts_removed(store: VideoStore) -> int:
 def _summary(swept: list[Swept], store: VideoStore, parts_removed: int) -> Sweep:
     told: dict[str, dict[str, str]] = {outcome: {} for outcome in OUTCOMES}
     for render in swept:
-        told[render.outcome][render.key] = render.video.url if render.video else _why(render)
+        told[render.outcome][render.key] = render.url or _why(render)
     return Sweep(store=plain_url(store.url), parts_removed=parts_removed, **cast(Any, told))
 
 
@@ -143,7 +143,7 @@ async def _show(swept: list[Swept], summary: Sweep) -> None:
             "Outcome": render.outcome.replace("_", " "),
             "Render": render.key,
             "Prompt": render.title,
-            "Where or why": render.video.url if render.video else _why(render),
+            "Where or why": render.url or _why(render),
             "What to do": getattr(render.error, "next_step", None) or "",
         }
         for outcome in OUTCOMES

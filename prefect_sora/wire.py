@@ -131,6 +131,24 @@ def _is_free(value: Mapping[str, Any]) -> bool:
     )
 
 
+class ServedModel(BaseModel):
+    """A model that a server names.
+
+    Attributes:
+        id: Its name.
+        shutdown_date: The day that the server ends it, as it writes it, where it says.
+    """
+
+    id: str
+    shutdown_date: str | None = None
+
+
+def read_model(value: Mapping[str, Any]) -> ServedModel:
+    """Read one entry of the list of models; it has an id."""
+    ends = value.get("shutdown_date")
+    return ServedModel(id=str(value["id"]), shutdown_date=ends if isinstance(ends, str) else None)
+
+
 class VideoPage(BaseModel):
     """One page of the list, newest first.
 

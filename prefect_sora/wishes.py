@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
-from prefect_sora import catalogue
+from prefect_sora import capabilities, catalogue
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import InvalidRequestError
 from prefect_sora.identity import KEY_DIGITS, fingerprint, folder_name, new_owner, request_digest
 from prefect_sora.records import Reserved
 from prefect_sora.references import Reference, prepare, public_address
-from prefect_sora.requests import DERIVED, VideoRequest
+from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 
 
@@ -67,8 +66,9 @@ async def identify(
         InvalidRequestError: It cannot be rendered as it stands; nothing was sent.
     """
     server = client.server
-    _refuse_what_it_lacks(request, server)
-    warnings = catalogue.check(request, server.service)
+    capabilities.check(request, server)
+    known_there = request.model_copy(update={"model": server.model_for(request.model)})
+    warnings = catalogue.check(known_there, server.service)
     reference = None
     if request.reference is not None:
         reference = await prepare(
@@ -85,20 +85,4 @@ async def identify(
         folder=folder_name(request, digest),
         parent_key=parent_key,
         warnings=warnings,
-    )
-
-
-def _refuse_what_it_lacks(request: VideoRequest, server: Server) -> None:
-    can = server.profile
-    if request.kind in DERIVED and request.kind not in can.derives:
-        lacks = f"{request.kind} of a finished video"
-    elif request.characters and not can.characters:
-        lacks = "characters"
-    else:
-        return
-    offers = sorted(can.derives) or ["none that start from a finished video"]
-    raise InvalidRequestError(
-        f"The {can.name} server {server.label} has no {lacks}.",
-        next_step=f"Nothing was sent. It offers {', '.join(offers)}; render anew with "
-        "text_to_video or image_to_video, or use a server that has it.",
     )

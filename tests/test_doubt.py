@@ -17,7 +17,7 @@ from PIL import Image
 
 from prefect_sora import attempts, reconciling, sending
 from prefect_sora.attempts import accept
-from prefect_sora.client import CONNECT_TIMEOUT_SECONDS, VideoClient
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import new_owner
@@ -27,12 +27,13 @@ from prefect_sora.recovering import adopt
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
+from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 from tests.support.scripted import Answer, Jobs, Reply, Script
 
-BLIND = Profile("blind", can_list=False)
+BLIND = Profile(name="blind", can_list=False)
 
 
 def paged(
@@ -187,7 +188,7 @@ async def test_a_list_whose_cursor_was_deleted_is_read_again(
                 return 200, {}, {"data": []}
         return jobs(method, path, body)
 
-    at_once = Profile("at once", submit_grace_s=0.0, longest_create_s=0.0)
+    at_once = Profile(name="at once", submit_grace_s=0.0, longest_create_s=0.0)
     _, client = scripted(answer, at_once)
     assert (await go(client, disk)).adopted
     assert len(jobs.jobs) == 1

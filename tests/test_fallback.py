@@ -114,7 +114,7 @@ async def test_no_other_is_asked_while_nobody_can_tell(
     renderer: Renderer, server: Server, second: Renderer, both: list[Connect], to: Clients,
     disk: Ledger,
 ) -> None:  # fmt: skip
-    mute = to(replace(server, profile=replace(QUICK, can_list=False), local=False))
+    mute = to(replace(server, profile=QUICK.model_copy(update={"can_list": False}), local=False))
     renderer.faults([{"on": "create", "do": "drop_after"}])
     for _ in range(2):
         with pytest.raises(UncertainSubmitError):

@@ -38,7 +38,7 @@ async def lacking(server: Server) -> AsyncIterator[Lacking]:
     made: list[VideoClient] = []
 
     def connect(**profile: Any) -> VideoClient:
-        made.append(VideoClient(replace(server, profile=replace(LOCAL, **profile))))
+        made.append(VideoClient(replace(server, profile=LOCAL.model_copy(update=profile))))
         return made[-1]
 
     yield connect

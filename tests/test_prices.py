@@ -10,7 +10,7 @@ from prefect_sora import AzureOpenAICredentials, OpenAICredentials
 from prefect_sora.cli.providers import choose
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.estimates import Estimate, Price, estimate, price
-from prefect_sora.prices import PUBLISHED, prices_from_json, read_prices
+from prefect_sora.prices import PUBLISHED, dollars, prices_from_json, read_prices
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 
@@ -128,6 +128,21 @@ def test_on_the_command_line_prices_come_from_the_environment() -> None:
     with pytest.raises(InvalidRequestError, match="PREFECT_SORA_PRICES holds no JSON"):
         choose("openai", {**environ, "PREFECT_SORA_PRICES": "0.5 each"})
     assert prices_from_json("", "X") == ()
+
+
+@pytest.mark.parametrize(
+    ("usd", "written"),
+    [
+        (None, "unknown"),
+        (0.0, "$0.00"),
+        (0.1 + 0.2, "$0.30"),
+        (12, "$12.00"),
+        (0.004, "$0.004"),
+        (1.125, "$1.125"),
+    ],
+)
+def test_no_amount_is_written_as_nothing_that_is_something(usd: float | None, written: str) -> None:
+    assert dollars(usd) == written
 
 
 def test_an_estimate_sums_what_is_known_and_counts_what_is_not() -> None:

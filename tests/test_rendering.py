@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from prefect_sora import keeping
 from prefect_sora.client import VideoClient
+from prefect_sora.downloads import Content
 from prefect_sora.errors import (
     CorruptVideoError,
     DownloadError,
@@ -21,7 +24,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.keeping import download, keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import GENERIC, LOCAL, Profile
+from prefect_sora.profiles import GENERIC, LOCAL, PROFILES
 from prefect_sora.rendering import render, wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
@@ -193,9 +196,17 @@ async def test_stills_are_drawn_where_the_server_has_none(
 async def test_a_server_that_answers_the_video_for_a_still_is_seen_through(
     renderer: Renderer, ledger: Ledger
 ) -> None:
-    # It ignores the variant, as vLLM-Omni, FastVideo and LiteLLM's proxy do.
-    profile = Profile("odd", variants=frozenset({"video"}))
-    client = VideoClient(remote(renderer.base_url, profile=profile))
+    class Deaf(VideoClient):
+        """It ignores the variant, as vLLM-Omni, FastVideo and LiteLLM's proxy do."""
+
+        @asynccontextmanager
+        async def content(
+            self, video_id: str, variant: str | None = None, url: str | None = None
+        ) -> AsyncIterator[Content]:
+            async with super().content(video_id, None, url) as content:
+                yield content
+
+    client = Deaf(remote(renderer.base_url, profile=PROFILES["openai"]))
     stored = await render(KITE, client, ledger, "tonight")
     assert str(stored.thumbnail_url).endswith("thumbnail.webp")
     await client.close()

@@ -157,7 +157,7 @@ async def test_a_worker_on_another_machine_is_believed_until_its_lease_ends(
 
 @pytest.fixture
 def cannot_list(renderer: Renderer) -> Server:
-    return remote(renderer.base_url, profile=Profile("blind", can_list=False))
+    return remote(renderer.base_url, profile=Profile(name="blind", can_list=False))
 
 
 async def test_where_the_server_cannot_list_a_person_decides(

@@ -7,6 +7,7 @@ from prefect import flow
 
 from prefect_sora import (
     AzureOpenAICredentials,
+    BatchResult,
     LocalRenderer,
     OpenAICredentials,
     RenderedVideo,
@@ -16,6 +17,8 @@ from prefect_sora import (
     VideoStore,
     persist_video,
     remix_chain,
+    render_batch,
+    render_video,
     submit_video,
     text_to_video,
     wait_for_video,
@@ -35,6 +38,17 @@ async def of_flows() -> None:
         store=VideoStore("s3://clips", {"anon": False}),
     )
     assert_type(clips, list[StoredVideo])
+
+
+@flow
+async def of_batches(provider: OpenAICredentials) -> None:
+    store = VideoStore(url="s3://clips", daily_budget_usd=20)
+    result = await render_batch("s3://clips/kites.csv", provider, store, max_cost_usd=5)
+    assert_type(result, BatchResult)
+    assert_type(result.videos, tuple[StoredVideo, ...])
+    request = VideoRequest(prompt="a kite")
+    await render_batch([request, {"prompt": "a fox"}], [provider], store, max_concurrent=4)
+    assert_type(await render_video(request, provider, store), StoredVideo)
 
 
 @flow

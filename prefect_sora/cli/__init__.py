@@ -17,15 +17,18 @@ from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
 
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
+    "batch": "Render a table of requests: CSV, JSON lines, JSON or Parquet.",
     "storyboard": "Render the shots of a storyboard, and join them into a film.",
     "edit": "Change something in a finished video.",
     "extend": "Have a finished video go on.",
+    "image": "Draw pictures from a prompt, or change some, and keep them in the store.",
     "resume": "Bring unfinished renders home, without paying again.",
     "list": "List what the server holds, and what of it the store has kept.",
     "delete": "Delete videos at the server; what the store has kept stays.",
     "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
     "local": "Run the local renderer until Ctrl-C.",
+    "estimate": "Say what requests will cost, by model; nothing is sent.",
     "models": "List the known models, their sizes and prices.",
 }
 

@@ -57,8 +57,9 @@ def _delete_named(
 ) -> int:
     async def work() -> list[tuple[str, SoraError | None]]:
         from prefect_sora.connections import connect
+        from prefect_sora.recognising import recognised
 
-        client = connect(server)
+        client = connect(await recognised(server))
         ids = [(await find_source(word, store))[0] for word in videos]
         if not unkept:
             for video_id in ids:
@@ -114,8 +115,9 @@ def _delete_kept(server: Server, store: str, hours: float, yes: bool, screen: Sc
     async def work() -> list[Any]:
         from prefect_sora.cleaning import clean, look
         from prefect_sora.connections import connect
+        from prefect_sora.recognising import recognised
 
-        client = connect(server)
+        client = connect(await recognised(server))
         found = await look(client, Ledger(VideoFolder(store)), hours * 3600)
         return await clean(found, client) if yes else found
 

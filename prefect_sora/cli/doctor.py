@@ -1,19 +1,23 @@
 """`prefect-sora doctor`: is everything there that a render needs? Nothing is sent or paid."""
 
+import difflib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prefect_sora import __version__
+from prefect_sora import __version__, catalogue
 from prefect_sora.cli import exits, providers, stopping
 from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.screen import Screen, run_command
 from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
+from prefect_sora.profiles import Profile
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+from prefect_sora.wire import ServedModel
 
 _PACKAGES: Final = ("prefect", "openai", "av", "pillow", "fsspec", "s3fs")
 
@@ -36,19 +40,24 @@ class Finding:
 
 
 def doctor(
-    *, provider: Provider = None, store: Store = DEFAULT_STORE, shown: Shown | None = None
+    *,
+    provider: Provider = None,
+    store: Store = DEFAULT_STORE,
+    model: str | None = None,
+    shown: Shown | None = None,
 ) -> int:
     """Check versions, provider, server, store and Prefect; nothing is rendered or paid.
 
     Args:
         provider: See above.
         store: See above.
+        model: Check that the server has this model for this account, too.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
         findings = []
-        for finding in _findings(provider, store):
+        for finding in _findings(provider, store, model):
             findings.append(finding)
             _tell(screen, finding)
         healthy = all(finding.ok for finding in findings)
@@ -58,7 +67,7 @@ def doctor(
     return run_command(shown, body)
 
 
-def _findings(provider: str | None, store: str) -> Iterator[Finding]:
+def _findings(provider: str | None, store: str, model: str | None) -> Iterator[Finding]:
     yield _versions()
     server = None
     try:
@@ -69,7 +78,7 @@ def _findings(provider: str | None, store: str) -> Iterator[Finding]:
     else:
         yield _described(chosen, server)
     if server is not None:
-        yield from stopping.run(lambda: _asked(server))
+        yield from stopping.run(lambda: _asked(server, model))
     yield stopping.run(lambda: _store(store))
     yield stopping.run(_prefect)
 
@@ -94,11 +103,18 @@ def _described(chosen: providers.Provider, server: Server) -> Finding:
     return Finding("provider", True, f"{chosen.name}: {chosen.label}{deployment}{key}")
 
 
-async def _asked(server: Server) -> list[Finding]:
+async def _asked(server: Server, model: str | None) -> list[Finding]:
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
 
+    try:
+        server = await recognised(server)
+    except SoraError as error:
+        return [_trouble("server", error)]
     client = connect(server)
+    about = _profile(server.profile)
     listed = unlisted = None
+    models: list[ServedModel] = []
     try:
         listed = await client.list_page(limit=1)
     except SoraError as error:
@@ -106,7 +122,8 @@ async def _asked(server: Server) -> list[Finding]:
     try:
         models = await client.models()
         more = f" and {len(models) - 4} more" if len(models) > 4 else ""
-        named = f"models: {', '.join(models[:4])}{more}" if models else "it names no models"
+        names = ", ".join(one.id for one in models[:4])
+        named = f"models: {names}{more}" if models else "it names no models"
         answers = Finding("server", True, f"answers and takes the key; {named}")
     except SoraError as error:
         # Few servers other than OpenAI's have that list; jobs are what matters.
@@ -114,12 +131,13 @@ async def _asked(server: Server) -> list[Finding]:
         if listed is not None and has_none:
             answers = Finding("server", True, "answers and takes the key; it names no models")
         else:
-            return [_trouble("server", error)]
+            return [about, _trouble("server", error)]
+    found = [about, answers, *([_access(server, model, models)] if model else [])]
     if listed is not None:
-        return [answers, Finding("listing", True, "it lists its jobs")]
+        return [*found, Finding("listing", True, "it lists its jobs")]
     if isinstance(unlisted, RejectedError):
         return [
-            answers,
+            *found,
             Finding(
                 "listing",
                 True,
@@ -128,7 +146,48 @@ async def _asked(server: Server) -> list[Finding]:
                 "(prefect-sora resume KEY --adopt or --resubmit).",
             ),
         ]
-    return [answers, *([_trouble("listing", unlisted)] if unlisted else [])]
+    return [*found, *([_trouble("listing", unlisted)] if unlisted else [])]
+
+
+def _access(server: Server, model: str, served: list[ServedModel]) -> Finding:
+    """Say whether the account may use a model, as far as that shows before it is paid for."""
+    known = catalogue.find(model)
+    ended = known.ended.get(server.service) if known and server.service else None
+    if ended and ended <= datetime.now(UTC).date():
+        step = "Point base_url at a server that still renders, and name its model."
+        return Finding("model", False, f"{model} was ended here on {ended:%Y-%m-%d}", step)
+    entry = next((one for one in served if one.id == model), None)
+    if entry is not None:
+        ends = f"; it ends on {entry.shutdown_date}" if entry.shutdown_date else ""
+        return Finding("model", True, f"{model}: the server has it for this account{ends}")
+    if server.local or not served:
+        why = "renders any model" if server.local else "names no models: only a render can tell"
+        return Finding("model", True, f"{model}: the server {why}")
+    if server.deployment:
+        step = "What counts is the deployment's name; its list is of what could be deployed."
+        return Finding("model", True, f"{model} is not in the server's list", step)
+    near = difflib.get_close_matches(model, [one.id for one in served], n=3, cutoff=0.3)
+    some = near or [one.id for one in served[:5]]
+    return Finding(
+        "model",
+        False,
+        f"{model}: not among the {len(served)} models that the server has for this account",
+        f"Name one that it has, such as {', '.join(some)}; or ask for access to it.",
+    )
+
+
+def _profile(profile: Profile) -> Finding:
+    """Say what the server is taken for, and what it can do besides creating."""
+    can = {
+        "lists": profile.can_list,
+        "deletes": profile.can_delete,
+        **{kind: kind in profile.derives for kind in ("remix", "edit", "extend")},
+        "characters": profile.characters,
+        **{still: still in profile.variants for still in ("thumbnail", "spritesheet")},
+    }
+    has = ", ".join(name for name, there in can.items() if there) or "nothing but creates"
+    lacks = ", ".join(name for name, there in can.items() if not there)
+    return Finding("profile", True, f"{profile.name}: {has}{f'; not {lacks}' if lacks else ''}")
 
 
 async def _store(store: str) -> Finding:

@@ -32,6 +32,11 @@ async def what_goes_on(store: str, provider: str, prompt: str | None = None) -> 
                 f"Video {job.video_id} (render {state.key}) goes on rendering at {job.provider} "
                 f"and is paid for. Continue with {command}"
             )
+        elif state.is_image:
+            said.append(
+                f"The picture of render {state.key} may have been made and paid for; {command} "
+                "looks whether it is kept"
+            )
         else:
             said.append(
                 f"Render {state.key} may have been accepted; it is looked for with {command}"

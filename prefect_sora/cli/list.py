@@ -60,6 +60,9 @@ def list_(
 async def _found(server: Server, store: str, status: str | None, limit: int) -> list[_Row]:
     from prefect_sora.connections import connect
     from prefect_sora.listing import every_video, remote_video
+    from prefect_sora.recognising import recognised
+
+    server = await recognised(server)
 
     ledger = Ledger(VideoFolder(store))
     folders = {folder[-12:]: folder for folder in await ledger.folders()}

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -20,9 +20,21 @@ def local(
     speed: float | None = None,
     min_render_seconds: float = 0.0,
     parallel: int = 2,
-    ttl: float = 3600.0,
+    ttl: float | None = None,
     idle_exit: float | None = None,
     poll_after_ms: int = 200,
+    dialect: Literal[
+        "openai",
+        "azure",
+        "sglang",
+        "vllm-omni",
+        "fastvideo",
+        "tensorrt-llm",
+        "litellm",
+        "new-api",
+    ] = "openai",
+    models: str | None = None,
+    cloud: Flag = False,
     idempotency: Flag = False,
     control: Annotated[bool, Parameter(negative="", show=False)] = False,
     faults: Annotated[str | None, Parameter(show=False)] = None,
@@ -39,9 +51,12 @@ def local(
         speed: Simulated pace: a job takes ten times its seconds, divided by this.
         min_render_seconds: No job takes less.
         parallel: Jobs rendered at once.
-        ttl: Seconds from a job's end until its video is forgotten.
+        ttl: Seconds from a job's end until its video is forgotten; its dialect's way without it.
         idle_exit: Seconds without work after which it ends.
         poll_after_ms: Advice to pollers; 0 gives none.
+        dialect: Whose accent of the protocol it speaks.
+        models: Names of the models it serves, with commas; else the dialect's own.
+        cloud: Finished videos lie at URLs of their own, as in SGLang's cloud storage mode.
         idempotency: Honour a repeated Idempotency-Key.
         control: For tests: /faults, /requests and /reset.
         faults: For tests: scripted faults, as JSON or a file of it.
@@ -58,6 +73,9 @@ def local(
             ttl=ttl,
             idle_exit=idle_exit,
             poll_after_ms=poll_after_ms,
+            dialect=dialect,
+            models=models,
+            cloud=cloud,
             idempotency=idempotency,
             control=control,
             faults=faults,

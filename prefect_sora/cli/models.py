@@ -1,4 +1,4 @@
-"""`prefect-sora models`: what the catalogue knows."""
+"""`prefect-sora models`: what the catalogue knows, and what a server itself names."""
 
 from dataclasses import asdict
 from typing import Any
@@ -6,47 +6,150 @@ from typing import Any
 from rich.table import Table
 
 from prefect_sora import catalogue, prices
-from prefect_sora.cli import exits
-from prefect_sora.cli.options import Shown
+from prefect_sora.cli import exits, pricing, providers, stopping
+from prefect_sora.cli.options import Flag, Provider, Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
+from prefect_sora.errors import SoraError
+from prefect_sora.images import catalogue as image_catalogue
+from prefect_sora.wire import ServedModel
 
 
-def models(*, shown: Shown | None = None) -> int:
+def models(*, images: Flag = False, provider: Provider = None, shown: Shown | None = None) -> int:
     """List the known models: lengths, sizes, prices, and when services ended them.
 
-    Models that are not listed are sent as they are; their cost is unknown.
+    Models that are not listed are sent as they are; their cost is unknown, unless the
+    provider block has its price. With --provider the server is asked for its own list.
+
+    Args:
+        images: Those that draw pictures, in place of those that render videos.
+        provider: See above.
+        shown: See above.
     """
 
     def body(screen: Screen) -> int:
-        screen.document([_as_json(model) for model in catalogue.MODELS.values()])
+        if images:
+            return _tell_images(screen)
+        known = [_as_json(model) for model in catalogue.MODELS.values()]
         if not screen.shown.json:
             screen.out.print(_table())
             screen.note(
                 "In brackets: listed by one provider, and reported to be refused by OpenAI."
             )
+            for tariff in _sources():
+                screen.note(tariff)
+        if provider is None:
+            screen.document(known)
+            return exits.OK
+        chosen = providers.choose(provider)
+        named = _served(chosen)
+        screen.document({"known": known, "server": [one.model_dump() for one in named]})
+        if not screen.shown.json:
+            screen.out.print(_served_table(chosen, named))
         return exits.OK
 
-    return run_command(shown, body)
+    return run_command(shown, body, provider=provider)
+
+
+def _served(provider: providers.Provider) -> list[ServedModel]:
+    from prefect_sora.connections import connect
+
+    server = provider.server()
+
+    async def asked() -> list[ServedModel]:
+        return await connect(server).models()
+
+    try:
+        return stopping.run(asked)
+    except SoraError as error:
+        error.next_step = error.next_step or "`prefect-sora doctor` looks at the server."
+        raise
+
+
+def _tell_images(screen: Screen) -> int:
+    known = image_catalogue.IMAGE_MODELS.values()
+    screen.document(
+        [
+            {
+                **asdict(model),
+                "takes": sorted(model.takes),
+                "ended": {service: day.isoformat() for service, day in model.ended.items()},
+            }
+            for model in known
+        ]
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("model", "size", "quality", "USD each", "ends at"):
+        table.add_column(column, no_wrap=True)
+    for model in known:
+        priced = [
+            (size, level, usd(p)) for level, by in model.usd.items() for size, p in by.items()
+        ]
+        if not priced:
+            levels = " ".join(model.qualities or ("not known",))
+            priced = [(size, levels, usd(None)) for size in (model.sizes or ("free",))]
+        ends = [f"{service} {day:%Y-%m-%d}" for service, day in model.ended.items()]
+        for row, (size, level, price) in enumerate(priced):
+            end = ends[row] if row < len(ends) else ""
+            table.add_row(model.name if row == 0 else "", size, level, price, end)
+    if not screen.shown.json:
+        screen.out.print(table)
+        screen.note("Of one picture; what it is made from is charged besides.")
+    return exits.OK
 
 
 def _table() -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("model", "seconds", "size", "USD/s", "ended at"):
-        table.add_column(column, no_wrap=True)
+    table = _columns("model", "seconds", "size", "USD/s", "as of", "ended at")
     for model in catalogue.MODELS.values():
         ended = [f"{service} {day:%Y-%m-%d}" for service, day in model.ended.items()]
         seconds = " ".join(map(str, model.seconds))
         seconds += f" ({' '.join(map(str, model.disputed_seconds))})" * bool(model.disputed_seconds)
         for row, size in enumerate(model.sizes):
+            tariff = prices.tariff(model.name, size)
             table.add_row(
                 model.name if row == 0 else "",
                 seconds if row == 0 else "",
                 size,
-                usd(prices.usd_per_second([model.name], size)),
+                usd(tariff.usd_per_second if tariff else None),
+                f"{tariff.read_on:%Y-%m-%d}" if tariff else "",
                 ended[row] if row < len(ended) else "",
             )
     return table
 
 
+def _served_table(provider: providers.Provider, named: list[ServedModel]) -> Table:
+    server = pricing.server_of(provider)
+    table = _columns("at the server", "USD/s", "ends")
+    for one in named:
+        known = catalogue.find(one.id)
+        sizes = known.sizes if known else (None,)
+        told = sorted({usd(server.cost_usd(one.id, size, 1)) for size in sizes})
+        table.add_row(one.id, " to ".join(dict.fromkeys((told[0], told[-1]))), one.shutdown_date)
+    if not named:
+        table.add_row("it names none", "", "")
+    return table
+
+
+def _columns(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _sources() -> list[str]:
+    """Say where the prices stand, each source once."""
+    by_source: dict[str, list[str]] = {}
+    for tariff in prices.PUBLISHED:
+        by_source.setdefault(tariff.source, []).append(f"{tariff.model} {tariff.sizes[0]}")
+    return [f"Prices of {', '.join(of)}: {source}." for source, of in by_source.items()]
+
+
 def _as_json(model: catalogue.VideoModel) -> dict[str, Any]:
-    return {**asdict(model), "ended": {s: day.isoformat() for s, day in model.ended.items()}}
+    found = {size: prices.tariff(model.name, size) for size in model.sizes}
+    return {
+        **asdict(model),
+        "ended": {s: day.isoformat() for s, day in model.ended.items()},
+        "usd_per_second": {size: t.usd_per_second for size, t in found.items() if t},
+        "prices_as_of": {size: t.read_on.isoformat() for size, t in found.items() if t},
+        "price_sources": {size: t.source for size, t in found.items() if t},
+    }

@@ -7,6 +7,7 @@ from cyclopts import Parameter, validators
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Annotated[list[str] | None, Parameter(negative="")]
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 
 MaxCost = Annotated[

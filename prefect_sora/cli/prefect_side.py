@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from prefect_sora.cli.progress import Display
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.results import Counts
 from prefect_sora.wire import Video
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def _listener(display: Display) -> "Listener":
 
         def kept(self, video: StoredVideo) -> None:
             display.kept(video)
+
+        def counted(self, counts: Counts) -> None:
+            display.counted(counts)
 
         def stitching(self, title: str, shots: int) -> None:
             display.phase(f"joining {shots} shots")

@@ -22,7 +22,12 @@ from prefect_sora.storage import VideoFolder
 
 @dataclass(frozen=True)
 class Order:
-    """A request, where its video goes, what it starts from, and who else may render it."""
+    """A request, where its video goes, what it starts from, and who else may render it.
+
+    Attributes:
+        keyframe: What an image model draws first, as the first frame.
+        image_model: That model.
+    """
 
     request: VideoRequest
     store: str
@@ -30,6 +35,8 @@ class Order:
     anew: bool = False
     source: StoredVideo | None = None
     others: tuple[Provider, ...] = ()
+    keyframe: str | None = None
+    image_model: str | None = None
 
 
 async def check(order: Order, provider: Provider, warn: Callable[[str], None]) -> str | None:
@@ -70,24 +77,39 @@ async def refuse_a_twin(order: Order, provider: Provider, reference_sha256: str 
     """
     if order.anew:
         return
-    ledger = Ledger(VideoFolder(order.store))
+
+    def is_twin(reserved: Reserved, server: Server) -> bool:
+        return _is_twin(reserved, order.request, server, reference_sha256)
+
+    await refuse_twins(order.store, order.scope, order.request.prompt, provider, is_twin)
+
+
+async def refuse_twins(
+    store: str,
+    scope: str | None,
+    prompt: str,
+    provider: Provider,
+    is_twin: Callable[[Reserved, Server], bool],
+) -> None:
+    """Stop where another run's render of the same prompt is unfinished and the same; as above."""
+    ledger = Ledger(VideoFolder(store))
     try:
-        begun = await ledger.unfinished(title_slug(order.request.prompt))
+        begun = await ledger.unfinished(title_slug(prompt))
     except StorageError as error:
-        if order.scope is not None:  # an earlier run may have paid
+        if scope is not None:  # an earlier run may have paid
             error.about(paid="unknown")
         raise
     unfinished = [
         (state, state.reserved)
         for state in begun
-        if state.reserved and state.reserved.scope != order.scope
+        if state.reserved and state.reserved.scope != scope
     ]
     if not unfinished:
         return
     server = await asyncio.to_thread(provider.server)
     for state, reserved in unfinished:
-        if _is_twin(reserved, order.request, server, reference_sha256):
-            raise _unfinished(state, reserved, order)
+        if is_twin(reserved, server):
+            raise _unfinished(state, reserved, store)
 
 
 def _is_twin(
@@ -103,16 +125,16 @@ def _is_twin(
     return reserved.server == server.identity and recorded == request
 
 
-def _unfinished(state: RenderState, reserved: Reserved, order: Order) -> UnfinishedRenderError:
+def _unfinished(state: RenderState, reserved: Reserved, store: str) -> UnfinishedRenderError:
     accepted = state.accepted
     minutes = max(0.0, time() - reserved.at) / 60
     ago = f"{minutes:.0f} minutes ago" if minutes >= 2 else f"{minutes * 60:.0f} s ago"
     return UnfinishedRenderError(
-        f"The store {order.store} holds an unfinished render of the same request, begun {ago}.",
+        f"The store {store} holds an unfinished render of the same request, begun {ago}.",
         key=state.key,
         video_id=accepted.job.video_id if accepted else None,
         paid="yes" if accepted else "unknown",
         next_step=f"Bring it home without paying again: "
-        f"`{resume_command(state.key, order.store)}`. "
+        f"`{resume_command(state.key, store)}`. "
         "Or render, and pay for, another one: the same command with --anew.",
     )

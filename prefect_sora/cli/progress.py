@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.records import RenderState
+from prefect_sora.results import Counts
 from prefect_sora.wire import Video
 
 _PLAIN_STEP: Final = 25.0
@@ -77,6 +78,9 @@ class Display:
 
         return follow
 
+    def counted(self, counts: Counts) -> None:
+        """A batch has moved on."""
+
     def kept(self, video: StoredVideo) -> None:
         """It is home."""
         if (row := self._rows.pop(video.key, None)) is not None:
@@ -99,10 +103,13 @@ class Display:
         if not self._screen.is_live:
             self._screen.note(line)
 
-    def _row(self, key: str, title: str, what: str, percent: float) -> None:
+    def _end_phase(self) -> None:
         if self._phase is not None:
             self._bars.remove_task(self._phase)
             self._phase = None
+
+    def _row(self, key: str, title: str, what: str, percent: float) -> None:
+        self._end_phase()
         if key not in self._rows:
             self._rows[key] = self._bars.add_task("", total=100, percent="")
         self._bars.update(
@@ -111,6 +118,39 @@ class Display:
             description=f"{what:<10} {_short(title)}",
             percent=f"{percent:3.0f} %",
         )
+
+
+class BatchDisplay(Display):
+    """Shows how far a batch is, in one bar, and nothing of its single renders."""
+
+    _counts: TaskID | None = None
+    _tenths = -1
+
+    def submitted(self, job: VideoJob) -> None:
+        """Say nothing."""
+
+    def progressed(self, job: VideoJob, video: Video) -> None:
+        """Say nothing."""
+
+    def kept(self, video: StoredVideo) -> None:
+        """Say nothing."""
+
+    def counted(self, counts: Counts) -> None:
+        """Move the bar; without one, tell each tenth."""
+        done = counts.kept + counts.failed
+        self._end_phase()
+        if self._counts is None:
+            self._counts = self._bars.add_task("", total=counts.total, percent="")
+        percent = 100 * done / max(counts.total, 1)
+        self._bars.update(
+            self._counts,
+            completed=done,
+            description=str(counts),
+            percent=f"{percent:3.0f} %",
+        )
+        if percent // 10 > self._tenths:
+            self._tenths = int(percent // 10)
+            self._plain(str(counts))
 
 
 def _short(title: str) -> str:

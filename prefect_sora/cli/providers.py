@@ -17,7 +17,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local import RendererAddress, ensure_running
 from prefect_sora.local.address import ServerRecord
 from prefect_sora.prices import by_model, prices_from_json
-from prefect_sora.profiles import PROFILES
+from prefect_sora.profiles import read_profile
 from prefect_sora.server import Server, azure_server, local_server, remote
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """The openai SDK's default for OPENAI_BASE_URL."""
+
+PROFILE_VARIABLE: Final = "PREFECT_SORA_PROFILE"
 
 LOCAL_FOLDER_VARIABLE: Final = "PREFECT_SORA_LOCAL_FOLDER"
 PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
@@ -246,8 +248,9 @@ def _openai(environ: Mapping[str, str]) -> Remote:
         "project": environ.get("OPENAI_PROJECT_ID") or None,
     }
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
-    described = remote(**cast(Any, fields), profile=PROFILES["openai"], prices=own)
-    return Remote("openai", described, {**fields, "prices": by_model(own)})
+    profile = environ.get(PROFILE_VARIABLE) or "auto"
+    described = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
+    return Remote("openai", described, {**fields, "profile": profile, "prices": by_model(own)})
 
 
 def _azure(environ: Mapping[str, str]) -> Remote:

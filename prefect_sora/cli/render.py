@@ -1,15 +1,15 @@
 """`prefect-sora render`: one clip, as a Prefect flow in this process."""
 
 import asyncio
-import json
+from dataclasses import replace
 from signal import SIGINT
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from cyclopts import Parameter
-from pydantic import JsonValue
 
 from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
+from prefect_sora.cli.fields import fields_of
 from prefect_sora.cli.interruption import what_goes_on
 from prefect_sora.cli.options import (
     DEFAULT_STORE,
@@ -26,6 +26,7 @@ from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, kept_lines, place, run_command, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import StoredVideo
+from prefect_sora.images.requests import DEFAULT_MODEL
 from prefect_sora.requests import DERIVED, VideoRequest
 
 
@@ -41,6 +42,8 @@ def render(
     aspect_ratio: str | None = None,
     seconds: int | None = None,
     image: str | None = None,
+    keyframe: str | None = None,
+    image_model: str = DEFAULT_MODEL,
     fit: Literal["cover", "contain", "exact"] = "cover",
     remix: Annotated[str | None, Parameter(negative="")] = None,
     store: Store = DEFAULT_STORE,
@@ -68,6 +71,8 @@ def render(
         aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
         seconds: Length of the clip; 8 where nothing is said.
         image: Path or URL of the picture to start from.
+        keyframe: What the first frame shows: an image model of the provider draws it first.
+        image_model: That model; "" lets a server that has only one choose.
         fit: How a picture of another size is made to fit.
         remix: Id of the finished video to change.
         store: See above.
@@ -84,9 +89,15 @@ def render(
         shown: See above.
     """
     given = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds, "image": image}
+    given["keyframe"] = keyframe
 
     def body(screen: Screen) -> int:
         text = asyncio.run(_text(prompt, shot, template))
+        if image is not None and keyframe is not None:
+            raise InvalidRequestError(
+                "--image and --keyframe are both given, and a video has one first frame.",
+                next_step="Give one of them; nothing was sent.",
+            )
         request = (
             _remix(text, remix, take, given, extra)
             if remix is not None
@@ -99,7 +110,7 @@ def render(
                 reference=image,
                 fit=fit,
                 take=take,
-                extra=_fields(extra),
+                extra=fields_of(extra),
                 allow_unlisted=allow_unlisted,
             )
         )
@@ -111,6 +122,8 @@ def render(
         }
         others = tuple(providers.choose(name) for name in fallback or [])
         order = Order(request, store, scope, anew, others=others)
+        if keyframe is not None:
+            order = replace(order, keyframe=keyframe, image_model=image_model or None)
         return carry_out(order, providers.choose(provider), waiting, screen)
 
     return run_command(shown, body, store, provider)
@@ -176,6 +189,13 @@ async def _flow(flows: Any, order: Order, block: Any, waiting: dict[str, Any]) -
         "extra": request.extra,
         "allow_unlisted": request.allow_unlisted,
     }
+    if order.keyframe is not None:
+        return cast(
+            StoredVideo,
+            await flows.keyframe_to_video(
+                request.prompt, order.keyframe, image_model=order.image_model, **common
+            ),
+        )
     if request.reference is None:
         made: StoredVideo = await flows.text_to_video(request.prompt, **common)
     else:
@@ -233,21 +253,6 @@ def _remix(
     return VideoRequest.of(
         prompt=prompt, kind="remix", model=None, source_video_id=source, take=take
     )
-
-
-def _fields(extra: list[str] | None) -> dict[str, JsonValue]:
-    fields: dict[str, JsonValue] = {}
-    for word in extra or []:
-        name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise InvalidRequestError(
-                f"--extra {word!r} is not KEY=VALUE.", next_step="Nothing was sent."
-            )
-        try:
-            fields[name] = json.loads(value)
-        except ValueError:
-            fields[name] = value
-    return fields
 
 
 def _announce(screen: Screen, order: Order, provider: providers.Provider) -> None:

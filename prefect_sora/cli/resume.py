@@ -11,9 +11,9 @@ from prefect_sora.cli.interruption import still_unfinished
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store
 from prefect_sora.cli.origins import Origins
 from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, describe, kept_lines, run_command
+from prefect_sora.cli.screen import Screen, describe, image_lines, kept_lines, run_command
 from prefect_sora.errors import InvalidRequestError, SoraError
-from prefect_sora.handles import StoredVideo
+from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import pasteable
 from prefect_sora.records import RenderState
@@ -32,6 +32,7 @@ class Outcome:
     how: "How"
     video: StoredVideo | None = None
     error: Exception | None = None
+    image: StoredImage | None = None
 
     @property
     def exit_code(self) -> int:
@@ -46,6 +47,7 @@ class Outcome:
             "key": self.state.key,
             "outcome": self.how,
             "video": self.video.model_dump() if self.video else None,
+            "image": self.image.model_dump() if self.image else None,
             "error": describe(self.error) if self.error else None,
         }
 
@@ -135,15 +137,16 @@ async def _resumed(
 
 async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> list[Outcome]:
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
     from prefect_sora.sweeping import sweep
 
     async def client_of(state: RenderState) -> "VideoClient":
-        return connect(await origins.server_of(state, named=False))
+        return connect(await recognised(await origins.server_of(state, named=False)))
 
     swept = await sweep(
         ledger, client_of, follow=display.follower, kept=display.kept, **way.waiting
     )
-    return [Outcome(one.state, one.outcome, one.video, one.error) for one in swept]
+    return [Outcome(one.state, one.outcome, one.video, one.error, one.image) for one in swept]
 
 
 async def _resume(
@@ -151,19 +154,24 @@ async def _resume(
 ) -> Outcome:
     if state.stored:
         return Outcome(state, "kept", video=state.stored.video)
+    if state.pictures:
+        return Outcome(state, "kept", image=state.pictures.image)
     try:
         server = await origins.server_of(state, named=True)
     except SoraError as error:
         return Outcome(state, "failed", error=error.about(key=state.key))
 
     from prefect_sora.connections import connect
+    from prefect_sora.recognising import recognised
     from prefect_sora.resuming import resume
     from prefect_sora.sweeping import outcome_of
 
     try:
+        if state.is_image:
+            return Outcome(state, "kept", image=await _picture(state, connect(server), ledger, way))
         video = await resume(
             state,
-            connect(server),
+            connect(await recognised(server)),
             ledger,
             adopt_video_id=way.adopt_video_id,
             resubmit=way.resubmit,
@@ -174,6 +182,21 @@ async def _resume(
         return Outcome(state, outcome_of(error), error=error)
     display.kept(video)
     return Outcome(state, "kept", video=video)
+
+
+async def _picture(
+    state: RenderState, client: "VideoClient", ledger: Ledger, way: _Way
+) -> StoredImage:
+    from prefect_sora.images.resuming import resume
+
+    if way.adopt_video_id:
+        raise InvalidRequestError(
+            "It is a picture: no video can be its outcome.",
+            key=state.key,
+            paid="unknown",
+            next_step=f"`prefect-sora resume {state.key} --resubmit`",
+        )
+    return await resume(state, client, ledger, resubmit=way.resubmit)
 
 
 async def _folder(key: str, ledger: Ledger) -> str:
@@ -198,5 +221,8 @@ def _tell(screen: Screen, outcome: Outcome) -> None:
         screen.result(f"✓ {path}", style="green")
         for fact in facts:
             screen.result(f"  {fact}")
+    elif outcome.image is not None:
+        for line in image_lines(outcome.image):
+            screen.result(line)
     elif outcome.error is not None:
         screen.trouble(outcome.error, skipped=outcome.how == "skipped")

@@ -13,7 +13,7 @@ from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.stopping import InterruptedBySignal
 from prefect_sora.errors import SoraError
-from prefect_sora.handles import StoredVideo
+from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.next_steps import pasteable
 
 
@@ -118,7 +118,9 @@ def _console(is_terminal: bool, **more: Any) -> Console:
 
 def usd(cost: float | None) -> str:
     """Write a cost; one that is not known is never written as 0."""
-    return "unknown" if cost is None else f"${cost:.2f}"
+    from prefect_sora.prices import dollars
+
+    return dollars(cost)
 
 
 def size_of(size_bytes: int) -> str:
@@ -141,6 +143,20 @@ def kept_lines(video: StoredVideo) -> list[str]:
         f"{place(video.url)}  {size_of(video.size_bytes)}",
         f"{video.width}x{video.height}{length} · {by} · cost {usd(video.cost_usd)}",
         f"video {video.video_id} · render {video.key}",
+    ]
+
+
+def image_lines(image: StoredImage) -> list[str]:
+    """Tell where kept pictures are and what they are, each path in a line of its own."""
+    sizes = zip(image.urls, image.files, strict=True)
+    paths = [f"✓ {place(url)}  {size_of(file.size_bytes)}" for url, file in sizes]
+    clear = " · transparent" if image.has_alpha else ""
+    by = f"made by {image.provider}"
+    shape = f"{image.width}x{image.height} {image.format}{clear}"
+    return [
+        *paths,
+        f"  {shape} · {by} · cost {usd(image.cost_usd)}",
+        f"  render {image.key}",
     ]
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, serve
+from prefect_sora.local.options import DIALECTS
 
 
 def parse(words: Sequence[str] | None = None) -> tuple[str, RendererOptions]:
@@ -17,12 +18,15 @@ def parse(words: Sequence[str] | None = None) -> tuple[str, RendererOptions]:
     parser.add_argument("--speed", type=float, help="simulated pace: 10 s per second, divided")
     parser.add_argument("--min-render-seconds", type=float, default=0.0, help="least time of a job")
     parser.add_argument("--parallel", type=int, default=2, help="jobs rendered at once")
-    parser.add_argument("--ttl", type=float, default=3600.0, help="seconds a video is kept")
+    parser.add_argument("--ttl", type=float, help="seconds a video is kept; its dialect's way")
     parser.add_argument("--idle-exit", type=float, help="seconds without work until it ends")
     parser.add_argument("--poll-after-ms", type=int, default=200, help="advice to pollers; 0: none")
     parser.add_argument("--idempotency", action="store_true", help="honour Idempotency-Key")
     parser.add_argument("--control", action="store_true", help="for tests: /faults, /requests")
     parser.add_argument("--faults", help="scripted faults: JSON, or a file of it")
+    parser.add_argument("--dialect", choices=DIALECTS, default="openai", help="whose accent")
+    parser.add_argument("--models", help="names of the models it serves, with commas")
+    parser.add_argument("--cloud", action="store_true", help="videos lie at URLs of their own")
     parser.add_argument("--api-key", help=f"demand this key; better: ${KEY_VARIABLE}")
     given = vars(parser.parse_args(words))
     given["api_key"] = given["api_key"] or os.environ.get(KEY_VARIABLE) or None

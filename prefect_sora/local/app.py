@@ -17,13 +17,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prefect_sora.local.characters import Characters
+from prefect_sora.local.dialects import Dialect
 from prefect_sora.local.faults import FaultError, Faults
 from prefect_sora.local.gate import Gate
-from prefect_sora.local.image_orders import DEFAULT_IMAGE_MODEL
 from prefect_sora.local.images import Images
 from prefect_sora.local.jobs import Jobs
 from prefect_sora.local.options import RendererOptions
-from prefect_sora.local.orders import DEFAULT_MODEL
 from prefect_sora.local.videos import Videos
 from prefect_sora.local.wire import Refusal
 from prefect_sora.local.workers import Workers
@@ -38,6 +37,7 @@ class Renderer:
     jobs: Jobs
     options: RendererOptions
     about: dict[str, Any]
+    dialect: Dialect
     workers: Workers = field(init=False)
     gate: Gate = field(init=False)
     characters: Characters = field(init=False)
@@ -48,12 +48,12 @@ class Renderer:
 
     def __post_init__(self) -> None:
         self.workers = Workers(self.jobs, self.options)
-        self.gate = Gate(self.jobs, self.options, Faults.read(self.options.faults))
+        self.gate = Gate(self.jobs, self.dialect, Faults.read(self.options.faults))
         self.characters = Characters(self.jobs.home, self.options)
         self.characters.load()
         self.images = Images(self.jobs.home, self.options)
         self.images.load()
-        self.videos = Videos(self.jobs, self.characters, self.workers, self.options)
+        self.videos = Videos(self.jobs, self.characters, self.workers, self.options, self.dialect)
 
     @property
     def idle_seconds(self) -> float:
@@ -79,8 +79,19 @@ class Renderer:
         routes = [*self._protocol(), Route("/health", self.health)]
         if self.options.control:
             routes += self._control()
-        errors = {HTTPException: _http_error, Exception: _internal_error}
+        errors = {HTTPException: self._http_error, Exception: self._internal_error}
         return self._counted(Starlette(routes=routes, lifespan=lifespan, exception_handlers=errors))
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        answer = self.gate.stray(request, status)
+        if isinstance(error, HTTPException) and answer.status_code == error.status_code:
+            answer.headers.update(error.headers or {})
+        return answer
+
+    async def _internal_error(self, request: Request, error: Exception) -> Response:
+        message = f"The local renderer failed: {type(error).__name__}."
+        return self.dialect.refuse(Refusal(500, message), request)
 
     def _counted(self, app: ASGIApp) -> ASGIApp:
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,33 +114,38 @@ class Renderer:
             await self.images.purge()
 
     def _protocol(self) -> list[BaseRoute]:
-        def route(method: str, path: str, name: str, endpoint: Any, **how: bool) -> Route:
-            return Route(f"/v1{path}", self.gate.guard(name, endpoint, **how), methods=[method])
-
         videos, characters, images = self.videos, self.characters, self.images
-        return [
-            route("POST", "/videos", "create", videos.create),
-            route("GET", "/videos", "list", videos.list),
+        table: list[tuple[str, str, str, Any]] = [
+            ("POST", "/videos", "create", videos.create),
+            ("GET", "/videos", "list", videos.list),
             # Before those whose path has an id in the same place.
-            route("POST", "/videos/edits", "edit", videos.edit),
-            route("POST", "/videos/extensions", "extend", videos.extend),
-            route("POST", "/videos/characters", "characters", characters.create),
-            route("GET", "/videos/characters/{character_id}", "character", characters.retrieve),
-            route("GET", "/videos/{video_id}", "retrieve", videos.retrieve),
-            route("DELETE", "/videos/{video_id}", "delete", videos.delete),
-            route("GET", "/videos/{video_id}/content", "content", videos.content),
-            route("POST", "/videos/{video_id}/remix", "remix", videos.remix),
-            route("POST", "/images/generations", "images", images.generate),
-            route("POST", "/images/edits", "image_edits", images.edit),
-            route(
-                "GET",
-                "/images/{image_id}/{name}",
-                "image_content",
-                images.content,
-                keyless=True,
-            ),
-            route("GET", "/models", "models", self.models),
+            ("POST", "/videos/edits", "edit", videos.edit),
+            ("POST", "/videos/extensions", "extend", videos.extend),
+            ("POST", "/videos/characters", "characters", characters.create),
+            ("GET", "/videos/characters/{character_id}", "character", characters.retrieve),
+            ("GET", "/videos/{video_id}", "retrieve", videos.retrieve),
+            ("DELETE", "/videos/{video_id}", "delete", videos.delete),
+            ("GET", "/videos/{video_id}/content", "content", videos.content),
+            ("POST", "/videos/{video_id}/remix", "remix", videos.remix),
+            ("POST", "/images/generations", "images", images.generate),
+            ("POST", "/images/edits", "image_edits", images.edit),
+            ("GET", "/images/{image_id}/{name}", "image_content", images.content),
+            ("GET", "/models", "models", self.models),
         ]
+        guard, there = self.gate.guard, self.dialect.operations
+        routes: list[BaseRoute] = [
+            Route(
+                prefix + path,
+                guard(operation, endpoint, keyless=operation == "image_content"),
+                methods=[method],
+            )
+            for prefix in self.dialect.prefixes
+            for method, path, operation, endpoint in table
+            if operation in there
+        ]
+        for path, body in self.dialect.pages().items():
+            routes.append(Route(path, guard("page", _page(body), keyless=True), methods=["GET"]))
+        return [*routes, *self.dialect.routes(self.jobs, guard)]
 
     def _control(self) -> list[BaseRoute]:
         return [
@@ -139,20 +155,20 @@ class Renderer:
         ]
 
     async def models(self, _: Request) -> Response:
-        """GET /models: what draws here, though every name is accepted and echoed."""
-        names = (DEFAULT_MODEL, DEFAULT_IMAGE_MODEL)
-        made = {"object": "model", "created": 0, "owned_by": "prefect-sora"}
-        return JSONResponse({"object": "list", "data": [{"id": name, **made} for name in names]})
+        """GET /models: what draws here."""
+        return JSONResponse(self.dialect.model_list())
 
     async def health(self, _: Request) -> Response:
         """GET /health: who answers, and how much there is to do."""
         counts = dict.fromkeys(("queued", "rendering", "completed", "failed"), 0)
-        for job in self.jobs:
+        for job in self.jobs.all():
             counts["rendering" if job.status == "in_progress" else job.status] += 1
         counts["accepted"] = self.jobs.accepted
         counts["images"] = self.images.accepted
         counts["characters"] = len(self.characters)
-        return JSONResponse({"status": "ok", **self.about, "pid": os.getpid(), "counts": counts})
+        return JSONResponse(
+            {"status": self.dialect.healthy, **self.about, "pid": os.getpid(), "counts": counts}
+        )
 
     async def faults(self, request: Request) -> Response:
         """The scripted faults: what is left and what was met, more of them, none."""
@@ -176,7 +192,7 @@ class Renderer:
     async def reset(self, _: Request) -> Response:
         """As new: no jobs, no faults, no requests, nothing accepted."""
         self.gate.reset()
-        for job in self.jobs:
+        for job in self.jobs.all():
             self.workers.cancel(job)
         await self.jobs.reset()
         await self.characters.reset()
@@ -198,11 +214,8 @@ def _local(endpoint: Callable[[Request], Awaitable[Response]]) -> Any:
     return local
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = error.detail if isinstance(error, HTTPException) else "Internal error"
-    return Refusal(status, f"{detail}.").response()
+def _page(body: Any) -> Callable[[Request], Awaitable[Response]]:
+    async def page(_: Request) -> Response:
+        return JSONResponse(body)
 
-
-async def _internal_error(_: Request, error: Exception) -> Response:
-    return Refusal(500, f"The local renderer failed: {type(error).__name__}.").response()
+    return page

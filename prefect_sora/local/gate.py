@@ -1,6 +1,5 @@
 """Gate: what every request of the protocol passes: the log, the key, the faults."""
 
-import hmac
 import time
 from asyncio import sleep
 from collections import deque
@@ -11,11 +10,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from prefect_sora.local.dialects import Dialect
 from prefect_sora.local.faults import FATES, MAKING, Faults
 from prefect_sora.local.jobs import Jobs
-from prefect_sora.local.options import RendererOptions
 from prefect_sora.local.sabotage import Cut, answer_instead, spoil
-from prefect_sora.local.wire import Refusal, read_fields
+from prefect_sora.local.wire import Refusal
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -32,13 +31,16 @@ _LOGGED_HEADERS = (
     "x-stainless-retry-count",
 )
 
+_REPEATED = frozenset({408, 409, 429, *range(500, 600)})
+"""What a gateway takes for a passing fault of the server behind it."""
+
 
 @dataclass
 class Gate:
     """Wraps each endpoint of the protocol."""
 
     jobs: Jobs
-    options: RendererOptions
+    dialect: Dialect
     faults: Faults
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=20_000))
     resets: int = 0
@@ -54,17 +56,34 @@ class Gate:
 
         async def guarded(request: Request) -> Response:
             entry = self._log(operation, request)
-            try:
-                refuse_web_pages(request)
-                if not keyless:
-                    self._authenticate(request)
-                response = await self._meet_faults(operation, endpoint, request)
-            except Refusal as refusal:
-                response = refusal.response()
+            for left in range(self.dialect.repeats(operation, request), -1, -1):
+                response = await self._answer(operation, endpoint, request, keyless)
+                if not left or response.status_code not in _REPEATED:
+                    break
+            self.dialect.dress(request, response)
             entry["status"] = response.status_code
             return response
 
         return guarded
+
+    def stray(self, request: Request, status: int) -> Response:
+        """The answer to a request that has no route."""
+        entry = self._log("none", request)
+        response = self.dialect.stray(request, status)
+        self.dialect.dress(request, response)
+        entry["status"] = response.status_code
+        return response
+
+    async def _answer(
+        self, operation: str, endpoint: Endpoint, request: Request, keyless: bool
+    ) -> Response:
+        try:
+            refuse_web_pages(request)
+            if not keyless:
+                self.dialect.authenticate(request)
+            return await self._meet_faults(operation, endpoint, request)
+        except Refusal as refusal:
+            return self.dialect.refuse(refusal, request)
 
     def _log(self, operation: str, request: Request) -> dict[str, Any]:
         headers = {
@@ -81,14 +100,6 @@ class Gate:
         }
         self.requests.append(entry)
         return entry
-
-    def _authenticate(self, request: Request) -> None:
-        key = self.options.api_key
-        if not key:
-            return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), key.encode()):
-            raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
 
     async def _meet_faults(self, operation: str, endpoint: Endpoint, request: Request) -> Response:
         if not self.faults.rules:
@@ -115,8 +126,15 @@ class Gate:
 
     async def _prompt_of(self, operation: str, request: Request) -> str:
         if operation in MAKING:
-            return (await read_fields(request)).words
-        job = self.jobs.get(request.path_params.get("video_id", ""))
+            try:
+                return (await self.dialect.fields(request)).words
+            except Refusal:  # the endpoint will say it
+                return ""
+        shown = request.path_params.get("video_id", "")
+        try:
+            job = self.jobs.get(self.dialect.internal_id(shown))
+        except Refusal:
+            return ""
         return job.prompt if job else ""
 
 

@@ -153,6 +153,6 @@ class Images:
 
     def _expired(self, folder: Path) -> bool:
         try:
-            return time.time() >= folder.stat().st_mtime + self.options.ttl + 1
+            return time.time() >= folder.stat().st_mtime + self.options.ttl_seconds + 1
         except OSError:
             return True

@@ -1,8 +1,6 @@
 """Jobs: every accepted one is on disk before its answer leaves, and stays until it expires."""
 
 import json
-import os
-import shutil
 import time
 from asyncio import Event, to_thread
 from collections import deque
@@ -12,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
-from prefect_sora.local.address import sync_folder, write_whole
+from prefect_sora.local.address import write_whole
+from prefect_sora.local.files import link, remove_path
 
 FILES = {"video": "video.mp4", "thumbnail": "thumbnail.webp", "spritesheet": "spritesheet.jpg"}
 
@@ -32,6 +30,8 @@ class Job:
         characters: Those who appear, each with `id` and `name`.
         scene: What goes on after the last frame, for an extension: see `renderer`.
         fate: A scripted end: `fail`, `moderate` or `stall`.
+        extras: What its dialect shows of it besides.
+        forgotten: Deleted, though it is still rendered.
     """
 
     id: str
@@ -55,6 +55,8 @@ class Job:
     fate: str | None = None
     error: dict[str, str] | None = None
     idempotency_key: str | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    forgotten: bool = False
 
     def __post_init__(self) -> None:
         if self.verb == "create" and self.parent:  # the record of an earlier version
@@ -112,8 +114,12 @@ class Jobs:
     _queue: deque[Job] = field(default_factory=deque)
     _counting: Lock = field(default_factory=Lock)
 
-    def load(self) -> None:
-        """Read what the last process left: unfinished jobs are queued again."""
+    def load(self, *, keep: bool = True) -> None:
+        """Read what the last process left: unfinished jobs are queued again.
+
+        Args:
+            keep: Else all of them are forgotten, as by a server that keeps them in memory.
+        """
         for name in ("jobs", "inputs", "files"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
         with suppress(OSError, ValueError, KeyError):
@@ -126,28 +132,36 @@ class Jobs:
                 saved = json.loads(path.read_text("utf-8"))
                 found.append(Job(**{k: v for k, v in saved.items() if k in known}))
         for job in sorted(found, key=lambda job: job.number):
+            self.accepted = max(self.accepted, job.number)
+            if job.forgotten or not keep:
+                continue
             if not job.finished:
                 self._queue.append(job)
             self._jobs[job.id] = job
-            self.accepted = max(self.accepted, job.number)
+        self._count()  # before the records that it is read from go
         for path in self.home.glob("*.part"):
-            _remove(path)
+            remove_path(path)
         for folder in ("jobs", "inputs", "files"):
             for path in (self.home / folder).iterdir():
                 if path.name.endswith(".part") or path.name.split(".")[0] not in self._jobs:
-                    _remove(path)
+                    remove_path(path)
         self.waiting.set()
 
     def __iter__(self) -> Iterator[Job]:
         """All living jobs, the oldest first."""
+        return iter([job for job in self.all() if not job.forgotten])
+
+    def all(self) -> list[Job]:
+        """All living jobs, those included that were deleted and are still rendered."""
         now = time.time()
         living = [job for job in self._jobs.values() if not job.expired(now)]
-        return iter(sorted(living, key=lambda job: job.number))
+        return sorted(living, key=lambda job: job.number)
 
     def get(self, video_id: str) -> Job | None:
         """The job, or None where it is unknown, deleted or expired."""
         job = self._jobs.get(video_id)
-        return None if job is None or job.expired(time.time()) else job
+        gone = job is None or job.forgotten or job.expired(time.time())
+        return None if gone else job
 
     def by_idempotency_key(self, key: str) -> Job | None:
         """The living job that was made with this key."""
@@ -174,9 +188,14 @@ class Jobs:
         """The folder that its files appear in, all at once."""
         return self.home / "files" / job.id
 
+    def drawing_of(self, job: Job) -> Path:
+        """The folder that they are made in."""
+        return self.home / "files" / f"{job.id}.part"
+
     async def accept(
         self,
         *,
+        video_id: str,
         image: bytes | None = None,
         parent: Job | None = None,
         upload: bytes | None = None,
@@ -185,6 +204,7 @@ class Jobs:
         """Make a job that survives any crash from here on.
 
         Args:
+            video_id: What it is called.
             image: The reference to start from.
             parent: The job whose video to start from.
             upload: Or the video itself.
@@ -193,7 +213,7 @@ class Jobs:
         self.accepted += 1
         now = time.time()
         job = Job(
-            id=f"video_{uuid4().hex}",
+            id=video_id,
             number=self.accepted,
             created_at=int(now),
             expires_at=int(now + self.ttl),
@@ -212,7 +232,7 @@ class Jobs:
             write_whole(self.input_of(job), given)
         elif parent is not None:
             # Its own name for the parent's bytes: the parent may be deleted before our turn.
-            _link(self.files_of(parent) / FILES["video"], self.input_of(job))
+            link(self.files_of(parent) / FILES["video"], self.input_of(job))
         self._save(job)
 
     def _save(self, job: Job) -> None:
@@ -233,11 +253,21 @@ class Jobs:
         }
         await to_thread(self._save, Job(**ended))
         if job.id not in self._jobs:  # deleted meanwhile
-            _remove(self.home / "jobs" / f"{job.id}.json")
+            remove_path(self.home / "jobs" / f"{job.id}.json")
             return
         for name, value in ended.items():
             setattr(job, name, value)
-        _remove(self.input_of(job))
+        remove_path(self.input_of(job))
+        if job.forgotten:
+            await self.remove(job)
+
+    async def forget(self, job: Job) -> None:
+        """Show a job no more, but let it be rendered to its end."""
+        job.forgotten = True
+        if job.finished:
+            await self.remove(job)
+        else:
+            await to_thread(self._save, job)
 
     async def remove(self, *jobs: Job) -> None:
         """Forget jobs and their files; that they were accepted stays counted."""
@@ -245,14 +275,17 @@ class Jobs:
         if gone:
             await to_thread(self._remove_files, gone)
 
-    def _remove_files(self, jobs: list[Job]) -> None:
+    def _count(self) -> None:
         with self._counting:  # or an older count might be written last
             counted = json.dumps({"accepted": self.accepted}).encode()
             write_whole(self.home / "accepted.json", counted)
+
+    def _remove_files(self, jobs: list[Job]) -> None:
+        self._count()
         for job in jobs:
-            _remove(self.home / "jobs" / f"{job.id}.json")
-            _remove(self.files_of(job))
-            _remove(self.input_of(job))
+            remove_path(self.home / "jobs" / f"{job.id}.json")
+            remove_path(self.files_of(job))
+            remove_path(self.input_of(job))
 
     async def purge(self) -> None:
         """Remove the files of what has expired."""
@@ -265,29 +298,3 @@ class Jobs:
         self._jobs.clear()
         self.accepted = 0
         await to_thread(self._remove_files, jobs)
-
-
-def publish(part: Path, final: Path) -> None:
-    """Give finished files their name, all at once."""
-    for path in part.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    _remove(final)
-    part.rename(final)
-    sync_folder(final.parent)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # the file system has no hard links
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(source, part)
-        part.replace(target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

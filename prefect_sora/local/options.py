@@ -1,8 +1,28 @@
 """Options: how a renderer behaves, as one value that also travels on a command line."""
 
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 KEY_VARIABLE = "PREFECT_SORA_LOCAL_KEY"
+
+DIALECTS: Final = (
+    "openai",
+    "azure",
+    "sglang",
+    "vllm-omni",
+    "fastvideo",
+    "tensorrt-llm",
+    "litellm",
+    "new-api",
+)
+"""The servers whose accent the renderer can speak; `openai` is the protocol's own form."""
+
+_HOUR: Final = 3600.0
+_KEPT_SECONDS: Final = {"azure": 24 * _HOUR}
+"""How long a server keeps a video, where it is not an hour (OpenAI's guide). Azure: its docs."""
+
+_IN_MEMORY: Final = frozenset({"sglang", "vllm-omni", "fastvideo", "tensorrt-llm"})
+"""Servers that keep jobs while their process runs, and tell no end."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +36,17 @@ class RendererOptions:
             as it is drawn.
         min_render_seconds: No job takes less, whatever it draws.
         parallel: Jobs rendered at once.
-        ttl: Seconds from a job's end until its video is forgotten.
+        ttl: Seconds from a job's end until its video is forgotten. None: as its dialect does,
+            an hour unless that says otherwise.
         idle_exit: Seconds without a request or an unfinished job after which the process ends.
             None: never.
         poll_after_ms: Advice to pollers while a job is unfinished; 0 leaves it out.
         idempotency: Whether a repeated `Idempotency-Key` finds its first job again.
         control: Whether `/faults`, `/requests` and `/reset` answer. For tests only.
         faults: Scripted faults: a JSON list, or the path of a file with one.
+        dialect: Whose accent of the protocol it speaks: one of `DIALECTS`.
+        models: Names of the models it serves, with commas; None: the dialect's own.
+        cloud: Finished videos lie at a URL of their own, as in SGLang's cloud storage mode.
         api_key: Bearer key that `/v1` demands. It travels in the environment only.
     """
 
@@ -31,13 +55,30 @@ class RendererOptions:
     speed: float | None = None
     min_render_seconds: float = 0.0
     parallel: int = 2
-    ttl: float = 3600.0
+    ttl: float | None = None
     idle_exit: float | None = None
     poll_after_ms: int = 200
     idempotency: bool = False
     control: bool = False
     faults: str | None = None
+    dialect: str = "openai"
+    models: str | None = None
+    cloud: bool = False
     api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.dialect not in DIALECTS:
+            known = ", ".join(DIALECTS)
+            raise ValueError(f"there is no dialect {self.dialect!r}; there are {known}")
+
+    @property
+    def ttl_seconds(self) -> float:
+        """How long a finished video is kept."""
+        if self.ttl is not None:
+            return self.ttl
+        if self.dialect in _IN_MEMORY:
+            return 10 * 365 * 24 * _HOUR
+        return _KEPT_SECONDS.get(self.dialect, _HOUR)
 
     def pace_seconds(self, video_seconds: int) -> float:
         """How long a job of so many seconds takes at least."""

@@ -6,7 +6,7 @@ import io
 import re
 from asyncio import to_thread
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -27,7 +27,11 @@ _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 
 @dataclass(frozen=True)
 class Order:
-    """A create request that passed every check."""
+    """A create request that passed every check.
+
+    Attributes:
+        extras: What its dialect shows of it besides.
+    """
 
     prompt: str
     model: str
@@ -35,6 +39,7 @@ class Order:
     size: str
     reference: bytes | None = None
     characters: tuple[str, ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def read_order(request: Request) -> Order:

@@ -74,14 +74,18 @@ async def _close(scope: Scope, receive: Receive) -> None:
 
 
 def answer_instead(fault: Fault) -> Response | None:
-    """The answer that this fault gives without any processing, if it is of that kind."""
+    """The answer that this fault gives without any processing, if it is of that kind.
+
+    Raises:
+        Refusal: The answer is an error, which each dialect writes in its own way.
+    """
     if fault.verb == "drop":
         return Cut()
     if fault.verb == "status":
         status = int(fault.number)
         code = fault.argument.partition(":")[2] or _CODES.get(status)
         message = f"Scripted answer with status {status}."
-        return Refusal(status, message, code=code, headers=fault.headers).response()
+        raise Refusal(status, message, code=code, headers=fault.headers)
     if fault.verb == "html":
         return HTMLResponse(_PAGE, int(fault.argument or 200), headers=fault.headers)
     if fault.verb == "garbage":

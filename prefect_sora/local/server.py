@@ -26,6 +26,7 @@ from prefect_sora.local.address import (
     folder_mark,
 )
 from prefect_sora.local.app import Renderer
+from prefect_sora.local.dialects import dialect_of
 from prefect_sora.local.jobs import Jobs
 from prefect_sora.local.options import RendererOptions
 from prefect_sora.local.sabotage import OpenProtocol
@@ -73,6 +74,7 @@ def _serve(
     announce: Callable[[RendererAddress, bool], None] | None,
 ) -> RendererAddress:
     last = ServerRecord.read(home)
+    dialect = dialect_of(options)
     listener = _listen(options.host, options.port, last.port if last else 0)
     with listener:
         host, port = listener.getsockname()[:2]
@@ -81,18 +83,19 @@ def _serve(
         record = ServerRecord(
             pid=getpid(),
             port=port,
-            base_url=f"http://{shown}:{port}/v1",
+            base_url=f"http://{shown}:{port}{dialect.prefixes[0]}",
             identity=last.identity if last else str(uuid4()),
             version=version("prefect-sora"),
         )
-        jobs = Jobs(home, options.ttl)
-        jobs.load()
+        jobs = Jobs(home, options.ttl_seconds)
+        jobs.load(keep=dialect.durable)
         about = {
             "identity": record.identity,
             "folder": folder_mark(home),
             "version": record.version,
+            "dialect": options.dialect,
         }
-        renderer = Renderer(jobs, options, about)
+        renderer = Renderer(jobs, options, about, dialect)
         record.write(home)
         if announce:
             announce(record.address, False)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from prefect_sora.local.characters import Characters
-from prefect_sora.local.jobs import FILES, Job, Jobs
+from prefect_sora.local.dialects import Dialect
+from prefect_sora.local.jobs import Job, Jobs
 from prefect_sora.local.options import RendererOptions
 from prefect_sora.local.orders import (
     EDGE_LIMIT,
@@ -18,12 +19,9 @@ from prefect_sora.local.orders import (
     checked_extension,
     checked_model,
     checked_source,
-    read_order,
 )
-from prefect_sora.local.wire import Fields, Refusal, bad, checked_prompt, read_fields
+from prefect_sora.local.wire import Refusal, bad, checked_prompt, read_fields
 from prefect_sora.local.workers import Workers
-
-_KINDS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
 
 
 @dataclass
@@ -34,11 +32,12 @@ class Videos:
     characters: Characters
     workers: Workers
     options: RendererOptions
+    dialect: Dialect
     _by_key: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def create(self, request: Request) -> Response:
         """POST /videos."""
-        order = await read_order(request)
+        order = await self.dialect.order(request)
         scene: dict[str, Any] = {"kind": "held", "prompt": order.prompt}
         if order.reference is None:
             scene = {**scene, "kind": "drawn", "seconds": order.seconds, "looks": []}
@@ -51,6 +50,7 @@ class Videos:
             image=order.reference,
             characters=list(self.characters.cast(order.characters, order.prompt)),
             scene=scene,
+            extras=dict(order.extras),
         )
 
     async def remix(self, request: Request) -> Response:
@@ -63,14 +63,14 @@ class Videos:
         """POST /videos/edits."""
         fields = await read_fields(request)
         prompt = checked_prompt(fields)
-        source = await self._source(fields, "edit", prompt)
+        source = await self._source(request, "edit", prompt)
         return await self._accept(request, prompt=prompt, **source)
 
     async def extend(self, request: Request) -> Response:
         """POST /videos/extensions: the answer's seconds are those of the whole."""
         fields = await read_fields(request)
         prompt, added = checked_prompt(fields), checked_extension(fields)
-        source = await self._source(fields, "extend", prompt)
+        source = await self._source(request, "extend", prompt)
         source["extensions"] = source.get("extensions", 0) + 1
         source["seconds"] += added
         if source["extensions"] > EXTENSIONS_LIMIT:
@@ -82,74 +82,54 @@ class Videos:
 
     async def retrieve(self, request: Request) -> Response:
         """GET /videos/{id}."""
-        return self._answer(self._job(request))
+        job = self._job(request)
+        answer = self.dialect.retrieved(job, request)
+        answer.headers.update(self._advice(job))
+        return answer
 
     async def list(self, request: Request) -> Response:
-        """GET /videos: pages, the newest first unless `order=asc`."""
-        query = request.query_params
-        limit, order, after = (
-            query.get("limit", "20"),
-            query.get("order", "desc"),
-            query.get("after"),
-        )
-        if not limit.isdecimal() or int(limit) > 100:
-            raise Refusal(400, "Invalid 'limit': 0 to 100.", param="limit", code="invalid_value")
-        if order not in ("asc", "desc"):
-            raise Refusal(400, "Invalid 'order': asc or desc.", param="order", code="invalid_value")
-        jobs = [*self.jobs]
-        if order == "desc":
-            jobs.reverse()
-        if after is not None:
-            place = next((i for i, job in enumerate(jobs) if job.id == after), len(jobs))
-            jobs = jobs[place + 1 :]
-        page = jobs[: int(limit)]
-        body = {
-            "object": "list",
-            "data": [job.video() for job in page],
-            "first_id": page[0].id if page else None,
-            "last_id": page[-1].id if page else None,
-            "has_more": len(jobs) > len(page),
-        }
-        return JSONResponse(body, headers=self._advice(*page))
+        """GET /videos: a page."""
+        page, body = self.dialect.page([*self.jobs], request)
+        data = [self.dialect.video(job, request) for job in page]
+        return JSONResponse({**body, "data": data}, headers=self._advice(*page))
 
     async def delete(self, request: Request) -> Response:
-        """DELETE /videos/{id}: a running one is stopped."""
+        """DELETE /videos/{id}: a running one is stopped, unless the dialect lets it run."""
         job = self._job(request)
-        self.workers.cancel(job)
-        await self.jobs.remove(job)
-        return JSONResponse({"id": job.id, "object": "video.deleted", "deleted": True})
+        if self.dialect.delete_stops:
+            self.workers.cancel(job)
+            await self.jobs.remove(job)
+        else:
+            await self.jobs.forget(job)
+        return JSONResponse(self.dialect.deleted(job, request))
 
     async def content(self, request: Request) -> Response:
         """GET /videos/{id}/content."""
         job = self._job(request)
-        variant = request.query_params.get("variant", "video")
-        if variant not in _KINDS:
-            reason = f"Invalid 'variant': one of {', '.join(_KINDS)}."
-            raise Refusal(400, reason, param="variant", code="invalid_value")
-        path = self.jobs.files_of(job) / FILES[variant]
-        if job.status != "completed":
-            message = f"Video {job.id} is not ready: it is {job.status}."
-            raise Refusal(404, message, code="video_not_ready", headers=self._advice(job))
-        if not path.is_file():
-            raise Refusal(404, f"The {variant} of {job.id} is gone.", code="not_found")
-        return FileResponse(path, media_type=_KINDS[variant])
+        try:
+            return self.dialect.content(job, self.jobs, request)
+        except Refusal as refusal:
+            refusal.headers = {**(refusal.headers or {}), **self._advice(job)}
+            raise
 
     async def _accept(self, request: Request, **order: Any) -> Response:
         key = request.headers.get("idempotency-key") if self.options.idempotency else None
         fate = getattr(request.state, "fate", None)
+        order = {"fate": fate, "video_id": self.dialect.new_id(), **order}
         if key is None:
-            return self._answer(await self.jobs.accept(fate=fate, **order))
+            return self._created(await self.jobs.accept(**order), request)
         async with self._by_key.setdefault(key, asyncio.Lock()):
             job = self.jobs.by_idempotency_key(key)
             if job is None:
-                job = await self.jobs.accept(fate=fate, idempotency_key=key, **order)
-        return self._answer(job)
+                job = await self.jobs.accept(idempotency_key=key, **order)
+        return self._created(job, request)
 
-    async def _source(self, fields: Fields, verb: str, prompt: str) -> dict[str, Any]:
+    async def _source(self, request: Request, verb: str, prompt: str) -> dict[str, Any]:
         """What an edit or an extension takes over from its source, as fields of a job."""
+        fields = await read_fields(request)
         source = checked_source(fields)
         if isinstance(source, str):
-            return _after(self._known(source), verb, prompt)
+            return _after(self._known(source, request), verb, prompt)
         from prefect_sora.local.footage import shape_of
 
         try:
@@ -171,20 +151,22 @@ class Videos:
         }
 
     def _job(self, request: Request) -> Job:
-        return self._known(request.path_params["video_id"])
+        return self._known(request.path_params["video_id"], request)
 
-    def _known(self, video_id: str) -> Job:
-        job = self.jobs.get(video_id)
+    def _known(self, shown: str, request: Request) -> Job:
+        job = self.jobs.get(self.dialect.internal_id(shown))
         if job is None:
-            message = f"Video with id '{video_id[:80]}' not found."
-            raise Refusal(404, message, param="video_id", code="not_found")
+            raise self.dialect.missing(shown, request)
         return job
 
-    def _answer(self, job: Job) -> Response:
-        return JSONResponse(job.video(), headers=self._advice(job))
+    def _created(self, job: Job, request: Request) -> Response:
+        answer = self.dialect.created(job, request)
+        answer.headers.update(self._advice(job))
+        return answer
 
     def _advice(self, *jobs: Job) -> dict[str, str]:
-        if self.options.poll_after_ms <= 0 or all(job.finished for job in jobs):
+        silent = self.options.poll_after_ms <= 0 or not self.dialect.advises
+        if silent or all(job.finished for job in jobs):
             return {}
         return {"openai-poll-after-ms": str(self.options.poll_after_ms)}
 

@@ -22,7 +22,7 @@ _BRACKETS = re.compile(r"(\w+)\[(\w*)\](?:\[(\w+)\])?")
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A request is answered with an error in OpenAI's form."""
+    """A request is answered with an error: in its dialect's form, or with a body of its own."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        body: Any = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -39,12 +40,18 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
         self.param = param
         self.code = code
         self.headers = headers
+        self.body = body
 
-    def response(self) -> JSONResponse:
-        """The answer that goes out."""
+    def openai(self) -> dict[str, Any]:
+        """The error in OpenAI's form."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return JSONResponse({"error": error}, self.status, headers=self.headers)
+        return {"error": error}
+
+    def response(self) -> JSONResponse:
+        """The answer that goes out: in OpenAI's form, unless a body of its own was given."""
+        body = self.openai() if self.body is None else self.body
+        return JSONResponse(body, self.status, headers=self.headers)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from threading import Event
 from time import monotonic
 
 from prefect_sora.local.characters import portrait_path
-from prefect_sora.local.jobs import Job, Jobs, publish
+from prefect_sora.local.files import publish
+from prefect_sora.local.jobs import Job, Jobs
 from prefect_sora.local.options import RendererOptions
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Workers:
             return FAILURES[job.fate]
         if final.is_dir():  # published by a process that died before it could say so
             return None
-        part = final.with_name(final.name + ".part")
+        part = self.jobs.drawing_of(job)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from prefect_sora import OpenAICredentials, errors, keeping, storyboard
+from prefect_sora import OpenAICredentials, errors, keeping, render_batch, storyboard
 from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits, preflight, providers
 from prefect_sora.client import VideoClient
@@ -85,8 +85,8 @@ class Row:
         paid: What is said of the money.
         next_step: What is said of what to do.
         answer: What the server does; None: nobody is there.
-        by: The command: a render from its start, the resuming of one that was accepted, or
-            a storyboard of one shot.
+        by: The command: a render from its start, the resuming of one that was accepted, a batch,
+             or a storyboard of one shot.
         words: Further words of the command.
         options: The same for the Python API.
         request: What is asked for in place of a tiny clip, by both.
@@ -102,7 +102,7 @@ class Row:
     paid: Paid
     next_step: str
     answer: Answer | None = None
-    by: Literal["render", "resume", "again", "storyboard"] = "render"
+    by: Literal["render", "resume", "again", "batch", "storyboard"] = "render"
     words: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
@@ -315,6 +315,16 @@ ROWS = [
         has_id=True,
     ),
     Row(
+        errors.BatchError,
+        1,
+        "0 of 1 kept, 1 failed; cost $0.00. Row 1: ",
+        "no",
+        "results.csv tells all rows",
+        refusing(says(400, "Unknown parameter: 'fps'.", "unknown_parameter")),
+        by="batch",
+        has_key=False,
+    ),
+    Row(
         errors.StoryboardError,
         1,
         "Shot 1 has none: The video server",
@@ -409,6 +419,9 @@ class Stage:
         try:
             if self.row.template:
                 await written(ShotPrompt(subject="a red kite", template=self.template()))
+            elif self.row.by == "batch":
+                provider = OpenAICredentials(base_url=self.base_url)
+                await render_batch([self.request], provider, str(self.store), **options)
             elif self.row.by == "storyboard":
                 provider = OpenAICredentials(base_url=self.base_url)
                 await storyboard(
@@ -420,7 +433,7 @@ class Stage:
                 assert job
                 await resume(await ledger.state(job.folder), client, ledger, **options)
             else:
-                named = {"OPENAI_BASE_URL": self.base_url}
+                named = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
                 order = preflight.Order(self.request, str(self.store))
                 await preflight.check(order, providers.choose("openai", named), print)
         finally:
@@ -435,6 +448,10 @@ class Stage:
         if row.by == "resume":
             assert job
             words = ["resume", job.key, *words]
+        elif row.by == "batch":
+            file = self.store.with_suffix(".jsonl")
+            file.write_text(request.model_dump_json(include={"prompt", "model", "size", "seconds"}))
+            words = ["batch", str(file), *words]
         elif row.by == "storyboard":
             words = ["storyboard", self.storyboard(), *words]
         else:
@@ -448,6 +465,7 @@ class Stage:
         return cli(
             *words,
             OPENAI_BASE_URL=self.base_url,
+            PREFECT_SORA_PROFILE="openai",
             OPENAI_API_KEY=CANARY,
             PREFECT_API_URL=prefect_api,
         )
@@ -475,7 +493,7 @@ def test_each_error_of_the_tree_has_its_row() -> None:
 
 @pytest.mark.usefixtures("prefect")
 async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, prefect: str
 ) -> None:
     monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 1)
     row = stage.row

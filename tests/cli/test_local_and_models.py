@@ -32,3 +32,14 @@ def test_models_lists_each_model_with_its_sizes_and_prices(cli: Cli) -> None:
     assert shown[1].split()[:7] == ["sora-2", "4", "8", "12", "16", "20", "1280x720"]
     assert listed["sora-2"]["usd_per_second"]["1280x720"] == 0.10
     assert listed["sora-2-pro"]["ended"] == {"openai": "2026-09-24", "azure": "2026-09-15"}
+
+
+def test_models_lists_those_that_draw_with_what_a_picture_costs(cli: Cli) -> None:
+    shown = cli("models", "--images").out
+    listed = {model["name"]: model for model in cli("models", "--images", "--json").json}
+
+    assert ["gpt-image-1.5", "1024x1024", "low", "$0.009"] in [
+        line.split()[:4] for line in shown.splitlines()
+    ]
+    assert listed["dall-e-3"]["ended"] == {"openai": "2026-05-12"}
+    assert listed["gpt-image-2"]["usd"] == {}

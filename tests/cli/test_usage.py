@@ -80,7 +80,10 @@ def test_with_json_a_usage_error_is_one_document_too(cli: Cli) -> None:
     }
 
 
-@pytest.mark.parametrize("words", [["--help"], ["render", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["render", "--help"], ["batch", "--help"], ["estimate", "--help"], ["--version"]],
+)
 def test_help_loads_neither_prefect_nor_codecs(words: list[str]) -> None:
     program = (
         "import sys; from prefect_sora.cli import main\n"

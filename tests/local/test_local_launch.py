@@ -200,6 +200,9 @@ def test_options_survive_the_command_line(tmp_path: Path) -> None:
         idempotency=True,
         control=True,
         faults="[]",
+        dialect="sglang",
+        models="one,two",
+        cloud=True,
     )
     for option in fields(RendererOptions):
         if option.name != "api_key":

@@ -52,7 +52,7 @@ class Renderer:
     @property
     def root(self) -> str:
         """The address without `/v1`: health and the control routes."""
-        return self.base_url.removesuffix("/v1")
+        return self.base_url.removesuffix("/v1").removesuffix("/openai")
 
     @property
     def pid(self) -> int:
@@ -211,6 +211,37 @@ def renderer(_session_renderer: Renderer) -> Renderer:
     _session_renderer.start()
     _session_renderer.reset()
     return _session_renderer
+
+
+class SpeakDialect(Protocol):
+    """What the `speak` fixture gives."""
+
+    def __call__(self, dialect: str, **options: Any) -> Renderer:
+        """An empty renderer of this dialect: one process for each set of options."""
+
+
+@pytest.fixture(scope="session")
+def _speakers() -> Iterator[dict[RendererOptions, Renderer]]:
+    made: dict[RendererOptions, Renderer] = {}
+    yield made
+    for renderer in made.values():
+        renderer.kill()
+
+
+@pytest.fixture
+def speak(
+    _speakers: dict[RendererOptions, Renderer], tmp_path_factory: pytest.TempPathFactory
+) -> SpeakDialect:
+    """Renderers that speak like other servers."""
+
+    def speaking(dialect: str, **options: Any) -> Renderer:
+        wanted = RendererOptions(control=True, poll_after_ms=20, dialect=dialect, **options)
+        if wanted not in _speakers:
+            _speakers[wanted] = Renderer(tmp_path_factory.mktemp(dialect), wanted).start()
+        _speakers[wanted].reset()
+        return _speakers[wanted]
+
+    return speaking
 
 
 @pytest.fixture

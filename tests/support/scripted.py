@@ -19,7 +19,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.profiles import Profile
 from prefect_sora.server import remote
 
-QUICK: Final = Profile("quick", submit_grace_s=0.3, longest_create_s=0.3)
+QUICK: Final = Profile(name="quick", submit_grace_s=0.3, longest_create_s=0.3)
 """A generic server whose list shows a job soon."""
 
 Reply = tuple[int, Mapping[str, str], Any] | None

@@ -1,0 +1,173 @@
+"""`prefect-sora batch`: a table of requests, as a Prefect flow in this process."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+from signal import SIGINT
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from prefect_sora.cli import exits, prefect_side, pricing, providers, stopping
+from prefect_sora.cli.interruption import what_goes_on
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Count,
+    Flag,
+    MaxCost,
+    Positive,
+    Provider,
+    Shown,
+    Store,
+)
+from prefect_sora.cli.progress import BatchDisplay
+from prefect_sora.cli.screen import Screen, describe, place, run_command
+from prefect_sora.errors import BatchError
+from prefect_sora.identity import title_slug
+from prefect_sora.next_steps import pasteable
+from prefect_sora.results import BatchResult
+
+if TYPE_CHECKING:
+    from prefect_sora.batching import Plan
+
+
+def batch(
+    file: str,
+    *,
+    provider: Provider = None,
+    store: Store = DEFAULT_STORE,
+    model: str | None = None,
+    size: str | None = None,
+    seconds: Count | None = None,
+    max_concurrent: Count = 2,
+    max_cost: MaxCost = None,
+    dry_run: Flag = False,
+    skip_bad_rows: Flag = False,
+    scope: str | None = None,
+    anew: Flag = False,
+    timeout: Positive | None = None,
+    stall: Positive | None = None,
+    poll_interval: Positive = 5.0,
+    shown: Shown | None = None,
+) -> int:
+    """Render all rows of a file; every row is checked before any is paid.
+
+    What became of each row stands in results.csv and results.jsonl in the store. The same
+    file run again renders only what is missing: what is kept is not paid for again.
+
+    Args:
+        file: Path or URL of CSV, JSON lines, JSON or Parquet; the columns are prompt, model,
+            size, aspect_ratio, seconds, image, take and the other fields of a request.
+        provider: See above.
+        store: See above.
+        model: Of the rows that name none; "" lets a server that has only one choose.
+        size: Of the rows that name none.
+        seconds: Of the rows that name none.
+        max_concurrent: How many renders are under way at a time.
+        max_cost: See above.
+        dry_run: Check all rows and say what they will cost; nothing is sent.
+        skip_bad_rows: Go on without rows that cannot be sent.
+        scope: Runs that name one scope share their renders; without it, all runs of this
+            file.
+        anew: Pay for all rows anew, whatever is in the store.
+        timeout: Seconds to wait for each video; past them it stays resumable.
+        stall: Seconds that status and progress may stay as they are, in a queue too.
+        poll_interval: Shortest pause between two polls, in seconds.
+        shown: See above.
+    """
+    defaults = pricing.fields_of(model, size, seconds)
+
+    def body(screen: Screen) -> int:
+        chosen = providers.choose(provider)
+        planned = _planned(file, defaults, chosen, max_cost, skip_bad_rows)
+        for warning in planned.warnings:
+            screen.warn(warning)
+        for row in planned.broken:
+            screen.warn(f"left out {row.where}: {'; '.join(row.problems)}")
+        screen.note(f"{file}: {planned}")
+        if dry_run:
+            pricing.tell(screen, planned.estimate, planned)
+            return exits.OK
+        shared = scope or (uuid4().hex if anew else _scope_of(file))
+        screen.note(f"  who   {chosen.label}\n  into  {store}\n  scope {shared}")
+        given = {
+            "store": store,
+            "scope": shared,
+            "max_concurrent": max_concurrent,
+            "max_cost_usd": max_cost,
+            "defaults": defaults,
+            "skip_bad_rows": skip_bad_rows,
+            "timeout_seconds": timeout,
+            "stall_seconds": stall,
+            "poll_interval_seconds": poll_interval,
+        }
+        try:
+            result = _rendered(file, chosen, given, screen)
+        except BatchError as error:
+            pasteable(error, store, provider)
+            return _failed(error, screen)
+        screen.document(result.model_dump(mode="json"))
+        screen.result(f"✓ {result}", style="green")
+        screen.result(f"  {place(result.csv_url)}")
+        return exits.OK
+
+    return run_command(shown, body, store, provider)
+
+
+def _planned(
+    file: str,
+    defaults: dict[str, Any],
+    provider: providers.Provider,
+    max_cost: float | None,
+    skip_bad_rows: bool,
+) -> "Plan":
+    from prefect_sora.batching import plan
+    from prefect_sora.budgets import Budget
+    from prefect_sora.tables import read_table
+
+    Budget(max_cost)
+    server = pricing.server_of(provider)
+    return plan(
+        asyncio.run(read_table(file, defaults=defaults)),
+        server,
+        service=server.service,
+        max_cost_usd=max_cost,
+        skip_bad_rows=skip_bad_rows,
+    )
+
+
+def _scope_of(file: str) -> str:
+    """Name what all runs of this file share; where it has changed, its equal rows."""
+    name = title_slug(Path(file.partition("?")[0]).stem) or "batch"
+    place = str(Path(file).expanduser().absolute()) if "://" not in file else file
+    return f"batch-{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+
+def _rendered(
+    file: str, provider: providers.Provider, given: dict[str, Any], screen: Screen
+) -> BatchResult:
+    provider.start()
+    try:
+        with BatchDisplay(screen) as display:
+            flows = prefect_side.load(display, screen.shown.debug)
+            block = provider.block()
+            display.phase("submitting")
+
+            async def work() -> BatchResult:
+                with prefect_side.shown_on(display):
+                    result: BatchResult = await flows.render_batch(file, provider=block, **given)
+                    return result
+
+            return stopping.run(work)
+    except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
+        message = asyncio.run(what_goes_on(given["store"], provider.name))
+        signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
+        raise stopping.InterruptedBySignal(signum, message) from None
+
+
+def _failed(error: BatchError, screen: Screen) -> int:
+    """Tell that rows failed, and in the document all that was kept as well."""
+    screen.trouble(error)
+    document = error.result.model_dump(mode="json")
+    screen.document({**document, "error": describe(error)})
+    screen.result(f"  {place(error.result.csv_url)}")
+    return exits.exit_code(error)

@@ -1,0 +1,131 @@
+"""`prefect-sora estimate`: what requests will cost; nothing is sent, and no server is asked."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from rich.table import Table
+
+from prefect_sora import catalogue, estimates
+from prefect_sora.cli import exits, pricing, providers
+from prefect_sora.cli.options import Count, Flag, Provider, Shown
+from prefect_sora.cli.screen import Screen, run_command, usd
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.prices import ANY
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import Server
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a model would cost for the same request.
+
+    Attributes:
+        model: Its name.
+        usd: In USD; None where the price is not known.
+        why: Why it is not known.
+    """
+
+    model: str
+    usd: float | None
+    why: str | None = None
+
+
+def estimate(
+    file: str | None = None,
+    *,
+    provider: Provider = None,
+    model: str | None = None,
+    size: str | None = None,
+    aspect_ratio: str | None = None,
+    seconds: Count | None = None,
+    skip_bad_rows: Flag = False,
+    shown: Shown | None = None,
+) -> int:
+    """Compare what models cost for one clip, or total a batch; nothing is sent.
+
+    Prices are the published ones, or the provider's own. What is not known is shown so.
+
+    Args:
+        file: A batch, as `prefect-sora batch` takes it; without one, models are compared.
+        provider: By whose prices; without one, by the published prices.
+        model: Look at this model besides; of a batch's rows that name none.
+        size: Pixels as WIDTHxHEIGHT, or 720p or 1080p; of a batch's rows that have none.
+        aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
+        seconds: Length of the clip, 8 where nothing is said; of a batch's rows that have none.
+        skip_bad_rows: Total a batch without its rows that cannot be sent.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        server = pricing.server_of(providers.choose(provider) if provider else None)
+        if file is not None:
+            from prefect_sora.batching import plan
+            from prefect_sora.tables import read_table
+
+            defaults = pricing.fields_of(model, size, seconds)
+            rows = asyncio.run(read_table(file, defaults=defaults))
+            planned = plan(rows, server, service=server.service, skip_bad_rows=skip_bad_rows)
+            pricing.tell(screen, planned.estimate, planned)
+            return exits.OK
+        asked = VideoRequest.of(
+            prompt="what it costs",
+            model=None,
+            size=size,
+            aspect_ratio=aspect_ratio,
+            seconds=seconds or 8,
+        )
+        offers, refused = compared(asked, server, [model] if model else [])
+        if not offers:
+            raise InvalidRequestError(
+                f"No known model renders this: {' '.join(refused)}",
+                next_step="Change size or seconds, or name another with --model.",
+            )
+        screen.document([{**asdict(offer), **_asked(asked)} for offer in offers])
+        if not screen.shown.json:
+            screen.out.print(_table(offers, asked))
+        for why in refused:
+            screen.note(why)
+        return exits.OK
+
+    return run_command(shown, body, provider=provider)
+
+
+def compared(
+    asked: VideoRequest, server: Server, further: Iterable[str]
+) -> tuple[list[Offer], list[str]]:
+    """Price a request on all models that can render it: the cheapest first, the unknown last.
+
+    Args:
+        asked: The request, without its model.
+        server: By whose prices.
+        further: Models besides those of the catalogue and of the server's own prices.
+
+    Returns:
+        The offers, and why other models make none.
+    """
+    priced = (model for model, _, _ in server.prices if model != ANY)
+    offers, refused = [], []
+    for name in dict.fromkeys([*catalogue.MODELS, *priced, *further]):
+        request = asked.model_copy(update={"model": name})
+        try:
+            catalogue.check(request)
+        except InvalidRequestError as error:
+            refused.append(error.message)
+            continue
+        price = estimates.price(request, server)
+        offers.append(Offer(name, price.usd, price.why))
+    return sorted(offers, key=lambda offer: (offer.usd is None, offer.usd or 0.0)), refused
+
+
+def _asked(request: VideoRequest) -> dict[str, object]:
+    return {"size": request.size, "seconds": request.seconds}
+
+
+def _table(offers: Sequence[Offer], asked: VideoRequest) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("model", "size", "seconds", "cost", ""):
+        table.add_column(column, no_wrap=True)
+    for offer in offers:
+        table.add_row(offer.model, asked.size, f"{asked.seconds}", usd(offer.usd), offer.why or "")
+    return table

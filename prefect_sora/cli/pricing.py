@@ -1,0 +1,69 @@
+"""Pricing: estimates on the screen, by whose prices, and for which models."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from prefect_sora.cli import providers
+from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.estimates import Estimate
+from prefect_sora.profiles import LOCAL
+from prefect_sora.server import Server, remote
+
+if TYPE_CHECKING:
+    from prefect_sora.batching import Plan
+
+
+def server_of(provider: providers.Provider | None) -> Server:
+    """By whose prices to estimate; the local renderer is not started for it.
+
+    Without a provider these are the published prices.
+    """
+    if provider is None:
+        return remote("https://no-server.invalid/v1")
+    if provider.is_local:
+        return Server("http://127.0.0.1/v1", "local", "local", profile=LOCAL, local=True)
+    return provider.server()
+
+
+def fields_of(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:
+    """The fields of rows that do not have them, as the command line gives them."""
+    given = {"model": model, "size": size, "seconds": seconds}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return {**fields, "model": None} if model == "" else fields
+
+
+def tell(screen: Screen, estimate: Estimate, planned: "Plan") -> None:
+    """Tell the total of a batch, and by which models and sizes it comes about."""
+    groups: dict[tuple[str, str, int], list[float | None]] = {}
+    for row, price in zip(planned.renders, estimate.prices, strict=True):
+        request = row.request
+        if request is not None:
+            kind = (request.model or "the server's own", request.size or request.kind)
+            groups.setdefault((*kind, request.seconds), []).append(price.usd)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("model", "size", "seconds", "renders", "each", "together"):
+        table.add_column(column, no_wrap=True)
+    for (model, size, seconds), prices in groups.items():
+        each = prices[0]
+        total = None if each is None else each * len(prices)
+        table.add_row(model, size, f"{seconds}", f"{len(prices)}", usd(each), usd(total))
+    if not screen.shown.json:
+        screen.out.print(table)
+    screen.result(f"{len(planned.renders)} renders: {estimate}", style="bold")
+    for why in estimate.whys:
+        screen.note(f"unknown: {why}")
+    screen.document(
+        {
+            "rows": len(planned.rows),
+            "renders": len(planned.renders),
+            "duplicates": len(planned.first),
+            "broken": [
+                {"row": row.number, "where": row.where, "problems": row.problems}
+                for row in planned.broken
+            ],
+            "known_usd": estimate.known_usd,
+            "unknown": estimate.unknown,
+            "total_usd": estimate.usd,
+        }
+    )

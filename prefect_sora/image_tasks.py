@@ -1,0 +1,181 @@
+"""Tasks for pictures: made or changed once, small handles out, and the records decide.
+
+Prefect's cache is off, and so are its retries: whether sending again is safe is known
+inside, where the records are.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run as running_task
+
+from prefect_sora import reports
+from prefect_sora.blocks import VideoStore, store_of
+from prefect_sora.budgets import Budget
+from prefect_sora.errors import SoraError
+from prefect_sora.fallback import may_pass_on, pass_on
+from prefect_sora.handles import StoredImage
+from prefect_sora.images import drawing
+from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest, Source
+from prefect_sora.images.wishes import identify
+from prefect_sora.providers import Providers, distinct
+from prefect_sora.requests import title
+from prefect_sora.submitting import Policy
+from prefect_sora.tasks import run_scope
+
+Sources = StoredImage | Source | Sequence[Source]
+
+
+def _named(step: str, argument: str) -> Any:
+    def name() -> str:
+        value = running_task.parameters[argument]
+        return f"{step} · {title(value if isinstance(value, str) else value.title)}"
+
+    return name
+
+
+@task(
+    name="generate-image",
+    task_run_name=_named("draw", "request"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,
+)
+async def generate_image(
+    request: ImageRequest,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    *,
+    scope: str | None = None,
+    parent_key: str | None = None,
+    timeout_seconds: float | None = None,
+    in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
+    reference_options: Mapping[str, Any] | None = None,
+) -> StoredImage:
+    """Have pictures made, once, and keep them: the same request in the same scope is the same.
+
+    Args:
+        request: What to draw, or with `images` what to change.
+        provider: Who draws it. Of a list the first; the next only where the one before has
+            certainly not made it, and never after moderation.
+        store: Where its records and its pictures are kept.
+        scope: Whom the render is shared with; the root flow run where it is None.
+        parent_key: The render that this one starts from.
+        timeout_seconds: How long a server may take; None: `images.drawing.TIMEOUT_SECONDS`.
+        in_doubt: Whether to stop or to pay again where nobody can tell if it was made.
+        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
+        reference_options: fsspec options for the URLs of pictures to change.
+
+    Raises:
+        SoraError: See `prefect_sora.images.drawing.draw`; each says what was paid.
+    """
+    block = store_of(store)
+    several = await distinct(provider)
+    scope = scope or await run_scope()
+    for number, each in enumerate(several, start=1):
+        folder = None
+        try:
+            client = await each.get_client()
+            wish = await identify(
+                request,
+                client.server,
+                scope,
+                parent_key=parent_key,
+                reference_options=reference_options,
+            )
+            folder = wish.folder
+            if number < len(several) and (await block.ledger.state(folder)).passed_on:
+                continue
+            image = await drawing.draw(
+                wish,
+                client,
+                block.ledger,
+                timeout_seconds=timeout_seconds,
+                in_doubt=in_doubt,
+                budget=Budget(max_cost_usd, block.daily_budget_usd),
+            )
+        except SoraError as error:
+            if number == len(several) or not may_pass_on(error):
+                raise
+            if folder is not None and not await pass_on(folder, block.ledger):
+                raise
+            reports.logger().warning("Passed on to the next provider: %s", error.message)
+        else:
+            await reports.show_image(image, block.folder)
+            return image
+    raise AssertionError("unreachable: the last provider returns or raises")
+
+
+@task(
+    name="edit-image",
+    task_run_name=_named("edit", "prompt"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,
+)
+async def edit_image(
+    prompt: str,
+    images: Sources,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    *,
+    model: str | None = DEFAULT_MODEL,
+    mask: Source | None = None,
+    take: int = 1,
+    scope: str | None = None,
+    timeout_seconds: float | None = None,
+    in_doubt: Policy = "stop",
+    max_cost_usd: float | None = None,
+    reference_options: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> StoredImage:
+    """Have pictures changed, once, and keep what comes of it.
+
+    Args:
+        prompt: What to change.
+        images: The pictures, as a handle or as paths, URLs or bytes; of a handle with several
+            pictures, all.
+        provider: As in `generate_image`, like the rest.
+        store: As in `generate_image`.
+        model: The image model.
+        mask: Where the first picture may change.
+        take: As in `ImageRequest`, like the fields that are not named here.
+        scope: As in `generate_image`.
+        timeout_seconds: As in `generate_image`.
+        in_doubt: As in `generate_image`.
+        max_cost_usd: As in `generate_image`.
+        reference_options: As in `generate_image`; the store's own for a handle.
+        fields: Further fields of an `ImageRequest`: size, n, quality, background, …
+
+    Raises:
+        SoraError: See `generate_image`.
+    """
+    parent_key = None
+    sources: tuple[Source, ...]
+    if isinstance(images, StoredImage):
+        parent_key, sources = images.key, tuple(images.urls)
+        reference_options = reference_options or store_of(store).folder.options
+    elif isinstance(images, (bytes, str, Path)):
+        sources = (images,)
+    else:
+        sources = tuple(images)
+    request = ImageRequest.of(
+        prompt=prompt, images=sources, mask=mask, model=model, take=take, **fields
+    )
+    drawn: StoredImage = await generate_image.fn(
+        request,
+        provider,
+        store,
+        scope=scope,
+        parent_key=parent_key,
+        timeout_seconds=timeout_seconds,
+        in_doubt=in_doubt,
+        max_cost_usd=max_cost_usd,
+        reference_options=reference_options,
+    )
+    return drawn

@@ -1,0 +1,149 @@
+"""Keep: the pictures of an answer take their names in the store, whole, and are recorded.
+
+All of them stand there before the record does. So pictures that stand there without it,
+as a crash between the two leaves them, are as good as kept, if none is missing.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from time import time
+
+from prefect_sora.attempts import RECORD_PAUSES_SECONDS
+from prefect_sora.errors import CorruptVideoError, StorageError
+from prefect_sora.handles import ImageFile, StoredImage
+from prefect_sora.images.pictures import Picture, picture_of, sheet_of
+from prefect_sora.images.requests import recorded
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import Reserved
+
+log = logging.getLogger(__name__)
+
+THUMBNAIL = "thumbnail.webp"
+
+
+async def keep(
+    pictures: Sequence[Picture], mine: Reserved, folder: str, ledger: Ledger
+) -> StoredImage:
+    """Write the pictures, then their record; the first record of several stands.
+
+    Args:
+        pictures: All of one answer.
+        mine: The reservation that they were asked for under.
+        folder: The render's.
+        ledger: The store's records.
+
+    Raises:
+        StorageError: The store refused; what is written already is written again.
+    """
+    request = recorded(mine.request)
+    names = [
+        _name(number, len(pictures), mine.attempt) + picture.suffix
+        for number, picture in enumerate(pictures, start=1)
+    ]
+    files = await asyncio.gather(
+        *(
+            _written(ledger, folder, name, picture)
+            for name, picture in zip(names, pictures, strict=True)
+        )
+    )
+    sheet = await asyncio.to_thread(sheet_of, pictures)
+    await ledger.store.put(f"{folder}/{THUMBNAIL}", sheet)
+    first = pictures[0]
+    stored = StoredImage(
+        key=mine.key,
+        attempt=mine.attempt,
+        folder=folder,
+        provider=mine.provider,
+        title=request.title,
+        model=request.model,
+        take=request.take,
+        parent_key=mine.parent_key,
+        url=ledger.store.url(f"{folder}/{names[0]}"),
+        files=tuple(files),
+        width=first.width,
+        height=first.height,
+        format=first.format,
+        has_alpha=first.has_alpha,
+        cost_usd=None if mine.usd_each is None else round(mine.usd_each * len(pictures), 6),
+        created_at=time(),
+    )
+    standing = await ledger.keep_pictures(stored)
+    await ledger.sweep(folder, all_of_it=False)
+    return standing
+
+
+async def keep_at_last(
+    pictures: Sequence[Picture], mine: Reserved, folder: str, ledger: Ledger
+) -> StoredImage:
+    """Keep what was paid for, through a store that fails for a while; else beside it.
+
+    Raises:
+        StorageError: It went on failing; it says where on this machine the pictures are.
+    """
+    for pause_s in RECORD_PAUSES_SECONDS:
+        try:
+            return await keep(pictures, mine, folder, ledger)
+        except StorageError as error:
+            log.warning("Render %s is not kept yet: %s", mine.key, error.message)
+            await asyncio.sleep(pause_s)
+    try:
+        return await keep(pictures, mine, folder, ledger)
+    except StorageError as error:
+        place = await asyncio.to_thread(_rescued, pictures)
+        error.next_step = (
+            f"The pictures lie in {place} on this machine, and nowhere else: take them from there. "
+            f"`prefect-sora resume {mine.key} --resubmit` pays for new ones."
+        )
+        error.about(key=mine.key, paid="yes")
+        raise
+
+
+def _rescued(pictures: Sequence[Picture]) -> str:
+    folder = Path(tempfile.mkdtemp(prefix="prefect-sora-"))
+    for number, picture in enumerate(pictures, start=1):
+        (folder / f"image-{number}{picture.suffix}").write_bytes(picture.data)
+    return str(folder)
+
+
+async def left_whole(reserved: Reserved, folder: str, ledger: Ledger) -> list[Picture]:
+    """Read back the pictures of an attempt without a record; none where one is missing.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    count = recorded(reserved.request).n
+    names = await ledger.store.names(folder)
+    pictures = []
+    for number in range(1, count + 1):
+        stem = re.escape(_name(number, count, reserved.attempt))
+        found = [name for name in names if re.fullmatch(rf"{stem}\.(png|jpg|webp|gif)", name)]
+        if not found:
+            return []
+        data = await ledger.store.read(f"{folder}/{found[0]}") or b""
+        try:
+            pictures.append(await asyncio.to_thread(picture_of, data))
+        except CorruptVideoError:
+            return []
+    return pictures
+
+
+def _name(number: int, count: int, attempt: int) -> str:
+    """Name a picture; a later attempt's does not take the place of what an earlier one left."""
+    which = f"-{number}" if count > 1 else ""
+    return f"image{which}{f'.attempt-{attempt}' if attempt > 1 else ''}"
+
+
+async def _written(ledger: Ledger, folder: str, name: str, picture: Picture) -> ImageFile:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield picture.data
+
+    written = await ledger.store.write(
+        f"{folder}/{name}", chunks(), expected_bytes=len(picture.data)
+    )
+    assert written.sha256 == hashlib.sha256(picture.data).hexdigest()  # noqa: S101 - of one buffer
+    return ImageFile(name=name, sha256=written.sha256, size_bytes=written.size_bytes)

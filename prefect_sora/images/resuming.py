@@ -1,0 +1,42 @@
+"""Resume: carry an unfinished image render home, from its records alone."""
+
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.handles import StoredImage
+from prefect_sora.images.doubts import bring_home, uncertain
+from prefect_sora.images.drawing import draw
+from prefect_sora.images.wishes import wish_again
+from prefect_sora.ledger import Ledger
+from prefect_sora.next_steps import in_store
+from prefect_sora.records import RenderState
+
+
+async def resume(
+    state: RenderState, client: VideoClient, ledger: Ledger, *, resubmit: bool = False
+) -> StoredImage:
+    """Bring one image render home; nothing is paid unless `resubmit` says so.
+
+    Raises:
+        UncertainSubmitError: Nobody can tell whether it was drawn.
+        RenderFailedError: It was refused or failed.
+        SoraError: As `draw` says.
+    """
+    with in_store(ledger.place, state.key):
+        if home := await bring_home(state, ledger):
+            return home
+        if state.reserved is None:
+            raise InvalidRequestError(
+                "The store holds no readable record of this render.",
+                paid="unknown",
+                next_step="Run it again with the same scope.",
+            )
+        if state.reserved.server != client.server.identity:
+            raise InvalidRequestError(
+                f"It was sent to {state.reserved.provider}, not to {client.server.label}.",
+                paid=state.failed.paid if state.failed else "unknown",
+                next_step="Name that server with --provider.",
+            )
+        if not resubmit:
+            raise state.failed.error() if state.failed else uncertain(state.reserved)
+        wish = await wish_again(state.reserved, client)
+    return await draw(wish, client, ledger, in_doubt="resubmit")

@@ -1,0 +1,273 @@
+"""SGLang: a video server with bare ids, strings under `detail`, and jobs that outlive DELETE.
+
+Source: sglang 0.5.23, `sglang/multimodal_gen/runtime/entrypoints`: `openai/video_api.py`,
+`openai/protocol.py`, `openai/stores.py`, `openai/video_progress.py`, `openai/common_api.py`,
+`http_server.py`. The paths under `file_path` are made up, as are the model and its default size
+(those of Wan2.1 1.3B).
+"""
+
+from collections.abc import Sequence
+from os.path import basename
+from typing import Any, ClassVar, Literal
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, Guard, cut, ends
+from prefect_sora.local.dialects.validation import (
+    FastApiDialect,
+    detail,
+    edges,
+    fitted,
+    frames,
+    measured,
+    queried,
+    said,
+    told,
+    unprocessable,
+)
+from prefect_sora.local.jobs import FILES, Job, Jobs
+from prefect_sora.local.orders import Order
+from prefect_sora.local.wire import Fields
+
+_FPS = 24
+_SECONDS = 4
+_SIZE = (832, 480)
+
+
+class _Common(BaseModel):
+    """Fields whose types are the same in a form and in JSON; more are taken and not used."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enhance_prompt: bool | None = None
+    reference_url: str | None = None
+    video_path: str | None = None
+    video_url: str | None = None
+    model: str | None = None
+    task_type: str | None = None
+    n: int | None = 1
+    seconds: int | None = None
+    size: str | None = None
+    fps: int | None = None
+    num_frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+    negative_prompt: str | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    guidance_scale_2: float | None = None
+    true_cfg_scale: float | None = None
+    max_sequence_length: int | None = None
+    flow_shift: float | None = None
+    output_compression: int | None = None
+    output_quality: str | None = None
+
+
+class _Form(_Common):
+    seed: int | None = None
+
+
+class VideoGenerationsRequest(_Common):
+    """The JSON body; its name stands in the server's errors."""
+
+    prompt: str
+    input_reference: str | None = None
+    seed: int | list[int] | None = None
+
+
+class _Query(BaseModel):
+    after: str | None = None
+    limit: int = Field(20, ge=1, le=100)
+    order: Literal["asc", "desc"] = "desc"
+
+
+class SGLang(FastApiDialect):
+    """SGLang's diffusion server, of one model that is called as its options say."""
+
+    operations: ClassVar = VIDEO_OPERATIONS
+    models: ClassVar = ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers",)
+    delete_stops: ClassVar = False
+
+    async def order(self, request: Request) -> Order:
+        """From a form or from JSON, each with errors of its own.
+
+        Raises:
+            Refusal: 422 for a form field of the wrong type, 400 for all else.
+        """
+        fields = await self.fields(request)
+        read = _from_form(fields) if fields.is_form else _from_json(fields)
+        fps = read.fps if read.fps is not None else _FPS
+        if read.size and measured(read.size) is None:
+            raise detail(400, "size must be formatted as positive WIDTHxHEIGHT")
+        if fps <= 0:
+            raise detail(400, "fps must be positive")
+        try:
+            width, height = measured(read.size) or _SIZE
+            size = edges(read.width or width, read.height or height)
+            count, seconds = frames(fps, read.num_frames, read.seconds, _SECONDS)
+        except ValueError as error:
+            raise detail(400, str(error)) from None
+        image: bytes | str | None = fields.file("input_reference") or said(
+            dict(read), "reference_url", "input_reference"
+        )
+        try:
+            reference = await fitted(image, size) if image else None
+        except ValueError as error:
+            raise detail(400, f"Failed to process image source: {error}") from None
+        return Order(
+            prompt=read.prompt,
+            model=read.model or self.served[0],
+            seconds=seconds,
+            size=size,
+            reference=reference,
+            extras={"seconds": str(round(count / fps))},
+        )
+
+    def new_id(self) -> str:
+        """A bare UUID."""
+        return str(uuid4())
+
+    def video(self, job: Job, request: Request) -> dict[str, Any]:
+        """VideoResponse: no prompt, and paths of the server."""
+        done, failed = job.status == "completed", job.status == "failed"
+        url = f"{request.base_url}cloud/{job.id}.mp4" if done and self.options.cloud else None
+        path = None if url or failed else f"/sglang/outputs/{job.id}.mp4"
+        # Queued until the first step is reported, which a quick job never does.
+        status = "queued" if job.status == "in_progress" and not job.progress else job.status
+        return {
+            "id": job.id,
+            "object": "video",
+            "model": job.model,
+            "status": status,
+            "progress": job.progress,
+            "created_at": job.created_at,
+            "size": job.size,
+            "seconds": job.extras.get("seconds", str(job.seconds)),
+            "quality": "standard",
+            "url": url,
+            "urls": [url] if done else None,
+            "remixed_from_video_id": None,
+            "completed_at": job.completed_at,
+            "expires_at": None,
+            "error": {"message": job.error["message"]} if job.error else None,
+            "file_path": path,
+            "file_paths": [path] if done else None,
+            "num_outputs": 1 if done else None,
+            "peak_memory_mb": None,
+            "inference_time_s": None,
+            "revised_prompt": None,
+            "action": None,
+            "lidar": None,
+        }
+
+    def page(self, jobs: Sequence[Job], request: Request) -> tuple[Sequence[Job], dict[str, Any]]:
+        """Sorted by whole seconds, so that jobs of one second keep their order either way.
+
+        Raises:
+            Refusal: 422.
+        """
+        query = queried(_Query, request)
+        ordered = sorted(jobs, key=lambda job: job.created_at, reverse=query.order != "asc")
+        page, more = cut(ordered, query.after, query.limit)
+        return page, {"object": "list", **ends(page), "has_more": more}
+
+    def deleted(self, job: Job, request: Request) -> dict[str, Any]:
+        """The Video, which says that it is deleted."""
+        return self.video(job, request) | {"status": "deleted"}
+
+    def content(self, job: Job, jobs: Jobs, request: Request) -> Response:
+        """The file; `variant` is the number of an output.
+
+        Raises:
+            Refusal: 400 with a URL in cloud mode, else 404.
+        """
+        variant = request.query_params.get("variant")
+        first = variant is None or (variant.strip().isdecimal() and int(variant) == 0)
+        url = self.video(job, request)["url"]
+        if url and first:
+            text = f"Video has been uploaded to cloud storage. Please use the cloud URL: {url}"
+            raise detail(400, text)
+        if not job.finished:
+            raise detail(404, "Generation is still in-progress")
+        path = jobs.files_of(job) / FILES["video"]
+        if not first or not path.is_file():
+            raise detail(404, f"Video variant {variant} not found")
+        return FileResponse(path, media_type="video/mp4", filename=basename(f"{job.id}.mp4"))
+
+    def model_list(self) -> dict[str, Any]:
+        """One model, with what it does."""
+        card = {
+            "id": self.served[0],
+            "object": "model",
+            "created": 0,
+            "owned_by": "sglang",
+            "root": self.served[0],
+            "parent": None,
+            "max_model_len": None,
+            "num_gpus": 1,
+            "task_type": "T2V",
+            "supported_task_types": ["T2V"],
+            "dit_precision": "bf16",
+            "vae_precision": "fp32",
+            "pipeline_name": "WanPipeline",
+            "pipeline_class": "WanPipeline",
+        }
+        return {"object": "list", "data": [card]}
+
+    def pages(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        name = self.served[0]
+        return {
+            "/liveness": {"status": "ok"},
+            "/server_info": {
+                "model_path": name,
+                "served_model_name": name,
+                "tp_size": 1,
+                "dp_size": 1,
+                "version": "0.5.23",
+            },
+            "/openapi.json": {"openapi": "3.1.0", "info": {"title": "FastAPI", "version": "0.1.0"}},
+        }
+
+    def routes(self, jobs: Jobs, guard: Guard) -> Sequence[BaseRoute]:
+        """In cloud mode, where the finished videos lie: keyless, as a signed link is."""
+
+        async def stored(request: Request) -> Response:
+            name: UUID = request.path_params["name"]
+            job = jobs.get(str(name))
+            path = jobs.files_of(job) / FILES["video"] if job else None
+            if path is None or not path.is_file():
+                return Response(status_code=404)
+            return FileResponse(path, media_type="video/mp4")
+
+        guarded = guard("cloud", stored, keyless=True)
+        return [Route("/cloud/{name:uuid}.mp4", guarded)] if self.options.cloud else []
+
+
+def _from_form(fields: Fields) -> VideoGenerationsRequest:
+    try:
+        form = _Form.model_validate(told(fields))
+    except ValidationError as error:
+        raise unprocessable(error, "body") from None
+    prompt = fields.values.get("prompt")
+    if not prompt:
+        raise detail(400, "prompt is required")
+    given = form.model_dump(exclude_unset=True)
+    given.pop("input_reference", None)  # a file or nothing, in a form
+    return VideoGenerationsRequest.model_validate({**given, "prompt": prompt})
+
+
+def _from_json(fields: Fields) -> VideoGenerationsRequest:
+    payload = dict(fields.values)
+    for name in ("extra_body", "extra_json", "extra_params"):
+        extra = payload.pop(name, None)
+        if isinstance(extra, dict):
+            payload = {**extra, **payload}
+    try:
+        return VideoGenerationsRequest.model_validate(payload)
+    except ValidationError as error:
+        raise detail(400, f"Invalid request body: {error}") from None

@@ -1,0 +1,95 @@
+"""Tokens: a bearer token that lives for an hour, fetched anew before it ends."""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache
+from time import time
+from typing import Any, Final, Protocol
+
+from prefect_sora.errors import AuthenticationError, InvalidRequestError
+
+ENTRA_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
+"""Microsoft, azure-ai-docs "Video generation" (2026): what a token for Azure OpenAI is good for."""
+
+EARLY_SECONDS: Final = 300.0
+"""How long before its end a token is fetched anew. Ours: longer than any one request."""
+
+FETCH_SECONDS: Final = 60.0
+"""Longest fetching of a token. Ours: an identity endpoint answers at once, or not at all."""
+
+
+class _Access(Protocol):
+    """What azure-identity gives: a token, and when it ends, Unix seconds."""
+
+    token: str
+    expires_on: int
+
+
+class TokenSource:
+    """Gives a token that is good for the next minutes; one fetch serves all who ask."""
+
+    def __init__(self, fetch: Callable[[], _Access]) -> None:
+        self._fetch = fetch
+        self._access: _Access | None = None
+        self._fetching: asyncio.Task[_Access] | None = None
+
+    @property
+    def current(self) -> str | None:
+        """The token that was given last, to blank it out where it is quoted."""
+        return self._access.token if self._access else None
+
+    async def get(self) -> str:
+        """Return a token.
+
+        Raises:
+            AuthenticationError: No identity is found here, or it gets no token.
+        """
+        if self._access and time() < self._access.expires_on - EARLY_SECONDS:
+            return self._access.token
+        fetching = self._fetching
+        if fetching is None or fetching.done() or fetching.get_loop() is not _loop():
+            fetching = self._fetching = asyncio.ensure_future(asyncio.to_thread(self._fetch))
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                self._access = await asyncio.shield(fetching)
+        except TimeoutError:
+            said = f"no answer within {FETCH_SECONDS:g} s"
+        except Exception as error:  # azure-identity's own, whose text may hold an address
+            said = type(error).__name__
+        else:
+            return self._access.token
+        if self._access and time() < self._access.expires_on:
+            return self._access.token  # the identity endpoint is away, and it is good for a while
+        # Out here, so that no cause travels along.
+        raise AuthenticationError(
+            f"No Entra ID token for Azure OpenAI could be had ({said}).",
+            next_step="Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
+            "AZURE_CLIENT_SECRET, or give the machine a managed identity; it needs the role "
+            "Cognitive Services OpenAI User. Or use api_key.",
+        )
+
+    def forget(self) -> None:
+        """The server did not take the token: fetch another."""
+        self._access = None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+@cache
+def entra_tokens() -> TokenSource:
+    """Give the tokens of this process's identity, as azure-identity finds it.
+
+    Raises:
+        InvalidRequestError: azure-identity is not installed.
+    """
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError:
+        raise InvalidRequestError(
+            "Entra ID needs azure-identity, which is not installed.",
+            next_step="pip install 'prefect-sora[azure]'; nothing was sent.",
+        ) from None
+    credential: Any = DefaultAzureCredential()
+    return TokenSource(lambda: credential.get_token(ENTRA_SCOPE))

@@ -1,0 +1,58 @@
+"""What the tests of all dialects need: small requests, a picture, the end of a job."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+from PIL import Image
+
+from tests.support.renderer import Renderer, until
+
+SMALL = {"prompt": "a fox", "size": "64x64", "seconds": "1"}
+
+Ended = Callable[[dict[str, Any]], bool]
+
+
+def form(**fields: Any) -> dict[str, Any]:
+    """A multipart form, as httpx2 takes it: texts, and files as bytes."""
+    return {
+        name: (f"{name}.png", value, "image/png") if isinstance(value, bytes) else (None, value)
+        for name, value in fields.items()
+    }
+
+
+def picture(width: int = 40, height: int = 90) -> bytes:
+    """A PNG; not of the video's size, which only OpenAI's form minds."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
+def ended(client: httpx2.Client, video_id: str) -> httpx2.Response:
+    """Poll until a job is completed or failed; return that answer, whatever its status."""
+
+    def over() -> httpx2.Response | None:
+        answer = client.get(f"/videos/{video_id}")
+        return answer if answer.json()["status"] in ("completed", "failed") else None
+
+    answer: httpx2.Response = until(over, f"{video_id} ends")
+    return answer
+
+
+def shape(answer: httpx2.Response) -> tuple[int, Any]:
+    """Status and body: what a client can tell apart."""
+    return answer.status_code, answer.json()
+
+
+def settled(renderer: Renderer) -> None:
+    """Wait until nothing is left to render."""
+    until(
+        lambda: (counts := renderer.counts())["queued"] == counts["rendering"] == 0,
+        "nothing is left to render",
+    )
+
+
+def words(text: str) -> list[str]:
+    """The names of fields, in the order in which they are sent."""
+    return text.split()
