@@ -63,6 +63,7 @@ class LiteLLM(Dialect):
     )
     models: ClassVar = ("sora-2", "gpt-image-2", "test")
     advises: ClassVar = False
+    answers_head: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
         """A wrong key is no 401: without a database the proxy cannot look it up.
