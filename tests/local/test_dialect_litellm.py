@@ -90,12 +90,25 @@ def test_a_model_that_is_not_configured_is_refused_by_the_proxy(
     assert litellm.accepted() == 0
 
 
-def test_a_missing_prompt_is_missed_by_the_proxy(client: httpx2.Client) -> None:
-    answer = client.post("/videos", json={"model": "test"})
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"model":"test"}'])
+def test_a_missing_prompt_is_missed_by_the_proxy(client: httpx2.Client, body: bytes) -> None:
+    answer = client.post("/videos", content=body)
 
     message = "/videos: Missing required parameter: 'prompt'."
     error = {"message": message, "type": "invalid_request_error", "param": "prompt", "code": "400"}
     assert shape(answer) == (400, {"error": error})
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]"])
+def test_a_body_that_is_no_object_is_refused_by_the_proxy(
+    client: httpx2.Client, body: bytes
+) -> None:
+    answer = client.post("/videos", content=body)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "request_body")
+    assert error["message"].startswith("Invalid JSON payload: ")
+    assert "x-litellm-version" not in answer.headers
 
 
 def test_a_refusal_from_behind_is_inside_the_message(client: httpx2.Client) -> None:
@@ -218,8 +231,9 @@ def test_remixes_edits_and_extensions_are_forwarded(client: httpx2.Client) -> No
     assert remix["remixed_from_video_id"] == decoded(made)["video_id"]
     assert (remix["usage"], edit["usage"]) == ({"duration_seconds": 1.0}, None)
     assert (edit["seconds"], extension["seconds"]) == ("1", "5")
+    nowhere = client.post("/videos/edits", json={"prompt": "blue"})
     characters = client.post("/videos/characters", files=form(name="Bo", video=b"x"))
-    assert characters.status_code == 500
+    assert nowhere.status_code == characters.status_code == 500
 
 
 def test_a_wrong_key_is_400_and_none_is_401(speak: SpeakDialect) -> None:

@@ -79,14 +79,33 @@ def test_lengths_come_from_frames_and_the_model_is_echoed(client: httpx2.Client)
         ),
         pytest.param({"files": form(size="64x64")}, "prompt is required", id="no prompt"),
         pytest.param(
+            {"files": form(**SMALL, input_reference=b"no image")},
+            "Failed to process image source: cannot identify image file",
+            id="no image, in a form",
+        ),
+        pytest.param(
+            {"files": form(**SMALL, input_reference="https://example.org/a.png")},
+            [
+                {
+                    "type": "value_error",
+                    "loc": ["body", "input_reference"],
+                    "msg": "Value error, Expected UploadFile, received: <class 'str'>",
+                    "input": "https://example.org/a.png",
+                    "ctx": {"error": {}},
+                }
+            ],
+            id="a link where a form has a file",
+        ),
+        pytest.param({"json": {**SMALL, "fps": 0}}, "num_frames must be positive", id="no frames"),
+        pytest.param(
             {"json": {**SMALL, "size": "large"}},
             "size must be formatted as positive WIDTHxHEIGHT",
             id="no size",
         ),
         pytest.param(
             {"json": {**SMALL, "reference_url": "data:image/png;base64,AAAA"}},
-            "Failed to process image source: cannot identify image file",
-            id="no image",
+            "Invalid request body: 400: Failed to process image source: cannot identify image file",
+            id="no image, in JSON",
         ),
     ],
 )
