@@ -160,6 +160,21 @@ def test_a_failed_create_is_sent_three_times_unless_a_header_forbids_it(
     assert litellm.faults_left()[0]["times"] == 2
 
 
+def test_a_lost_answer_from_behind_is_a_500_and_three_payments(
+    litellm: Renderer, client: httpx2.Client
+) -> None:
+    litellm.faults([{"on": "create", "do": "drop_after", "times": 4}])
+
+    careless = client.post("/videos", json=TEST)
+    paid = litellm.accepted()
+    careful = client.post("/videos", json=TEST, headers={"x-litellm-num-retries": "0"})
+
+    for answer in (careless, careful):
+        assert answer.status_code == 500
+        assert "OpenAIException - Server disconnected" in answer.json()["error"]["message"]
+    assert (paid, litellm.accepted()) == (3, 4)
+
+
 def test_a_failed_job_is_shown_as_the_server_behind_shows_it(
     litellm: Renderer, client: httpx2.Client
 ) -> None:

@@ -11,9 +11,20 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+import numpy as np
 import pytest
 
-from tests.support.dialects import SMALL, ended, form, picture, settled, shape, words
+from tests.support.dialects import (
+    SMALL,
+    TEAL,
+    ended,
+    first_frame,
+    form,
+    picture,
+    settled,
+    shape,
+    words,
+)
 from tests.support.renderer import Renderer, SpeakDialect, StartRenderer, until
 
 FIELDS = words(
@@ -148,7 +159,11 @@ def test_a_picture_comes_as_a_file_or_as_a_url_and_may_have_any_size(
     as_url = client.post("/videos", json={**SMALL, "reference_url": link})
 
     for answer in (as_file, as_url):
-        assert ended(client, answer.json()["id"]).json()["status"] == "completed"
+        video_id = answer.json()["id"]
+        assert ended(client, video_id).json()["status"] == "completed"
+        first = first_frame(client.get(f"/videos/{video_id}/content").content)
+        assert first.shape == (64, 64, 3)
+        assert np.abs(first.astype(int) - TEAL).max() < 12, "the picture's middle fills it"
 
 
 def test_a_failed_job_has_an_error_without_a_code_and_no_file(

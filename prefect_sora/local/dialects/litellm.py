@@ -35,7 +35,9 @@ from prefect_sora.local.wire import Fields, Refusal
 VERSION = "1.109.1"
 
 _RETRIES = 2
-"""How often the proxy repeats a create on its own."""
+"""How often the proxy repeats a request on its own."""
+
+_FORWARDED = frozenset({*RENDERS, "retrieve", "content"})
 
 _NO_PROMPT = "Missing required parameter: 'prompt'."
 
@@ -81,11 +83,16 @@ class LiteLLM(Dialect):
         request.state.let_in = True
 
     def repeats(self, operation: str, request: Request) -> int:
-        """A failed create is sent three times, unless a header forbids it."""
+        """Whatever failed is sent three times, unless a header forbids it."""
         told = request.headers.get("x-litellm-num-retries")
-        if operation not in RENDERS:
+        if operation not in _FORWARDED:
             return 0
         return int(told) if told and told.isdecimal() else _RETRIES
+
+    def cut_off(self, request: Request) -> Response | None:
+        """The proxy says so, after it has tried again."""
+        text = _failed(500, "Server disconnected", self._group(request))
+        return _own(500, text).response()
 
     async def fields(self, request: Request) -> Fields:
         """The proxy reads the body itself; an empty one says nothing.
@@ -236,19 +243,17 @@ class LiteLLM(Dialect):
             text = f"{_ways(request)}: {_NO_PROMPT}"
             return _own(400, text, param="prompt").response()
         status = refusal.status
-        group = getattr(request.state, "model_group", None) or self.served[0]
         behind = json.dumps(refusal.openai(), separators=(",", ":"), ensure_ascii=False)
-        text = (
-            f"litellm.{_ERRORS.get(status, _PLAIN[status >= 500])}"
-            f"OpenAIException - {behind}\n\nLiteLLM: model group '{group}' failed with the error "
-            "above. No fallback was attempted."
-        )
+        text = _failed(status, behind, self._group(request))
         headers = {"content-type": "application/json", **(refusal.headers or {})}
         return JSONResponse(
             _own(status, text).body,
             status,
             headers={f"llm_provider-{name}": value for name, value in headers.items()},
         )
+
+    def _group(self, request: Request) -> str:
+        return getattr(request.state, "model_group", None) or self.served[0]
 
     def stray(self, request: Request, status: int) -> Response:
         """FastAPI's own words, before any key is asked for."""
@@ -264,6 +269,15 @@ class LiteLLM(Dialect):
         if inside and not response.headers["content-type"].startswith("video/"):
             response.headers["x-litellm-version"] = VERSION
             response.headers["x-litellm-call-id"] = str(uuid4())
+
+
+def _failed(status: int, behind: str, group: str) -> str:
+    """Its message about what the server behind it said."""
+    name = _ERRORS.get(status, _PLAIN[status >= 500])
+    return (
+        f"litellm.{name}OpenAIException - {behind}\n\nLiteLLM: model group '{group}' failed with "
+        "the error above. No fallback was attempted."
+    )
 
 
 def _ways(request: Request) -> str:

@@ -90,8 +90,15 @@ class Dialect:
         return await read_order(request)
 
     def repeats(self, operation: str, request: Request) -> int:
-        """How often a failed request is tried again before its answer leaves."""
+        """How often a request that failed behind this server is sent there again."""
         return 0
+
+    def cut_off(self, request: Request) -> Response | None:
+        """What is answered where the server behind this one dropped the connection.
+
+        None: there is none behind, so that it is ours that drops.
+        """
+        return None
 
     # --- ids
 
