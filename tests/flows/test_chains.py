@@ -145,3 +145,16 @@ async def test_a_job_that_fails_at_an_unknown_price_is_not_made_again_elsewhere(
     with pytest.raises(RenderFailedError):
         await text_to_video("a red kite", several, store, **SMALL)
     assert (renderer.accepted(), second.accepted()) == (1, 0)
+
+
+async def test_a_job_that_fails_for_nothing_is_made_by_the_next(
+    store: VideoStore, renderer: Renderer, start_renderer: StartRenderer
+) -> None:
+    second = start_renderer()
+    renderer.faults([{"on": "create", "do": "fail"}])
+    free = OpenAICredentials(base_url=renderer.base_url, prices={"*": 0})
+    several = [free, OpenAICredentials(base_url=second.base_url)]
+    video = await text_to_video("a red kite", several, store, scope="kites", **SMALL)
+    again = await text_to_video("a red kite", several, store, scope="kites", **SMALL)
+    assert again.url == video.url
+    assert (renderer.accepted(), second.accepted()) == (1, 1)
