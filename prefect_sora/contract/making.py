@@ -92,8 +92,10 @@ async def _derive(trial: Trial, kind: Derives) -> Verdict:
         return by_the_server(error)
     expect(kind in trial.server.profile.derives, "made, though its profile says that it cannot")
     if kind == "extend":
-        return "held", f"from {_length(source.duration_seconds)} to "\
-            f"{_length(video.duration_seconds)}"
+        return (
+            "held",
+            f"from {_length(source.duration_seconds)} to {_length(video.duration_seconds)}",
+        )
     return "held", f"kept as {video.folder}"
 
 

@@ -140,9 +140,7 @@ class Trial:
         self.costs_usd[job.video_id] = job.cost_usd
         return job
 
-    async def render(
-        self, request: VideoRequest, client: VideoClient | None = None
-    ) -> StoredVideo:
+    async def render(self, request: VideoRequest, client: VideoClient | None = None) -> StoredVideo:
         """Carry a request all the way."""
         client = client or self.client
         job = await self.submit(request, client)
