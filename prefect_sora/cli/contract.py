@@ -66,7 +66,8 @@ def contract(
         )
     )
     failed = sum(finding.outcome == "failed" for finding in findings)
-    screen.result(f"{len(findings) - failed} of {len(findings)} did not fail; {_spent(findings)}.")
+    untried = sum(finding.outcome == "not tried" for finding in findings)
+    screen.result(f"{failed} failed, {untried} not tried; {_spent(findings)}.")
     screen.document(_document(server, cost, findings))
     return exits.FAILED if failed else exits.OK
 
