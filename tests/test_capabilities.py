@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from prefect_sora.capabilities import check
 from prefect_sora.catalogue import find
@@ -10,6 +11,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import PROFILES
+from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.submitting import submit
@@ -96,3 +98,27 @@ async def test_a_server_of_forms_gets_a_form_and_nested_values_as_json_text(
     [create] = server.asked("POST")
     assert create.headers["content-type"].startswith("multipart/form-data")
     assert b'{"name": "kite"}' in create.body
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    ["openai", "azure", "sglang", "vllm-omni", "fastvideo", "tensorrt-llm", "litellm", "new-api"],
+)
+async def test_no_kind_of_server_costs_a_render_more_requests_than_openais(
+    start_renderer: StartRenderer, disk: Ledger, dialect: str
+) -> None:
+    # OpenAI's: one create, the video and two stills. Polls go by the time that a render takes.
+    renderer = start_renderer(dialect=dialect, api_key="a-key")
+    profile = PROFILES[{"litellm": "litellm-proxy"}.get(dialect, dialect)]
+    root = "/openai/v1" if dialect == "azure" else "/v1"
+    client = VideoClient(
+        remote(f"{renderer.root}{root}", profile=profile, api_key=SecretStr("a-key"))
+    )
+    # new-api minds the sizes of Sora's models, and of no other.
+    model = "kite" if dialect == "new-api" else "sora-2"
+    request = clip(model=model, allow_unlisted=True)
+    await render(request, client, disk, "tonight", poll_interval_seconds=0.05)
+    await client.close()
+    asked = [r["operation"] for r in renderer.requests()]
+    assert asked.count("create") == 1
+    assert len([one for one in asked if one not in ("retrieve", "list")]) <= 4
