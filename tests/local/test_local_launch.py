@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import httpx2
 import psutil
@@ -185,6 +186,15 @@ def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> None:
 
     with pytest.raises(UnavailableError):
         ensure_running(tmp_path / "file" / "home")
+
+
+def test_a_dialect_that_there_is_not_is_refused_with_those_there_are() -> None:
+    unknown: Any = "klingon"
+
+    with pytest.raises(ValueError, match="no dialect 'klingon'; there are openai, azure, sglang"):
+        RendererOptions(dialect=unknown)
+    with pytest.raises(SystemExit):
+        parse(["--folder", "x", "--dialect", "klingon"])
 
 
 def test_options_survive_the_command_line(tmp_path: Path) -> None:
