@@ -123,15 +123,16 @@ def status_error(
     if status == 429:
         about["next_step"] = "Wait, then run the same again; fewer renders at a time need no wait."
         return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
-    if asks_for_a_video and status in (400, 404, 422) and failure.is_about_the_model:
+    # new-api says so with a 503, before it looks for anybody who could render.
+    refused = status in (400, 404, 422) or failure.is_coded_unknown_model
+    if asks_for_a_video and refused and failure.is_about_the_model:
         about["next_step"] = (
             "Name a model, or on Azure a deployment, that this server has; a deployment made "
             "minutes ago may need some more."
         )
         return RejectedError(message, **about)
-    # new-api answers 400 for a job that it does not know (router/video-router.go, 2026).
-    unknown = status in (404, 410) or failure.code == "task_not_exist"
-    if unknown and (verb in ("retrieve", "content", "delete") or verb in DERIVED):
+    about_a_video = verb in ("retrieve", "content", "delete") or verb in DERIVED
+    if about_a_video and (status in (404, 410) or failure.is_unknown_video):
         about["next_step"] = (
             f"Check the source's id, and that this server has {verb}."
             if verb in DERIVED

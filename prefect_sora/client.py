@@ -20,6 +20,7 @@ from prefect_sora.answers import (
     not_the_protocol,
     poll_after_s,
 )
+from prefect_sora.capabilities import needs
 from prefect_sora.downloads import Content, opened
 from prefect_sora.handles import Character
 from prefect_sora.orders import order
@@ -172,8 +173,15 @@ class VideoClient(Transport):
         """Delete one video at the server; one that is gone already is fine.
 
         Raises:
-            ApiError: Refused, or this server cannot.
+            InvalidRequestError: This server deletes nothing; it was not asked.
+            ApiError: Refused.
         """
+        needs(
+            self.server,
+            "can_delete",
+            "no delete",
+            "It keeps its videos as long as it does; the store's are not touched by that",
+        )
         try:
             await self.remove(f"/videos/{quote(video_id, safe='')}")
         except openai.NotFoundError:

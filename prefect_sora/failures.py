@@ -58,6 +58,8 @@ _MODEL_CODES: Final = re.compile(
     r"model_?(?:not_?found|deprecated|retired)|deployment_?not_?found|deprecated_?model",
     re.IGNORECASE,
 )
+_VIDEO_UNKNOWN: Final = "task_not_exist"
+"""new-api's code, with status 400 (relay/relay_task.go, 2026)."""
 _MODEL_UNKNOWN: Final = re.compile(
     r"(?:model|deployment)\b.{0,200}?\b(?:(?:does|do) not (?:exist|match)|not found|is not served"
     r"|is unknown)|(?:unknown|invalid|no such) (?:model|deployment)",
@@ -103,9 +105,17 @@ class Failure(BaseModel):
     @property
     def is_about_the_model(self) -> bool:
         """The server has no model of this name, or not for us."""
-        return any(_MODEL_CODES.search(word) for word in self._codes) or bool(
-            _MODEL_UNKNOWN.search(self.message)
-        )
+        return self.is_coded_unknown_model or bool(_MODEL_UNKNOWN.search(self.message))
+
+    @property
+    def is_coded_unknown_model(self) -> bool:
+        """The same, said by a code of the server's and not only in words."""
+        return any(_MODEL_CODES.search(word) for word in self._codes)
+
+    @property
+    def is_unknown_video(self) -> bool:
+        """The server knows no such job, said by a code and not by the status."""
+        return self.code == _VIDEO_UNKNOWN
 
     @property
     def is_retirement(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from prefect_sora import OpenAICredentials
 from prefect_sora.client import VideoClient
+from prefect_sora.connections import connect
 from prefect_sora.errors import (
     AuthenticationError,
     InvalidRequestError,
@@ -157,3 +158,22 @@ def test_every_profile_can_be_written_down_and_read_again() -> None:
     for profile in PROFILES.values():
         fields = profile.model_dump(mode="json")
         assert read_profile({"base": "generic", **fields}) == profile
+
+
+@pytest.mark.parametrize(
+    ("base_url", "key", "warns"),
+    [
+        ("http://gpu-box:30010/v1", SECRET, True),
+        ("http://gpu-box:30010/v1", None, False),
+        ("http://127.0.0.1:30010/v1", SECRET, False),
+        ("http://localhost:30010/v1", SECRET, False),
+        ("https://gpu-box/v1", SECRET, False),
+    ],
+    ids=["to another machine", "without a key", "on this machine", "by its name", "encrypted"],
+)
+async def test_a_key_that_travels_unencrypted_is_warned_of(
+    caplog: pytest.LogCaptureFixture, base_url: str, key: SecretStr | None, warns: bool
+) -> None:
+    client = connect(remote(base_url, api_key=key))
+    await client.close()
+    assert ("travels unencrypted" in caplog.text) == warns

@@ -1,4 +1,7 @@
-"""`prefect-sora doctor`: is everything there that a render needs? Nothing is sent or paid."""
+"""`prefect-sora doctor`: is everything there that a render needs? Nothing is sent or paid.
+
+But with --contract, which asks before.
+"""
 
 import difflib
 import sys
@@ -10,10 +13,10 @@ from typing import Final
 
 from prefect_sora import __version__, catalogue
 from prefect_sora.cli import exits, providers, stopping
-from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
+from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.screen import Screen, run_command
-from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
+from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.profiles import Profile
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
@@ -44,18 +47,40 @@ def doctor(
     provider: Provider = None,
     store: Store = DEFAULT_STORE,
     model: str | None = None,
+    contract: Flag = False,
+    size: str | None = None,
+    seconds: int | None = None,
+    yes: Flag = False,
     shown: Shown | None = None,
 ) -> int:
     """Check versions, provider, server, store and Prefect; nothing is rendered or paid.
 
+    With --contract the server itself is tried instead: each behaviour of the protocol, on up to
+    six short clips, which are kept in the store. It says what they will cost, and asks first.
+
     Args:
         provider: See above.
         store: See above.
-        model: Check that the server has this model for this account, too.
+        model: Check that the server has this model for this account, too; with --contract, the
+            model of the clips.
+        contract: Try what the server does and does not, and tell it as a table.
+        size: With --contract, pixels as WIDTHxHEIGHT; the smallest that is known otherwise.
+        seconds: With --contract, the clips' length; the shortest that is known otherwise.
+        yes: With --contract, pay what it costs without being asked.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
+        if contract:
+            from prefect_sora.cli.contract import contract as try_contract
+
+            return try_contract(
+                screen, provider, store, model=model, size=size, seconds=seconds, yes=yes
+            )
+        if size or seconds or yes:
+            raise InvalidRequestError(
+                "--size, --seconds and --yes go with --contract.", next_step="Nothing was sent."
+            )
         findings = []
         for finding in _findings(provider, store, model):
             findings.append(finding)

@@ -266,7 +266,7 @@ class LiteLLM(Dialect):
         response.headers["x-frame-options"] = "DENY"
         response.headers["content-security-policy"] = "frame-ancestors 'none'"
         inside = getattr(request.state, "let_in", False) and "/videos" in request.url.path
-        if inside and not response.headers["content-type"].startswith("video/"):
+        if inside and not response.headers.get("content-type", "").startswith("video/"):
             response.headers["x-litellm-version"] = VERSION
             response.headers["x-litellm-call-id"] = str(uuid4())
 

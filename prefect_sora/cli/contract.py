@@ -1,0 +1,117 @@
+"""`prefect-sora doctor --contract`: what a server keeps of the contract, tried on the server."""
+
+import sys
+from dataclasses import asdict
+from typing import Any, Final
+
+from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli.redaction import safe
+from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.contract import Finding, check, clips, smallest
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.estimates import Estimate, estimate
+from prefect_sora.ledger import Ledger
+from prefect_sora.requests import VideoRequest
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+_STYLES: Final = {"held": "green", "failed": "red", "in doubt": "yellow", "not tried": "dim"}
+
+
+def contract(
+    screen: Screen,
+    provider: str | None,
+    store: str,
+    *,
+    model: str | None,
+    size: str | None,
+    seconds: int | None,
+    yes: bool,
+) -> int:
+    """Say what it will cost, ask, try all behaviours, and tell what came of each.
+
+    Returns:
+        The exit code: 1 where a behaviour failed.
+
+    Raises:
+        InvalidRequestError: It would cost something, or nobody knows what, and nobody said yes.
+    """
+    from prefect_sora.recognising import recognised
+
+    chosen = providers.choose(provider).server()
+    server = stopping.run(lambda: recognised(chosen))
+    least_size, least_seconds = smallest(server, model)
+    request = VideoRequest.of(
+        prompt="A red kite over a green hill.",
+        model=model,
+        size=size or least_size,
+        seconds=seconds or least_seconds,
+    )
+    asked = clips(server, request)
+    cost = estimate(asked, server)
+    screen.note(
+        f"{server.label}, taken for {server.profile.name}: up to {len(asked)} clips of "
+        f"{request.size} and {request.seconds} s or more; they cost {cost} together."
+    )
+    _agreed(cost, yes)
+    if not screen.shown.json:
+        screen.result(_line("behaviour", "outcome", "cost", "what was seen"), style="bold")
+    findings: list[Finding] = stopping.run(
+        lambda: check(
+            server,
+            Ledger(VideoFolder(store)),
+            request,
+            poll_interval_seconds=0.5 if server.local else 5.0,
+            on_finding=lambda finding: _tell(screen, finding),
+        )
+    )
+    failed = sum(finding.outcome == "failed" for finding in findings)
+    untried = sum(finding.outcome == "not tried" for finding in findings)
+    screen.result(f"{failed} failed, {untried} not tried; {_spent(findings)}.")
+    screen.document(_document(server, cost, findings))
+    return exits.FAILED if failed else exits.OK
+
+
+def _agreed(cost: Estimate, yes: bool) -> None:
+    """Go on where it is free, or where somebody says so.
+
+    Raises:
+        InvalidRequestError: Nobody does.
+    """
+    if yes or cost.usd == 0:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidRequestError(
+            f"The contract renders clips that cost {cost}, and nobody is here to agree.",
+            next_step="Nothing was sent. --yes agrees.",
+        )
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InvalidRequestError("Nobody agreed.", next_step="Nothing was sent.")
+
+
+def _tell(screen: Screen, finding: Finding) -> None:
+    line = _line(finding.behaviour, finding.outcome, usd(finding.cost_usd), finding.said)
+    screen.result(line, style=_STYLES.get(finding.outcome))
+
+
+def _line(behaviour: str, outcome: str, cost: str, said: str) -> str:
+    return f"{behaviour:<18}  {outcome:<9}  {cost:<7}  {said}"
+
+
+def _spent(findings: list[Finding]) -> str:
+    costs = [finding.cost_usd for finding in findings]
+    if None in costs:
+        return "what it cost is not known"
+    return f"it cost {usd(sum(cost or 0.0 for cost in costs))}"
+
+
+def _document(server: Server, cost: Estimate, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "ok": all(finding.outcome != "failed" for finding in findings),
+        "server": server.label,
+        "profile": server.profile.name,
+        "estimated_usd": cost.usd,
+        "behaviours": [{**asdict(finding), "said": safe(finding.said)} for finding in findings],
+    }
