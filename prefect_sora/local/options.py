@@ -63,7 +63,7 @@ class RendererOptions:
     idempotency: bool = False
     control: bool = False
     faults: str | None = None
-    dialect: DialectName = "openai"
+    dialect: str = "openai"
     models: str | None = None
     cloud: bool = False
     api_key: str | None = field(default=None, repr=False)

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import httpx2
 import psutil
@@ -189,10 +188,8 @@ def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> None:
 
 
 def test_a_dialect_that_there_is_not_is_refused_with_those_there_are() -> None:
-    unknown: Any = "klingon"
-
     with pytest.raises(ValueError, match="no dialect 'klingon'; there are openai, azure, sglang"):
-        RendererOptions(dialect=unknown)
+        RendererOptions(dialect="klingon")
     with pytest.raises(SystemExit):
         parse(["--folder", "x", "--dialect", "klingon"])
 
