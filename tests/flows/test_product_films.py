@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from flows.product_films import product_films, read_products
-from prefect_sora import CutList, InvalidRequestError, OpenAICredentials
+from prefect_sora import BatchError, CutList, InvalidRequestError, OpenAICredentials
 from tests.support.renderer import Renderer
 
 SMALL: dict[str, Any] = {
@@ -32,11 +32,12 @@ async def test_a_table_becomes_a_reel_and_a_rerun_of_its_day_pays_nothing(
     renderer: Renderer, tmp_path: Path
 ) -> None:
     provider = OpenAICredentials(base_url=renderer.base_url, prices={"*": 0.1})
-    day: dict[str, Any] = {
-        "day": date(2026, 2, 3),
-        "provider": provider,
-        "store": str(tmp_path / "clips"),
-    }
+    into: dict[str, Any] = {"provider": provider, "store": str(tmp_path / "clips"), **SMALL}
+    day = date(2026, 2, 3)
+    renderer.faults([{"on": "create", "do": "status:400", "match": "Fold Lamp"}])
+    with pytest.raises(BatchError, match="2 of 3 kept, 1 failed"):
+        await product_films(day=day, **into)
+    renderer.clear_faults()
 
     reel = await product_films(day=day, **into)
 
