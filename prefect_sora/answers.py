@@ -114,7 +114,8 @@ def status_error(
         return QuotaError(message, **about)
     if asks_for_a_video and _is_retired(status, failure, verb):
         return RetiredModelError(message, next_step=RENDER_ELSEWHERE)
-    if status in (401, 403):
+    # LiteLLM without a database says so of a key that it does not know (1.109.1).
+    if status in (401, 403) or failure.type == "no_db_connection":
         about["next_step"] = (
             "Check api_key, and that it may use this model: `prefect-sora doctor` asks the server."
         )

@@ -11,7 +11,7 @@ from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
 
 _INSTEAD: Final = {
-    "remix": "Render anew from its last frame with storyboard and chain='last_frame'",
+    "remix": "emulate=True renders anew from the last frame of a kept clip",
     "edit": "Render anew with text_to_video or image_to_video",
     "extend": "Go on from its last frame with storyboard and chain='last_frame'",
 }

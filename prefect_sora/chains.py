@@ -15,6 +15,7 @@ from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.parameters import (
     AllowUnlisted,
     AspectRatio,
+    Emulate,
     Extra,
     InDoubt,
     MaxCostUsd,
@@ -84,6 +85,7 @@ async def remix_chain(
     stall_seconds: StallSeconds = None,
     on_cancel: WhenCancelled = "leave",
     max_cost_usd: MaxCostUsd = None,
+    emulate: Emulate = False,
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and remix it step by step.
 
@@ -108,7 +110,7 @@ async def remix_chain(
 
     async def next_one(change: str, clip: StoredVideo, how: How) -> VideoJob:
         job: VideoJob = await remix_video(
-            change, clip, provider, store, take=take, **_submitting(how)
+            change, clip, provider, store, take=take, emulate=emulate, **_submitting(how)
         )
         return job
 
@@ -211,12 +213,9 @@ async def extend_chain(
         prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
     )
     said = extensions or []
-    catalogue.check_extensions(
-        len(said),
-        extension_seconds,
-        source.duration_seconds if isinstance(source, StoredVideo) else None if source else seconds,
-        allow_unlisted,
-    )
+    kept = base.duration_seconds if isinstance(base, StoredVideo) else None
+    length = kept if source else seconds
+    catalogue.check_extensions(len(said), extension_seconds, length, allow_unlisted)
     how = How(
         scope or await run_scope(),
         timeout_seconds,

@@ -60,3 +60,7 @@ MaxCostUsd = Annotated[
     float | None,
     Field(description="What the renders of this scope may cost together; None: no limit."),
 ]
+Emulate = Annotated[
+    bool,
+    Field(description="Where the server has no remix: render anew from the clip's last frame."),
+]

@@ -133,6 +133,7 @@ SGLANG: Final = Profile(
         ),
         **dict.fromkeys(("negative_prompt", "reference_url", "video_url", "output_quality"), _TEXT),
         "n": ExtraField(type="int", least=1, most=10),
+        # `seed` is a number or a list of them, so it passes as it is.
         "extra_params": _OBJECT,
     },
     delete_stops=False,

@@ -19,6 +19,7 @@ from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
+from prefect_sora.pacing import estimating, remember
 from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
 from prefect_sora.spending import take_back
@@ -59,14 +60,15 @@ async def wait(
         if job.stored or await ledger.stored(job.folder):
             return _rendered(job, None)
         try:
-            video = await watcher_of(client).wait(
-                job.video_id,
-                timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
-                poll_interval_seconds=poll_interval_seconds,
-                max_poll_attempts=max_poll_attempts,
-                stall_seconds=stall_seconds,
-                on_progress=on_progress,
-            )
+            async with estimating(job, client, ledger, on_progress) as hear:
+                video = await watcher_of(client).wait(
+                    job.video_id,
+                    timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
+                    poll_interval_seconds=poll_interval_seconds,
+                    max_poll_attempts=max_poll_attempts,
+                    stall_seconds=stall_seconds,
+                    on_progress=hear,
+                )
         except asyncio.CancelledError:
             if on_cancel == "delete":
                 await give_up(job, client, ledger)
@@ -78,6 +80,7 @@ async def wait(
     if video.status != "completed":
         with in_store(ledger.place, job.key, job.video_id):
             raise await _close(job, video, ledger)
+    await remember(job, video, client, ledger)
     return _rendered(job, video)
 
 

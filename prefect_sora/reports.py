@@ -98,7 +98,7 @@ def counted(counts: Counts) -> None:
 async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIterator[OnProgress]:
     """Show a job's progress as an artifact, at a bounded rate, while the block lasts."""
     artifact = None
-    shown_at, latest = float("-inf"), 0.0
+    shown_at, latest, guessed = float("-inf"), 0.0, ""
     soon: asyncio.Task[None] | None = None
     in_run = TaskRunContext.get() or FlowRunContext.get()
 
@@ -106,7 +106,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
         nonlocal artifact, shown_at
         shown_at = monotonic()
         # A run's page shows of each artifact no more than the first words of this.
-        description = plain(f"{latest:.0f} % · {job.title} · video {job.video_id}")
+        description = plain(f"{guessed}{latest:.0f} % · {job.title} · video {job.video_id}")
         try:
             if artifact is None:
                 artifact = await acreate_progress_artifact(latest, description=description)
@@ -120,7 +120,8 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
         await show()
 
     async def tell(video: Video) -> None:
-        nonlocal latest, soon
+        nonlocal latest, soon, guessed
+        guessed = "about " if video.is_estimate else ""
         # A hint, clamped and never falling: some servers send none, or start again at 0.
         latest = max(latest, min(max(video.progress or 0.0, 0.0), 100.0))
         completed = video.status == "completed"

@@ -26,10 +26,16 @@ class _Access(Protocol):
 
 
 class TokenSource:
-    """Gives a token that is good for the next minutes; one fetch serves all who ask."""
+    """Gives a token that is good for the next minutes; one fetch serves all who ask.
 
-    def __init__(self, fetch: Callable[[], _Access]) -> None:
-        self._fetch = fetch
+    Args:
+        begin: Makes what fetches, with a memory of its own; made anew where the server
+            refuses what that remembers.
+    """
+
+    def __init__(self, begin: Callable[[], Callable[[], _Access]]) -> None:
+        self._begin = begin
+        self._fetch: Callable[[], _Access] | None = None
         self._access: _Access | None = None
         self._fetching: asyncio.Task[_Access] | None = None
 
@@ -48,7 +54,7 @@ class TokenSource:
             return self._access.token
         fetching = self._fetching
         if fetching is None or fetching.done() or fetching.get_loop() is not _loop():
-            fetching = self._fetching = asyncio.ensure_future(asyncio.to_thread(self._fetch))
+            fetching = self._fetching = asyncio.ensure_future(asyncio.to_thread(self._fetched))
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 self._access = await asyncio.shield(fetching)
@@ -69,8 +75,13 @@ class TokenSource:
         )
 
     def forget(self) -> None:
-        """The server did not take the token: fetch another."""
-        self._access = None
+        """The server did not take the token: fetch another, which no memory holds."""
+        self._access = self._fetch = self._fetching = None
+
+    def _fetched(self) -> _Access:
+        if self._fetch is None:
+            self._fetch = self._begin()
+        return self._fetch()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -91,5 +102,9 @@ def entra_tokens() -> TokenSource:
             "Entra ID needs azure-identity, which is not installed.",
             next_step="pip install 'prefect-sora[azure]'; nothing was sent.",
         ) from None
-    credential: Any = DefaultAzureCredential()
-    return TokenSource(lambda: credential.get_token(ENTRA_SCOPE))
+
+    def begin() -> Callable[[], _Access]:
+        credential: Any = DefaultAzureCredential()
+        return lambda: credential.get_token(ENTRA_SCOPE)
+
+    return TokenSource(begin)

@@ -8,10 +8,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run as running_task
 
-from prefect_sora import catalogue
-from prefect_sora.blocks import Provider, VideoStore
+from prefect_sora import catalogue, films
+from prefect_sora.blocks import Provider, VideoStore, store_of
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.providers import Providers, listed, of_label
+from prefect_sora.reports import logger
 from prefect_sora.requests import Kind, VideoRequest, title
 from prefect_sora.submitting import Policy
 from prefect_sora.tasks import submit_video
@@ -48,6 +49,7 @@ async def remix_video(
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
     max_cost_usd: float | None = None,
+    emulate: bool = False,
 ) -> VideoJob:
     """Have a remix of a finished video accepted, once.
 
@@ -61,11 +63,22 @@ async def remix_video(
         timeout_seconds: As in `submit_video`.
         in_doubt: As in `submit_video`.
         max_cost_usd: As in `submit_video`.
+        emulate: Where the server has no remix, render anew from the last frame of the
+            source, which has to be a kept clip; another video than a remix, and said so.
 
     Raises:
         SoraError: See `submit_video`.
     """
     request = derived("remix", prompt, source, take=take)
+    if emulate and isinstance(source, StoredVideo):
+        server = await (await _holder(source, provider)).get_server()
+        if "remix" not in server.profile.derives:
+            logger().warning(
+                "%s has no remix: rendering anew from the last frame of %s.",
+                server.label,
+                source.video_id,
+            )
+            request = await _from_last_frame(prompt, source, store, take)
     return await _submit(
         request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
     )
@@ -173,6 +186,20 @@ def derived(kind: Kind, prompt: str, source: Source, **fields: Any) -> VideoRequ
         model=None if isinstance(source, str) else source.model,
         source_video_id=source if isinstance(source, str) else source.video_id,
         **fields,
+    )
+
+
+async def _from_last_frame(
+    prompt: str, source: StoredVideo, store: VideoStore | str | Path, take: int
+) -> VideoRequest:
+    return VideoRequest.of(
+        prompt=prompt,
+        model=source.model,
+        size=f"{source.width}x{source.height}",
+        seconds=max(1, round(source.duration_seconds or 8)),
+        reference=await films.last_frame_of(source, store_of(store).folder),
+        take=take,
+        allow_unlisted=True,  # it is as its source is
     )
 
 

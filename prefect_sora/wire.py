@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
@@ -61,6 +61,7 @@ class Video(BaseModel):
     is_free: bool = False
     """The server says that it charges nothing for it."""
     _poll_after_s: float | None = PrivateAttr(default=None)
+    _is_estimate: bool = PrivateAttr(default=False)
 
     @property
     def status(self) -> Status:
@@ -71,6 +72,17 @@ class Video(BaseModel):
     def poll_after_s(self) -> float | None:
         """When the server itself wants to be asked again, in seconds."""
         return self._poll_after_s
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether its progress is what such renders took before, and not the server's word."""
+        return self._is_estimate
+
+    def estimated(self, progress: float) -> Self:
+        """Return the same with a progress that is estimated, in percent."""
+        video = self.model_copy(update={"progress": progress})
+        video._is_estimate = True
+        return video
 
     @field_validator("raw_status", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import os
@@ -357,6 +358,16 @@ async def test_a_worker_that_died_while_it_asked_leaves_a_doubt_for_a_person(
     assert await resume(await disk.state(state.folder), client, disk) == image
 
 
+async def test_one_call_pays_again_once_for_a_doubt_of_before_too(
+    client: VideoClient, disk: Ledger, renderer: Renderer
+) -> None:
+    await left_in_doubt(client, disk)
+    renderer.faults([{"on": "images", "do": "drop_after"}])
+    with pytest.raises(UncertainSubmitError):
+        await drawn(client, disk, in_doubt="resubmit")
+    assert len(renderer.requests("images")) == 1
+
+
 @pytest.mark.parametrize("count", [1, 3])
 async def test_pictures_that_a_dead_worker_kept_without_a_record_are_recorded_and_not_paid_again(
     client: VideoClient, disk: Ledger, renderer: Renderer, count: int
@@ -366,6 +377,8 @@ async def test_pictures_that_a_dead_worker_kept_without_a_record_are_recorded_an
     names = ["image.png"] if count == 1 else [f"image-{n}.png" for n in range(1, count + 1)]
     for name in names[:-1]:
         await disk.store.put(f"{state.folder}/{name}", png())
+    with pytest.raises(UncertainSubmitError):  # the last one is missing
+        await drawn(client, disk, request)
     await disk.store.put(f"{state.folder}/{names[-1]}", png()[:-20])  # as no store leaves it
     with pytest.raises(UncertainSubmitError):
         await drawn(client, disk, request)
@@ -503,7 +516,7 @@ async def test_an_edit_is_resubmitted_only_with_the_same_pictures(
     by_path = await left_in_doubt(client, disk, lantern(images=(path,)))
     by_bytes = await left_in_doubt(client, disk, lantern(prompt="a fox", images=(png(),)))
 
-    with pytest.raises(InvalidRequestError, match="given as bytes"):
+    with pytest.raises(InvalidRequestError, match="records do not hold"):
         await resume(by_bytes, client, disk, resubmit=True)
     path.write_bytes(png(colour=(1, 2, 3)))
     with pytest.raises(InvalidRequestError, match="others than those"):
@@ -624,6 +637,49 @@ async def test_a_url_elsewhere_is_fetched_without_our_key(
     assert (image.width, image.height) == (32, 32)
     (asked,) = elsewhere.seen
     assert "authorization" not in asked.headers
+
+
+async def test_an_answer_that_drips_ends_at_the_deadline(disk: Ledger) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not gone.is_set():
+                writer.write(b" ")
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), 0.05)
+        writer.close()
+        ended.set()
+
+    gone, ended = asyncio.Event(), asyncio.Event()
+
+    async with await asyncio.start_server(drip, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        client = VideoClient(remote(f"http://127.0.0.1:{port}/v1"))
+        with pytest.raises(UncertainSubmitError, match=r"within 0\.4 s"):
+            async with asyncio.timeout(5):
+                await drawn(client, disk, timeout_seconds=0.4)
+        await client.close()
+        gone.set()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+async def test_a_picture_to_change_goes_as_it_is_where_the_protocol_takes_its_kind(
+    scripted: Script, disk: Ledger, kind: str
+) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((32, 32), 50).convert("RGB").save(file, kind)
+    reply = {"data": [{"b64_json": base64.b64encode(png()).decode()}]}
+    server, client = scripted(lambda method, path, body: (200, {}, reply))
+
+    await drawn(client, disk, lantern(images=(file.getvalue(),)))
+
+    (asked,) = server.seen
+    assert (file.getvalue() in asked.body) == (kind != "BMP")
+    assert (b"\x89PNG" in asked.body) == (kind in ("PNG", "BMP"))
+    assert b'name="image"' in asked.body
 
 
 async def test_a_server_that_repeats_the_key_is_not_quoted(scripted: Script, disk: Ledger) -> None:

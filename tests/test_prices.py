@@ -115,11 +115,11 @@ def test_what_are_no_prices_is_refused_with_their_shape(prices: Any, said: str) 
 
 async def test_the_blocks_hand_their_prices_to_the_server() -> None:
     prices: dict[str, Any] = {"wan-2.2": {"64x64": 0.05}, "other": 0}
-    block = OpenAICredentials(base_url=URL, prices=prices)
+    block = OpenAICredentials(base_url=URL, profile="openai", prices=prices)
     assert (await block.get_server()).cost_usd("wan-2.2", "64x64", 2) == 0.10
     azure = AzureOpenAICredentials(endpoint="https://x.openai.azure.com", prices=prices)
     assert (await azure.get_server()).cost_usd("other", "64x64", 2) == 0.0
-    assert (await OpenAICredentials(base_url=URL).get_server()).prices == ()
+    assert (await OpenAICredentials(base_url=URL, profile="openai").get_server()).prices == ()
 
 
 def test_on_the_command_line_prices_come_from_the_environment() -> None:

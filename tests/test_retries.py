@@ -80,8 +80,15 @@ async def test_prefect_runs_a_step_again_where_the_error_passes_and_else_once(
 ) -> None:
     kinds = [kind for kind in tree() if kind.__module__ == errors.__name__]
     kinds = kinds if name == "wait" else [errors.DownloadError, errors.VideoExpiredError]
+    further: dict[type[SoraError], dict[str, Any]] = {
+        errors.BudgetExceededError: {"budget_usd": 1.0, "spent_usd": 1.0, "asked_usd": 1.0},
+        errors.BatchError: {"result": None},
+    }
     failing = {
-        kind.__name__: Fails(kind("no", key=VIDEO.key, next_step="Mend it.")) for kind in kinds
+        kind.__name__: Fails(
+            kind("no", key=VIDEO.key, next_step="Mend it.", **further.get(kind, {}))
+        )
+        for kind in kinds
     }
     failing["ValueError"] = Fails(ValueError("a defect"))
     third = {"wait": tmp_path, "persist": tmp_path, "download": tmp_path / "kite.mp4"}[name]

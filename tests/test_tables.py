@@ -170,7 +170,7 @@ async def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
         ('{"prompt": "a"', "row 1: it is no JSON"),
         ("[1]", "row 1: it is no JSON object"),
         ('{"prompt": "a", "promt": 1}', "row 1: unknown columns: 'promt' (is it prompt?)"),
-        ('{"prompt": 7}', "row 1: column prompt: Input should be a valid string"),
+        ('{"prompt": 7}', "row 1: column prompt: is text, or the fields of a shot"),
     ],
 )
 async def test_a_broken_json_line_leaves_the_others(tmp_path: Path, line: str, said: str) -> None:

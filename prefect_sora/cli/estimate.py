@@ -1,4 +1,4 @@
-"""`prefect-sora estimate`: what requests will cost; nothing is sent, and no server is asked."""
+"""`prefect-sora estimate`: what requests will cost; nothing is rendered or paid."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,6 +10,7 @@ from prefect_sora.cli import exits, providers
 from prefect_sora.cli.options import Flag, Shown
 from prefect_sora.cli.screen import Screen, run_command
 from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, serve
+from prefect_sora.local.options import DialectName
 
 
 def local(
@@ -23,16 +24,7 @@ def local(
     ttl: float | None = None,
     idle_exit: float | None = None,
     poll_after_ms: int = 200,
-    dialect: Literal[
-        "openai",
-        "azure",
-        "sglang",
-        "vllm-omni",
-        "fastvideo",
-        "tensorrt-llm",
-        "litellm",
-        "new-api",
-    ] = "openai",
+    dialect: DialectName = "openai",
     models: str | None = None,
     cloud: Flag = False,
     idempotency: Flag = False,

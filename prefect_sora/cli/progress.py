@@ -96,7 +96,9 @@ class Display:
         before, told = self._told.get(key, ("", 0.0))
         if what != before or percent >= told + _PLAIN_STEP:
             self._told[key] = (what, percent)
-            self._plain(f"{what}{f' {percent:.0f} %' if what == 'rendering' else ''}: {title}")
+            about = " about" if video.is_estimate else ""
+            share = f"{about} {percent:.0f} %" if what == "rendering" else ""
+            self._plain(f"{what}{share}: {title}")
         self._row(key, title, what, percent)
 
     def _plain(self, line: str) -> None:

@@ -145,7 +145,11 @@ class Renderer:
         ]
         for path, body in self.dialect.pages().items():
             routes.append(Route(path, guard("page", _page(body), keyless=True), methods=["GET"]))
-        return [*routes, *self.dialect.routes(self.jobs, guard)]
+        routes += self.dialect.routes(self.jobs, guard)
+        for route in routes:
+            if isinstance(route, Route) and route.methods and not self.dialect.answers_head:
+                route.methods.discard("HEAD")
+        return routes
 
     def _control(self) -> list[BaseRoute]:
         return [

@@ -31,8 +31,8 @@ _LOGGED_HEADERS = (
     "x-stainless-retry-count",
 )
 
-_REPEATED = frozenset({408, 409, 429, *range(500, 600)})
-"""What a gateway takes for a passing fault of the server behind it."""
+_REPEATED = frozenset({403, 408, 409, 429, *range(500, 600)})
+"""What LiteLLM, the one that repeats requests, takes for a passing fault: so it did when run."""
 
 
 @dataclass
@@ -81,9 +81,11 @@ class Gate:
             refuse_web_pages(request)
             if not keyless:
                 self.dialect.authenticate(request)
-            return await self._meet_faults(operation, endpoint, request)
+            response = await self._meet_faults(operation, endpoint, request)
         except Refusal as refusal:
             return self.dialect.refuse(refusal, request)
+        instead = self.dialect.cut_off(request) if isinstance(response, Cut) else None
+        return instead or response
 
     def _log(self, operation: str, request: Request) -> dict[str, Any]:
         headers = {

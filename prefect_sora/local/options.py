@@ -1,11 +1,11 @@
 """Options: how a renderer behaves, as one value that also travels on a command line."""
 
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Final, Literal, get_args
 
 KEY_VARIABLE = "PREFECT_SORA_LOCAL_KEY"
 
-DIALECTS: Final = (
+DialectName = Literal[
     "openai",
     "azure",
     "sglang",
@@ -14,8 +14,10 @@ DIALECTS: Final = (
     "tensorrt-llm",
     "litellm",
     "new-api",
-)
+]
 """The servers whose accent the renderer can speak; `openai` is the protocol's own form."""
+
+DIALECTS: Final[tuple[DialectName, ...]] = get_args(DialectName)
 
 _HOUR: Final = 3600.0
 _KEPT_SECONDS: Final = {"azure": 24 * _HOUR}

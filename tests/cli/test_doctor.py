@@ -9,7 +9,7 @@ from prefect_sora.cli import exits
 from tests.cli.conftest import Cli
 from tests.support.renderer import Renderer
 
-CHECKS = ["versions", "provider", "server", "listing", "store", "prefect"]
+CHECKS = ["versions", "provider", "profile", "server", "listing", "store", "prefect"]
 
 
 def test_where_all_is_well_it_says_so(

@@ -25,6 +25,19 @@ def test_the_renderer_says_where_it_answers_and_ends_with_ctrl_c(cli: Cli) -> No
     assert f"already runs at {address['base_url']}" in already.out
 
 
+def test_the_renderer_speaks_the_dialect_that_is_named(cli: Cli) -> None:
+    running = cli.start("local", "--json", "--dialect", "tensorrt-llm", "--models", "ours")
+    running.until_it_says("Ctrl-C stops it.")
+    address = json.loads(until(running.stdout, "the address is printed"))
+
+    (model,) = httpx2.get(f"{address['base_url']}/models").json()["data"]
+    running.send(signal.SIGINT)
+
+    assert (model["id"], model["owned_by"]) == ("ours", "tensorrt_llm")
+    assert running.end(15).code == exits.OK
+    assert cli("local", "--dialect", "klingon").code == exits.USAGE
+
+
 def test_models_lists_each_model_with_its_sizes_and_prices(cli: Cli) -> None:
     shown = cli("models").out.splitlines()
     listed = {model["name"]: model for model in cli("models", "--json").json}

@@ -55,6 +55,7 @@ def test_a_refused_key_appears_in_no_output_and_in_no_log_of_prefect(
         OPENAI_BASE_URL=echo,
         OPENAI_API_KEY=CANARY,
         PREFECT_API_URL=prefect_api,
+        PREFECT_SORA_PROFILE="openai",
     )
 
     assert ended.code == 3

@@ -145,3 +145,42 @@ async def test_a_job_that_fails_at_an_unknown_price_is_not_made_again_elsewhere(
     with pytest.raises(RenderFailedError):
         await text_to_video("a red kite", several, store, **SMALL)
     assert (renderer.accepted(), second.accepted()) == (1, 0)
+
+
+async def test_a_job_that_fails_for_nothing_is_made_by_the_next(
+    store: VideoStore, renderer: Renderer, start_renderer: StartRenderer
+) -> None:
+    second = start_renderer()
+    renderer.faults([{"on": "create", "do": "fail"}])
+    free = OpenAICredentials(base_url=renderer.base_url, prices={"*": 0})
+    several = [free, OpenAICredentials(base_url=second.base_url)]
+    video = await text_to_video("a red kite", several, store, scope="kites", **SMALL)
+    again = await text_to_video("a red kite", several, store, scope="kites", **SMALL)
+    assert again.url == video.url
+    assert (renderer.accepted(), second.accepted()) == (1, 1)
+
+
+async def test_where_there_is_no_remix_one_may_be_emulated_from_the_last_frame(
+    store: VideoStore, start_renderer: StartRenderer
+) -> None:
+    box = start_renderer(dialect="fastvideo")
+    provider = OpenAICredentials(base_url=box.base_url)
+
+    def chain(**options: Any) -> Any:
+        return remix_chain(
+            "a red kite",
+            ["in winter"],
+            provider=provider,
+            store=store,
+            scope="kites",
+            **SMALL,
+            **options,
+        )
+
+    with pytest.raises(InvalidRequestError, match="no remix of a finished video"):
+        await chain()
+    base, remix = await chain(emulate=True)
+    assert remix.parent_key == base.key
+    assert abs(frames(remix)[0].astype(int) - frames(base)[-1]).mean() < 6
+    assert [clip.key for clip in await chain(emulate=True)] == [base.key, remix.key]
+    assert box.accepted() == 2

@@ -180,6 +180,15 @@ def test_a_deleted_job_keeps_running(start_renderer: StartRenderer) -> None:
     settled(slow)
 
 
+def test_what_it_did_not_foresee_is_a_plain_500(fastvideo: Renderer, client: httpx2.Client) -> None:
+    answer = client.post("/videos", json=["a fox"])
+    fastvideo.faults([{"on": "list", "do": "status:500"}])
+    scripted = client.get("/videos")
+
+    for plain in (answer, scripted):
+        assert (plain.status_code, plain.text) == (500, "Internal Server Error")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

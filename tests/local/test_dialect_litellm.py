@@ -90,12 +90,25 @@ def test_a_model_that_is_not_configured_is_refused_by_the_proxy(
     assert litellm.accepted() == 0
 
 
-def test_a_missing_prompt_is_missed_by_the_proxy(client: httpx2.Client) -> None:
-    answer = client.post("/videos", json={"model": "test"})
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"model":"test"}'])
+def test_a_missing_prompt_is_missed_by_the_proxy(client: httpx2.Client, body: bytes) -> None:
+    answer = client.post("/videos", content=body)
 
     message = "/videos: Missing required parameter: 'prompt'."
     error = {"message": message, "type": "invalid_request_error", "param": "prompt", "code": "400"}
     assert shape(answer) == (400, {"error": error})
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]"])
+def test_a_body_that_is_no_object_is_refused_by_the_proxy(
+    client: httpx2.Client, body: bytes
+) -> None:
+    answer = client.post("/videos", content=body)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "request_body")
+    assert error["message"].startswith("Invalid JSON payload: ")
+    assert "x-litellm-version" not in answer.headers
 
 
 def test_a_refusal_from_behind_is_inside_the_message(client: httpx2.Client) -> None:
@@ -145,6 +158,21 @@ def test_a_failed_create_is_sent_three_times_unless_a_header_forbids_it(
     litellm.faults([fault])
     client.post("/videos", json=TEST, headers={"x-litellm-num-retries": "0"})
     assert litellm.faults_left()[0]["times"] == 2
+
+
+def test_a_lost_answer_from_behind_is_a_500_and_three_payments(
+    litellm: Renderer, client: httpx2.Client
+) -> None:
+    litellm.faults([{"on": "create", "do": "drop_after", "times": 4}])
+
+    careless = client.post("/videos", json=TEST)
+    paid = litellm.accepted()
+    careful = client.post("/videos", json=TEST, headers={"x-litellm-num-retries": "0"})
+
+    for answer in (careless, careful):
+        assert answer.status_code == 500
+        assert "OpenAIException - Server disconnected" in answer.json()["error"]["message"]
+    assert (paid, litellm.accepted()) == (3, 4)
 
 
 def test_a_failed_job_is_shown_as_the_server_behind_shows_it(
@@ -218,8 +246,9 @@ def test_remixes_edits_and_extensions_are_forwarded(client: httpx2.Client) -> No
     assert remix["remixed_from_video_id"] == decoded(made)["video_id"]
     assert (remix["usage"], edit["usage"]) == ({"duration_seconds": 1.0}, None)
     assert (edit["seconds"], extension["seconds"]) == ("1", "5")
+    nowhere = client.post("/videos/edits", json={"prompt": "blue"})
     characters = client.post("/videos/characters", files=form(name="Bo", video=b"x"))
-    assert characters.status_code == 500
+    assert nowhere.status_code == characters.status_code == 500
 
 
 def test_a_wrong_key_is_400_and_none_is_401(speak: SpeakDialect) -> None:

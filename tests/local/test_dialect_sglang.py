@@ -11,9 +11,20 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+import numpy as np
 import pytest
 
-from tests.support.dialects import SMALL, ended, form, picture, settled, shape, words
+from tests.support.dialects import (
+    SMALL,
+    TEAL,
+    ended,
+    first_frame,
+    form,
+    picture,
+    settled,
+    shape,
+    words,
+)
 from tests.support.renderer import Renderer, SpeakDialect, StartRenderer, until
 
 FIELDS = words(
@@ -79,14 +90,33 @@ def test_lengths_come_from_frames_and_the_model_is_echoed(client: httpx2.Client)
         ),
         pytest.param({"files": form(size="64x64")}, "prompt is required", id="no prompt"),
         pytest.param(
+            {"files": form(**SMALL, input_reference=b"no image")},
+            "Failed to process image source: cannot identify image file",
+            id="no image, in a form",
+        ),
+        pytest.param(
+            {"files": form(**SMALL, input_reference="https://example.org/a.png")},
+            [
+                {
+                    "type": "value_error",
+                    "loc": ["body", "input_reference"],
+                    "msg": "Value error, Expected UploadFile, received: <class 'str'>",
+                    "input": "https://example.org/a.png",
+                    "ctx": {"error": {}},
+                }
+            ],
+            id="a link where a form has a file",
+        ),
+        pytest.param({"json": {**SMALL, "fps": 0}}, "num_frames must be positive", id="no frames"),
+        pytest.param(
             {"json": {**SMALL, "size": "large"}},
             "size must be formatted as positive WIDTHxHEIGHT",
             id="no size",
         ),
         pytest.param(
             {"json": {**SMALL, "reference_url": "data:image/png;base64,AAAA"}},
-            "Failed to process image source: cannot identify image file",
-            id="no image",
+            "Invalid request body: 400: Failed to process image source: cannot identify image file",
+            id="no image, in JSON",
         ),
     ],
 )
@@ -129,7 +159,11 @@ def test_a_picture_comes_as_a_file_or_as_a_url_and_may_have_any_size(
     as_url = client.post("/videos", json={**SMALL, "reference_url": link})
 
     for answer in (as_file, as_url):
-        assert ended(client, answer.json()["id"]).json()["status"] == "completed"
+        video_id = answer.json()["id"]
+        assert ended(client, video_id).json()["status"] == "completed"
+        first = first_frame(client.get(f"/videos/{video_id}/content").content)
+        assert first.shape == (64, 64, 3)
+        assert np.abs(first.astype(int) - TEAL).max() < 12, "the picture's middle fills it"
 
 
 def test_a_failed_job_has_an_error_without_a_code_and_no_file(

@@ -50,6 +50,7 @@ def test_a_form_is_taken_and_the_prompt_echoed(vllm: Renderer, client: httpx2.Cl
     assert (video["prompt"], video["model"], video["seconds"]) == ("a fox", MODEL, "1")
     assert (video["num_frames"], video["duration_s"]) == (24, 1.0)
     assert (done["progress"], done["file_name"]) == (100, f"{video['id']}.mp4")
+    assert done["expires_at"] is None
     assert vllm.accepted() == 1
 
 
@@ -172,12 +173,15 @@ def test_the_variant_is_ignored(client: httpx2.Client) -> None:
 
 
 def test_deleting_a_running_job_stops_it(start_renderer: StartRenderer) -> None:
-    slow = start_renderer(dialect="vllm-omni", min_render_seconds=60)
+    slow = start_renderer(dialect="vllm-omni", parallel=1, min_render_seconds=60)
     with slow.client() as client:
-        video_id = client.post("/videos", files=form(**SMALL)).json()["id"]
+        video_id, other = (client.post("/videos", files=form(**SMALL)).json()["id"] for _ in "12")
         until(lambda: slow.counts()["rendering"], "it runs")
         answer = client.delete(f"/videos/{video_id}")
-        until(lambda: not slow.counts()["rendering"], "it was stopped")
+        until(
+            lambda: client.get(f"/videos/{other}").json()["status"] == "in_progress",
+            "its place is free",
+        )
         again = client.delete(f"/videos/{video_id}")
 
     assert shape(answer) == (200, {"id": video_id, "object": "video.deleted", "deleted": True})

@@ -187,6 +187,13 @@ def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> None:
         ensure_running(tmp_path / "file" / "home")
 
 
+def test_a_dialect_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="no dialect 'klingon'; there are openai, azure, sglang"):
+        RendererOptions(dialect="klingon")
+    with pytest.raises(SystemExit):
+        parse(["--folder", "x", "--dialect", "klingon"])
+
+
 def test_options_survive_the_command_line(tmp_path: Path) -> None:
     changed = RendererOptions(
         host="::1",

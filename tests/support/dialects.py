@@ -1,17 +1,19 @@
 """What the tests of all dialects need: small requests, a picture, the end of a job."""
 
 import io
-from collections.abc import Callable
 from typing import Any
 
+import av
 import httpx2
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.support.renderer import Renderer, until
 
 SMALL = {"prompt": "a fox", "size": "64x64", "seconds": "1"}
 
-Ended = Callable[[dict[str, Any]], bool]
+TEAL = (0, 128, 128)
 
 
 def form(**fields: Any) -> dict[str, Any]:
@@ -23,10 +25,19 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def picture(width: int = 40, height: int = 90) -> bytes:
-    """A PNG; not of the video's size, which only OpenAI's form minds."""
+    """A PNG, teal but for its ends; not of the video's size, which only OpenAI's form minds."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste(TEAL, (0, height // 5, width, height - height // 5))
     file = io.BytesIO()
-    Image.new("RGB", (width, height), "teal").save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()
+
+
+def first_frame(video: bytes) -> NDArray[np.uint8]:
+    """The first frame of a video file: rows of pixels, each red, green and blue."""
+    with av.open(io.BytesIO(video), "r") as file:
+        frame = next(file.decode(video=0)).to_ndarray(format="rgb24")
+    return frame.astype(np.uint8)
 
 
 def ended(client: httpx2.Client, video_id: str) -> httpx2.Response:

@@ -19,6 +19,7 @@ import httpx2
 import pytest
 
 from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, find_running
+from prefect_sora.local.options import DialectName
 
 START_SECONDS = 20.0
 
@@ -216,7 +217,7 @@ def renderer(_session_renderer: Renderer) -> Renderer:
 class SpeakDialect(Protocol):
     """What the `speak` fixture gives."""
 
-    def __call__(self, dialect: str, **options: Any) -> Renderer:
+    def __call__(self, dialect: DialectName, **options: Any) -> Renderer:
         """An empty renderer of this dialect: one process for each set of options."""
 
 
@@ -234,7 +235,7 @@ def speak(
 ) -> SpeakDialect:
     """Renderers that speak like other servers."""
 
-    def speaking(dialect: str, **options: Any) -> Renderer:
+    def speaking(dialect: DialectName, **options: Any) -> Renderer:
         wanted = RendererOptions(control=True, poll_after_ms=20, dialect=dialect, **options)
         if wanted not in _speakers:
             _speakers[wanted] = Renderer(tmp_path_factory.mktemp(dialect), wanted).start()

@@ -23,6 +23,7 @@ from prefect_sora.local.dialects.validation import (
     frames,
     measured,
     queried,
+    refuse_text,
     said,
     told,
     unprocessable,
@@ -102,7 +103,8 @@ class FastVideo(FastApiDialect):
             count, seconds = frames(fps, read.num_frames, length, _SECONDS)
         except ValueError as error:
             raise detail(400, str(error)) from None
-        shown = round(count / fps) if read.num_frames is not None or length is not None else 0
+        open_length = read.fps == 0 or (read.num_frames is None and length is None)
+        shown = 0 if open_length else round(count / fps)
         image: bytes | str | None = fields.file("input_reference") or said(
             dict(read), "reference_url", "input_reference"
         )
@@ -199,6 +201,7 @@ def _from_form(fields: Fields) -> VideoGenerationsRequest:
         form = _Form.model_validate(told(fields))
     except ValidationError as error:
         raise unprocessable(error, "body") from None
+    refuse_text(fields, "input_reference")
     prompt = fields.values.get("prompt")
     if not prompt:
         raise detail(400, "prompt is required")

@@ -30,12 +30,16 @@ from prefect_sora.local.dialects.openai import (
 from prefect_sora.local.faults import RENDERS
 from prefect_sora.local.jobs import FILES, Job, Jobs
 from prefect_sora.local.orders import Order, read_order
-from prefect_sora.local.wire import Refusal
+from prefect_sora.local.wire import Fields, Refusal
 
 VERSION = "1.109.1"
 
 _RETRIES = 2
-"""How often the proxy repeats a create on its own."""
+"""How often the proxy repeats a request on its own."""
+
+_FORWARDED = frozenset({*RENDERS, "retrieve", "content"})
+
+_NO_PROMPT = "Missing required parameter: 'prompt'."
 
 _CREATED = 1677610602  # DEFAULT_MODEL_CREATED_AT_TIME in litellm/constants.py
 
@@ -63,6 +67,7 @@ class LiteLLM(Dialect):
     )
     models: ClassVar = ("sora-2", "gpt-image-2", "test")
     advises: ClassVar = False
+    answers_head: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
         """A wrong key is no 401: without a database the proxy cannot look it up.
@@ -78,19 +83,42 @@ class LiteLLM(Dialect):
         request.state.let_in = True
 
     def repeats(self, operation: str, request: Request) -> int:
-        """A failed create is sent three times, unless a header forbids it."""
+        """Whatever failed is sent three times, unless a header forbids it."""
         told = request.headers.get("x-litellm-num-retries")
-        if operation not in RENDERS:
+        if operation not in _FORWARDED:
             return 0
         return int(told) if told and told.isdecimal() else _RETRIES
 
+    def cut_off(self, request: Request) -> Response | None:
+        """The proxy says so, after it has tried again."""
+        text = _failed(500, "Server disconnected", self._group(request))
+        return _own(500, text).response()
+
+    async def fields(self, request: Request) -> Fields:
+        """The proxy reads the body itself; an empty one says nothing.
+
+        Raises:
+            Refusal: It is no JSON object, nor a form.
+        """
+        if not await request.body():
+            return Fields({})
+        try:
+            return await super().fields(request)
+        except Refusal as refusal:
+            request.state.let_in = False
+            text = f"Invalid JSON payload: {refusal.message}"
+            raise _own(400, text, param="request_body") from None
+
     async def order(self, request: Request) -> Order:
-        """Look at the model's name, and leave the rest to the server behind.
+        """Look for a prompt and at the model's name; the server behind looks at the rest.
 
         Raises:
             Refusal: The configuration has no such model, or that server refuses.
         """
-        model = (await self.fields(request)).values.get("model")
+        values = (await self.fields(request)).values
+        if "prompt" not in values:
+            raise _own(400, f"/videos: {_NO_PROMPT}", param="prompt")
+        model = values.get("model")
         if model not in self.served:
             text = (
                 f"/videos: Invalid model name passed in model={model}. "
@@ -209,24 +237,23 @@ class LiteLLM(Dialect):
         """An error of its own, or one of the server behind, whole, inside its message."""
         if refusal.body is not None:
             return JSONResponse(refusal.body, refusal.status)
-        if (refusal.code, refusal.param) == ("missing_required_parameter", "prompt"):
-            way = "/videos/{video_id}/remix" if request.path_params else "/videos"
-            text = f"{way}: {refusal.message}"
-            return _own(refusal.status, text, param="prompt").response()
+        if refusal.code == "missing_required_parameter" and refusal.param == "video":
+            return _unreachable().response()  # nothing says whose video
+        if refusal.code == "missing_required_parameter" and refusal.param == "prompt":
+            text = f"{_ways(request)}: {_NO_PROMPT}"
+            return _own(400, text, param="prompt").response()
         status = refusal.status
-        group = getattr(request.state, "model_group", None) or self.served[0]
         behind = json.dumps(refusal.openai(), separators=(",", ":"), ensure_ascii=False)
-        text = (
-            f"litellm.{_ERRORS.get(status, _PLAIN[status >= 500])}"
-            f"OpenAIException - {behind}\n\nLiteLLM: model group '{group}' failed with the error "
-            "above. No fallback was attempted."
-        )
+        text = _failed(status, behind, self._group(request))
         headers = {"content-type": "application/json", **(refusal.headers or {})}
         return JSONResponse(
             _own(status, text).body,
             status,
             headers={f"llm_provider-{name}": value for name, value in headers.items()},
         )
+
+    def _group(self, request: Request) -> str:
+        return getattr(request.state, "model_group", None) or self.served[0]
 
     def stray(self, request: Request, status: int) -> Response:
         """FastAPI's own words, before any key is asked for."""
@@ -242,6 +269,22 @@ class LiteLLM(Dialect):
         if inside and not response.headers.get("content-type", "").startswith("video/"):
             response.headers["x-litellm-version"] = VERSION
             response.headers["x-litellm-call-id"] = str(uuid4())
+
+
+def _failed(status: int, behind: str, group: str) -> str:
+    """Its message about what the server behind it said."""
+    name = _ERRORS.get(status, _PLAIN[status >= 500])
+    return (
+        f"litellm.{name}OpenAIException - {behind}\n\nLiteLLM: model group '{group}' failed with "
+        "the error above. No fallback was attempted."
+    )
+
+
+def _ways(request: Request) -> str:
+    """The route, as its errors name it."""
+    if request.path_params:
+        return "/videos/{video_id}/remix"
+    return "/videos/" + request.url.path.rpartition("/")[2]
 
 
 def _own(

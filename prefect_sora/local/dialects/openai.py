@@ -46,6 +46,7 @@ class Dialect:
         delete_stops: A deleted job is not rendered any further.
         durable: Jobs outlive the process; else they are forgotten when it ends.
         advises: Unfinished jobs come with advice when to ask again.
+        answers_head: GET routes answer HEAD too.
         healthy: The word under `status` in `/health`.
     """
 
@@ -56,6 +57,7 @@ class Dialect:
     delete_stops: ClassVar[bool] = True
     durable: ClassVar[bool] = True
     advises: ClassVar[bool] = True
+    answers_head: ClassVar[bool] = True
     healthy: ClassVar[str] = "ok"
 
     def __init__(self, options: RendererOptions) -> None:
@@ -88,8 +90,15 @@ class Dialect:
         return await read_order(request)
 
     def repeats(self, operation: str, request: Request) -> int:
-        """How often a failed request is tried again before its answer leaves."""
+        """How often a request that failed behind this server is sent there again."""
         return 0
+
+    def cut_off(self, request: Request) -> Response | None:
+        """What is answered where the server behind this one dropped the connection.
+
+        None: there is none behind, so that it is ours that drops.
+        """
+        return None
 
     # --- ids
 

@@ -25,13 +25,14 @@ from prefect_sora.local.dialects.validation import (
     frames,
     measured,
     queried,
+    refuse_text,
     said,
     told,
     unprocessable,
 )
 from prefect_sora.local.jobs import FILES, Job, Jobs
 from prefect_sora.local.orders import Order
-from prefect_sora.local.wire import Fields
+from prefect_sora.local.wire import Fields, Refusal
 
 _FPS = 24
 _SECONDS = 4
@@ -92,6 +93,20 @@ class SGLang(FastApiDialect):
     models: ClassVar = ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers",)
     delete_stops: ClassVar = False
 
+    async def fields(self, request: Request) -> Fields:
+        """As FastAPI's; JSON that is no object is refused as one.
+
+        Raises:
+            Refusal: 400.
+        """
+        try:
+            return await super().fields(request)
+        except Refusal as refusal:
+            if refusal.status != 500:
+                raise
+            text = "cannot convert dictionary update sequence element #0 to a sequence"
+            raise detail(400, f"Invalid request body: {text}") from None
+
     async def order(self, request: Request) -> Order:
         """From a form or from JSON, each with errors of its own.
 
@@ -103,8 +118,6 @@ class SGLang(FastApiDialect):
         fps = read.fps if read.fps is not None else _FPS
         if read.size and measured(read.size) is None:
             raise detail(400, "size must be formatted as positive WIDTHxHEIGHT")
-        if fps <= 0:
-            raise detail(400, "fps must be positive")
         try:
             width, height = measured(read.size) or _SIZE
             size = edges(read.width or width, read.height or height)
@@ -117,14 +130,17 @@ class SGLang(FastApiDialect):
         try:
             reference = await fitted(image, size) if image else None
         except ValueError as error:
-            raise detail(400, f"Failed to process image source: {error}") from None
+            text = f"Failed to process image source: {error}"
+            if not fields.is_form:  # the server catches its own refusal there
+                text = f"Invalid request body: 400: {text}"
+            raise detail(400, text) from None
         return Order(
             prompt=read.prompt,
             model=read.model or self.served[0],
             seconds=seconds,
             size=size,
             reference=reference,
-            extras={"seconds": str(round(count / fps))},
+            extras={"seconds": str(round(count / (fps or _FPS)))},
         )
 
     def new_id(self) -> str:
@@ -253,6 +269,7 @@ def _from_form(fields: Fields) -> VideoGenerationsRequest:
         form = _Form.model_validate(told(fields))
     except ValidationError as error:
         raise unprocessable(error, "body") from None
+    refuse_text(fields, "input_reference")
     prompt = fields.values.get("prompt")
     if not prompt:
         raise detail(400, "prompt is required")

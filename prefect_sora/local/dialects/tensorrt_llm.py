@@ -30,7 +30,7 @@ from prefect_sora.local.wire import Fields, Refusal
 _FPS = 16.0
 _SECONDS = 4
 _SIZE = (832, 480)
-_ENCODING_AT = 90
+_ENCODING_AT = 70
 """Progress, in percent, from which a job counts as being encoded."""
 
 _FILES = ("image_reference", "video_reference", "audio_reference", "input_reference")

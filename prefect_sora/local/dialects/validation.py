@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from prefect_sora.local.dialects.openai import Dialect
 from prefect_sora.local.orders import EDGE_LIMIT, SECONDS_LIMIT, data_of
@@ -32,6 +32,7 @@ class FastApiDialect(Dialect):
 
     durable = False
     advises = False
+    answers_head = False
 
     def authenticate(self, request: Request) -> None:
         """As a proxy in front of the server would.
@@ -57,7 +58,9 @@ class FastApiDialect(Dialect):
         return detail(404, "Video not found")
 
     def refuse(self, refusal: Refusal, request: Request) -> Response:
-        """A text under `detail`, or the body that was made for it."""
+        """A text under `detail`, or the body that was made for it; a plain 500 has neither."""
+        if refusal.body is None and refusal.status == 500:
+            return PlainTextResponse("Internal Server Error", 500)
         body = {"detail": refusal.message} if refusal.body is None else refusal.body
         return JSONResponse(body, refusal.status, headers=refusal.headers)
 
@@ -77,7 +80,9 @@ async def _fields(request: Request) -> Fields:
             body = await request.json()
         except (ValueError, RecursionError):
             body = None
-        return Fields(body if isinstance(body, dict) else {})
+        if body and not isinstance(body, dict):
+            raise Refusal(500, "The body is no JSON object.")
+        return Fields(body or {})
     values: dict[str, Any] = {}
     files: dict[str, tuple[bytes, ...]] = {}
     try:
@@ -87,8 +92,8 @@ async def _fields(request: Request) -> Fields:
                     values[name] = value
                 else:
                     files[name] = (*files.get(name, ()), await value.read())
-    except HTTPException:
-        raise detail(400, "There was an error parsing the body") from None
+    except HTTPException as error:
+        raise detail(400, error.detail) from None
     return Fields(values, files, is_form=True)
 
 
@@ -114,6 +119,19 @@ def unprocessable(error: ValidationError, place: str) -> Refusal:
     return Refusal(422, "invalid", body={"detail": listed})
 
 
+def refuse_text(fields: Fields, name: str) -> None:
+    """Let a form have a file under this name, or nothing.
+
+    Raises:
+        Refusal: 422: it has a text.
+    """
+    text = fields.values.get(name)
+    if text:
+        message = "Value error, Expected UploadFile, received: <class 'str'>"
+        one = {"type": "value_error", "loc": ["body", name], "msg": message, "input": text}
+        raise Refusal(422, message, body={"detail": [{**one, "ctx": {"error": {}}}]})
+
+
 def queried(model: type[_Query], request: Request) -> _Query:
     """The query, as the model types it.
 
@@ -133,9 +151,9 @@ def frames(fps: float, count: int | None, seconds: float | None, default: int) -
         ValueError: More than the renderer draws.
     """
     total = count if count is not None else int(fps * (seconds if seconds else default))
-    drawn = max(1, round(total / fps))
     if total <= 0:
         raise ValueError("num_frames must be positive")
+    drawn = max(1, round(total / (fps or 24)))
     if drawn > SECONDS_LIMIT:
         raise ValueError(f"this renderer draws at most {SECONDS_LIMIT} seconds, not {drawn}")
     return total, drawn
@@ -169,6 +187,8 @@ async def fitted(image: bytes | str, size: str) -> bytes:
     Raises:
         ValueError: It is no image that can be read.
     """
+    if isinstance(image, str) and not image.startswith(("data:", "http://", "https://")):
+        raise ValueError("Unsupported image url format")
     try:
         data = image if isinstance(image, bytes) else data_of(image, "reference_url")
         return await to_thread(_cut, data, *map(int, size.split("x")))
