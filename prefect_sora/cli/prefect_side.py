@@ -13,6 +13,7 @@ from threading import Thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from prefect_sora.cli import stopping
 from prefect_sora.cli.progress import Display
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.results import Counts
@@ -35,7 +36,13 @@ def load(display: Display, debug: bool) -> ModuleType:
 
     Raises:
         Exception: Whatever Prefect raises where its temporary server does not start.
+        InterruptedBySignal: A signal came meanwhile.
     """
+    with stopping.heard():
+        return _loaded(display, debug)
+
+
+def _loaded(display: Display, debug: bool) -> ModuleType:
     user_chose = _LEVEL in os.environ
     if not debug:
         # Else Prefect writes a line for each log record that a stopped server does not take.

@@ -8,7 +8,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -44,6 +45,29 @@ def on_sigterm() -> None:
         raise InterruptedBySignal(signum)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Let no signal go unheard in code that catches everything, as some libraries' imports do.
+
+    Raises:
+        InterruptedBySignal: A signal came: at once, or where that was caught, at the end.
+    """
+    caught: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        caught.append(signum)
+        raise InterruptedBySignal(signum)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise InterruptedBySignal(caught[0])
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
