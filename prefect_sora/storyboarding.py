@@ -107,9 +107,9 @@ async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[V
         with naming(number):
             for warning in (await identify(request, first, scope)).warnings:
                 logger().warning("Shot %d: %s", number, warning)
-    takes = [r for r, shot in zip(requests, board.shots, strict=True) for _ in range(shot.takes)]
-    total = estimate(takes, first.server)
-    logger().info("%d shots, %d renders, estimated cost: %s", len(requests), len(takes), total)
+    renders = board.renders(requests)
+    total = estimate(renders, first.server)
+    logger().info("%d shots, %d renders, estimated cost: %s", len(requests), len(renders), total)
     return requests
 
 

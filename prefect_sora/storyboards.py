@@ -1,6 +1,6 @@
 """Storyboards: the shots of one film, checked as a whole before the first of them is paid for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -156,6 +156,25 @@ class Storyboard(BaseModel):
             InvalidRequestError: A shot cannot be rendered as it stands; it says which.
         """
         return [await self._request(number, shot) for number, shot in enumerate(self.shots, 1)]
+
+    def renders(self, requests: Sequence[VideoRequest]) -> list[VideoRequest]:
+        """List what is paid for: each take of each shot, and what is asked for twice once.
+
+        Args:
+            requests: The shots', as `requests` makes them.
+        """
+        renders: list[VideoRequest] = []
+        cuts: list[VideoRequest] = []
+        for number, (shot, request) in enumerate(zip(self.shots, requests, strict=True), 1):
+            for take in range(1, shot.takes + 1):
+                render = request.model_copy(update={"take": take})
+                # What a chained one begins with is not known before, so it is like no other.
+                if not self.is_chained(number):
+                    if render in cuts:
+                        continue
+                    cuts.append(render)
+                renders.append(render)
+        return renders
 
     async def _request(self, number: int, shot: Shot) -> VideoRequest:
         with naming(number):

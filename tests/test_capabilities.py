@@ -114,9 +114,8 @@ async def test_no_kind_of_server_costs_a_render_more_requests_than_openais(
     client = VideoClient(
         remote(f"{renderer.root}{root}", profile=profile, api_key=SecretStr("a-key"))
     )
-    # new-api minds the sizes of Sora's models, and of no other.
-    model = "kite" if dialect == "new-api" else "sora-2"
-    request = clip(model=model, allow_unlisted=True)
+    sized = {"size": "1280x720", "seconds": 4} if dialect in ("azure", "new-api") else {}
+    request = clip(model="sora-2", allow_unlisted=True, **sized)
     await render(request, client, disk, "tonight", poll_interval_seconds=0.05)
     await client.close()
     asked = [r["operation"] for r in renderer.requests()]

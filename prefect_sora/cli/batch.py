@@ -85,7 +85,7 @@ def batch(
             screen.warn(f"left out {row.where}: {'; '.join(row.problems)}")
         screen.note(f"{file}: {planned}")
         if dry_run:
-            pricing.tell(screen, planned.estimate, planned)
+            pricing.tell(screen, planned)
             return exits.OK
         shared = scope or (uuid4().hex if anew else _scope_of(file))
         screen.note(f"  who   {chosen.label}\n  into  {store}\n  scope {shared}")

@@ -1,12 +1,14 @@
 """`prefect-sora estimate`: what requests will cost; nothing is rendered or paid."""
 
 import asyncio
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 
 from rich.table import Table
 
-from prefect_sora import catalogue, estimates
+from prefect_sora import catalogue, estimates, sources
 from prefect_sora.cli import exits, pricing, providers
 from prefect_sora.cli.options import Count, Flag, Provider, Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
@@ -42,12 +44,13 @@ def estimate(
     skip_bad_rows: Flag = False,
     shown: Shown | None = None,
 ) -> int:
-    """Compare what models cost for one clip, or total a batch; nothing is sent.
+    """Compare what models cost for one clip, or total a batch or a storyboard; nothing is sent.
 
     Prices are the published ones, or the provider's own. What is not known is shown so.
 
     Args:
-        file: A batch, as `prefect-sora batch` takes it; without one, models are compared.
+        file: A batch, as `prefect-sora batch` takes it, or a storyboard, as `prefect-sora
+            storyboard` does; without one, models are compared.
         provider: By whose prices; without one, by the published prices.
         model: Look at this model besides; of a batch's rows that name none.
         size: Pixels as WIDTHxHEIGHT, or 720p or 1080p; of a batch's rows that have none.
@@ -61,12 +64,22 @@ def estimate(
         server = pricing.server_of(providers.choose(provider) if provider else None)
         if file is not None:
             from prefect_sora.batching import plan
+            from prefect_sora.documents import named
             from prefect_sora.tables import read_table
 
             defaults = pricing.fields_of(model, size, seconds)
+            if asyncio.run(_is_storyboard(file)):
+                if defaults or aspect_ratio or skip_bad_rows:
+                    raise InvalidRequestError(
+                        f"{named(file, 'storyboard')} says itself what its shots are.",
+                        next_step="Leave out --model, --size, --aspect-ratio, --seconds and "
+                        "--skip-bad-rows, or change the file.",
+                    )
+                asyncio.run(_tell_storyboard(screen, file, server))
+                return exits.OK
             rows = asyncio.run(read_table(file, defaults=defaults))
             planned = plan(rows, server, service=server.service, skip_bad_rows=skip_bad_rows)
-            pricing.tell(screen, planned.estimate, planned)
+            pricing.tell(screen, planned)
             return exits.OK
         asked = VideoRequest.of(
             prompt="what it costs",
@@ -116,6 +129,34 @@ def compared(
         price = estimates.price(request, server)
         offers.append(Offer(name, price.usd, price.why))
     return sorted(offers, key=lambda offer: (offer.usd is None, offer.usd or 0.0)), refused
+
+
+async def _is_storyboard(file: str) -> bool:
+    """Whether a file holds shots: a batch is no YAML, and as JSON a list, not a mapping."""
+    suffix = PurePath(file.partition("?")[0]).suffix.lower()
+    if suffix != ".json":
+        return suffix in (".yaml", ".yml")
+    from prefect_sora.documents import MAX_DOCUMENT_BYTES
+
+    try:
+        value = json.loads(await sources.load(file, max_bytes=MAX_DOCUMENT_BYTES))
+    except (sources.UnreadableError, ValueError, RecursionError):
+        return False  # to be refused as the batch that it may be
+    return isinstance(value, dict) and "shots" in value
+
+
+async def _tell_storyboard(screen: Screen, file: str, server: Server) -> None:
+    from prefect_sora import storyboards
+
+    board = await storyboards.read(file)
+    requests = await board.requests()
+    for number, request in enumerate(requests, start=1):
+        with storyboards.naming(number):
+            for warning in catalogue.check(request, server.service):
+                screen.warn(f"Shot {number}: {warning}")
+    renders = board.renders(requests)
+    total = estimates.estimate(renders, server)
+    pricing.tell_total(screen, renders, total, {"shots": len(requests), "renders": len(renders)})
 
 
 def _asked(request: VideoRequest) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Pricing: estimates on the screen, by whose prices, and for which models."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -8,6 +9,7 @@ from prefect_sora.cli import providers
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.estimates import Estimate
 from prefect_sora.profiles import LOCAL
+from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 
 if TYPE_CHECKING:
@@ -33,14 +35,36 @@ def fields_of(model: str | None, size: str | None, seconds: int | None) -> dict[
     return {**fields, "model": None} if model == "" else fields
 
 
-def tell(screen: Screen, estimate: Estimate, planned: "Plan") -> None:
+def tell(screen: Screen, planned: "Plan") -> None:
     """Tell the total of a batch, and by which models and sizes it comes about."""
+    requests = [row.request for row in planned.renders if row.request is not None]
+    told = {
+        "rows": len(planned.rows),
+        "renders": len(requests),
+        "duplicates": len(planned.first),
+        "broken": [
+            {"row": row.number, "where": row.where, "problems": row.problems}
+            for row in planned.broken
+        ],
+    }
+    tell_total(screen, requests, planned.estimate, told)
+
+
+def tell_total(
+    screen: Screen, requests: Sequence[VideoRequest], estimate: Estimate, told: dict[str, Any]
+) -> None:
+    """Tell what requests cost together, and by which models and sizes it comes about.
+
+    Args:
+        screen: Where.
+        requests: Those that are rendered.
+        estimate: Their prices.
+        told: What the document of --json says besides.
+    """
     groups: dict[tuple[str, str, int], list[float | None]] = {}
-    for row, price in zip(planned.renders, estimate.prices, strict=True):
-        request = row.request
-        if request is not None:
-            kind = (request.model or "the server's own", request.size or request.kind)
-            groups.setdefault((*kind, request.seconds), []).append(price.usd)
+    for request, price in zip(requests, estimate.prices, strict=True):
+        kind = (request.model or "the server's own", request.size or request.kind)
+        groups.setdefault((*kind, request.seconds), []).append(price.usd)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("model", "size", "seconds", "renders", "each", "together"):
         table.add_column(column, no_wrap=True)
@@ -50,18 +74,12 @@ def tell(screen: Screen, estimate: Estimate, planned: "Plan") -> None:
         table.add_row(model, size, f"{seconds}", f"{len(prices)}", usd(each), usd(total))
     if not screen.shown.json:
         screen.out.print(table)
-    screen.result(f"{len(planned.renders)} renders: {estimate}", style="bold")
+    screen.result(f"{len(requests)} renders: {estimate}", style="bold")
     for why in estimate.whys:
         screen.note(f"unknown: {why}")
     screen.document(
         {
-            "rows": len(planned.rows),
-            "renders": len(planned.renders),
-            "duplicates": len(planned.first),
-            "broken": [
-                {"row": row.number, "where": row.where, "problems": row.problems}
-                for row in planned.broken
-            ],
+            **told,
             "known_usd": estimate.known_usd,
             "unknown": estimate.unknown,
             "total_usd": estimate.usd,

@@ -121,15 +121,15 @@ async def _announce(
     from prefect_sora.estimates import estimate
 
     requests = await board.requests()
-    takes = [r for r, shot in zip(requests, board.shots, strict=True) for _ in range(shot.takes)]
+    renders = board.renders(requests)
     seconds = sum(request.seconds for request in requests)
-    what = f"{len(requests)} shots · {len(takes)} renders · {requests[0].size} · {seconds} s"
+    what = f"{len(requests)} shots · {len(renders)} renders · {requests[0].size} · {seconds} s"
     if provider.is_local:
         cost = "$0.00 (local)"
     elif provider.needs_prefect:
         cost = usd(None)
     else:
-        cost = f"{estimate(takes, provider.server())}, less what is kept already"
+        cost = f"{estimate(renders, provider.server())}, less what is kept already"
     screen.note(board.title, style="bold")
     told = {"what": what, "who": provider.label, "cost": cost, "scope": options["scope"]}
     for name, value in told.items():

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from prefect_sora.cli import exits
 from tests.cli.conftest import Cli
@@ -35,6 +36,53 @@ def test_a_batch_is_totalled_by_the_providers_own_prices(cli: Cli) -> None:
     told = cli("batch", str(file), "--dry-run", "--json", "--provider", "openai", **priced).json
     assert (told["known_usd"], told["unknown"], told["total_usd"]) == (1.0, 1, None)
     assert (told["renders"], told["duplicates"], told["broken"]) == (3, 1, [])
+
+
+BOARD = """
+title: The red kite
+chain: parallel
+model: wan
+size: 64x64
+seconds: 2
+shots:
+- {prompt: a red kite, takes: 3, use_take: 2}
+- {prompt: it drops, seconds: 4}
+- {prompt: it drops, seconds: 4}
+- {prompt: it drops, seconds: 4, continuity: last_frame}
+- {prompt: it rests, model: other}
+"""
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_a_storyboard_is_totalled_with_all_its_takes(cli: Cli, suffix: str) -> None:
+    file = cli.folder / f"kite.{suffix}"
+    file.write_text(BOARD if suffix == "yaml" else json.dumps(yaml.safe_load(BOARD)))
+    priced = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "PREFECT_SORA_PRICES": '{"wan": 0.25}'}
+    words = ("estimate", str(file), "--provider", "openai")
+    told = cli(*words, "--json", **priced).json
+    assert (told["shots"], told["renders"], told["known_usd"]) == (5, 6, 3.5)
+    assert (told["unknown"], told["total_usd"]) == (1, None)
+    if suffix == "yaml":
+        ended = cli(*words, **priced)
+        assert ended.out.splitlines()[1].split() == ["wan", "64x64", "2", "3", "$0.50", "$1.50"]
+        assert ended.out.splitlines()[-1] == "6 renders: $3.50 and 1 of unknown price"
+
+
+@pytest.mark.parametrize(
+    ("board", "words", "said"),
+    [
+        (BOARD, ("--model", "sora-2"), 'kite.yaml" says itself what its shots are'),
+        (BOARD.replace("model: wan", "model: sora-2"), (), "Shot 1: sora-2 renders"),
+        ("title: A film\nshots: []\n", (), "has no shots"),
+    ],
+)
+def test_a_storyboard_that_cannot_be_totalled_says_why(
+    cli: Cli, board: str, words: tuple[str, ...], said: str
+) -> None:
+    file = cli.folder / "kite.yaml"
+    file.write_text(board)
+    ended = cli("estimate", str(file), *words)
+    assert (ended.code, said in ended.err) == (exits.USAGE, True), ended.err
 
 
 def test_models_shows_what_the_server_itself_names(cli: Cli) -> None:

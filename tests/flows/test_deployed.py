@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 PREFECT = (sys.executable, "-m", "prefect")
 NIGHTLY = "nightly-clip/every-night"
 SWEEP = "sweep/every-15-minutes"
+FILMS = "product-films/every-morning"
 KEY = "sk-canary-of-the-worker"
 SMALL: dict[str, Any] = {"model": None, "size": "64x64", "seconds": 1, "poll_interval_seconds": 0.1}
 
@@ -166,7 +167,7 @@ def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
 ) -> None:
     deployments = httpx2.post(f"{workplace.api}/deployments/filter", json={}).json()
     ours = {d["name"]: d for d in deployments if d["work_pool_name"] == "renders"}
-    assert sorted(ours) == ["every-15-minutes", "every-night", "on-demand"]
+    assert sorted(ours) == ["every-15-minutes", "every-morning", "every-night", "on-demand"]
     for deployment in ours.values():
         assert deployment["parameters"] == {
             "provider": {"$ref": {"block_document_slug": "sora-local-renderer/local-renderer"}},
@@ -209,6 +210,25 @@ def test_a_form_offers_text_or_a_shot_and_a_run_takes_the_shot(workplace: Workpl
     (record,) = (workplace.home / "renders").glob("a-heron-waits-*/reserved.json")
     prompt = json.loads(record.read_text())["request"]["prompt"]
     assert prompt == "A heron waits. The camera stands still on a tripod."
+
+
+def test_product_films_wait_for_their_schedule_and_run_when_they_are_asked_for(
+    workplace: Workplace,
+) -> None:
+    answer = httpx2.get(f"{workplace.api}/deployments/name/{FILMS}")
+    (schedule,) = answer.raise_for_status().json()["schedules"]
+    assert not schedule["active"]
+
+    small = {**SMALL, "image_model": None}
+    run_id = workplace.start(FILMS, at="2026-02-03 06:00 UTC", **small)
+
+    assert workplace.ended(run_id) == "Completed"
+    assert workplace.run(run_id)["name"] == "product films · 2026-02-03"
+    manifest = workplace.home / "renders" / "product-films-2026-02-03.json"
+    told = json.loads(manifest.read_text("utf-8"))
+    assert len(told["clips"]) == 4
+    for kept in (told["reel"], *told["clips"]):
+        assert whole(kept).is_relative_to(workplace.home / "renders")
 
 
 def test_a_sweep_takes_saved_blocks_one_or_a_list(workplace: Workplace) -> None:
