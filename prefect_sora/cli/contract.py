@@ -51,7 +51,7 @@ def contract(
     cost = estimate(asked, server)
     screen.note(
         f"{server.label}, taken for {server.profile.name}: up to {len(asked)} clips of "
-        f"{request.size} and {request.seconds} s or more; they cost {cost} together."
+        f"{request.size} and {request.seconds} s or more; estimated cost: {cost}."
     )
     _agreed(cost, yes)
     if not screen.shown.json:
@@ -82,7 +82,7 @@ def _agreed(cost: Estimate, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InvalidRequestError(
-            f"The contract renders clips that cost {cost}, and nobody is here to agree.",
+            f"The contract renders clips (estimated cost: {cost}), and nobody is here to agree.",
             next_step="Nothing was sent. --yes agrees.",
         )
     sys.stderr.write("Go on? [y/N] ")

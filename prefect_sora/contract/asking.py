@@ -34,7 +34,9 @@ async def wait_with_progress(trial: Trial) -> Verdict:
         poll_interval_seconds=trial.poll_interval_seconds,
         on_progress=told.append,
     )
-    seen = [f"{video.progress:g}" for video in told if video.progress is not None]
+    # What is estimated here says nothing of the server.
+    own = [video.progress for video in told if not video.is_estimate]
+    seen = [f"{progress:g}" for progress in own if progress is not None]
     if not seen:
         return "held", "completed; the server tells no progress"
     return "held", f"completed; progress told: {', '.join(dict.fromkeys(seen))} %"

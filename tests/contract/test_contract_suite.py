@@ -121,7 +121,7 @@ def test_without_anybody_to_agree_nothing_is_sent(cli: Cli, renderer: Renderer, 
     )
 
     assert ended.code == exits.USAGE
-    assert "cost $0.09" in ended.err
+    assert "estimated cost: $0.09" in ended.err
     assert "--yes agrees" in ended.err
     assert renderer.requests("create") == []
 
@@ -172,7 +172,7 @@ def test_on_a_terminal_it_asks_and_no_is_the_answer_unless_yes_is_said(
         process.kill()
         process.wait()
         os.close(ours)
-    assert b"they cost unknown together" in b" ".join(said.split())
+    assert b"estimated cost: unknown" in b" ".join(said.split())
     assert renderer.requests("create") == []
 
 

@@ -34,7 +34,7 @@ from tests.contract.dialects import EXPECTED
 from tests.contract.provoking import provoking
 from tests.support.renderer import Renderer, until
 
-# A first run installs some 400 MB, and the proxy takes ten seconds to start.
+# A first run installs some 500 MB, and the proxy takes ten seconds to start.
 pytestmark = [pytest.mark.litellm, pytest.mark.timeout(900)]
 
 KEY = "sk-contract"
