@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from rich.table import Table
 
-from prefect_sora import catalogue, estimates, sources
+from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, pricing, providers
 from prefect_sora.cli.options import Count, Flag, Provider, Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
@@ -136,6 +136,7 @@ async def _is_storyboard(file: str) -> bool:
     suffix = PurePath(file.partition("?")[0]).suffix.lower()
     if suffix != ".json":
         return suffix in (".yaml", ".yml")
+    from prefect_sora import sources  # what --help needs not wait for
     from prefect_sora.documents import MAX_DOCUMENT_BYTES
 
     try:
