@@ -65,7 +65,7 @@ class VideoClient(Transport):
             picture = (reference.filename, reference.data, reference.content_type)
             files.append(("input_reference", picture))
         response = await self.post(path, fields, files, headers, verb=request.kind)
-        video = read_video(json_of(response))
+        video = read_video(json_of(response), None, self.server.profile.statuses)
         if video is None:
             raise not_the_protocol(self.server, response, verb=request.kind)
         return video
@@ -117,7 +117,7 @@ class VideoClient(Transport):
         except openai.APIStatusError as error:
             # Some servers answer for a failed job with an error status and the job in it.
             body = json_of(error.response)
-            video = read_video(body)
+            video = read_video(body, None, self.server.profile.statuses)
             is_job = isinstance(body, Mapping) and (
                 body.get("object") == "video" or "status" in body
             )
@@ -126,7 +126,9 @@ class VideoClient(Transport):
             raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
         except openai.APIError as error:
             raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
-        video = read_video(json_of(response), poll_after_s(response.headers))
+        video = read_video(
+            json_of(response), poll_after_s(response.headers), self.server.profile.statuses
+        )
         if video is None:
             raise not_the_protocol(self.server, response, verb="retrieve")
         return video
@@ -148,7 +150,10 @@ class VideoClient(Transport):
         except openai.APIError as error:
             raise error_of(self.server, error, verb="list") from None
         page = read_page(
-            json_of(response), poll_after_s(response.headers), clock_ahead_s(response.headers)
+            json_of(response),
+            poll_after_s(response.headers),
+            clock_ahead_s(response.headers),
+            self.server.profile.statuses,
         )
         if page is None:
             raise not_the_protocol(self.server, response, verb="list")

@@ -13,8 +13,8 @@ from pydantic import (
     field_validator,
 )
 
+from prefect_sora.profiles import Status
 from prefect_sora.requests import Kind
-from prefect_sora.wire import Status
 
 
 class _Handle(BaseModel):

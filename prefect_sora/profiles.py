@@ -16,6 +16,9 @@ Service = Literal["openai", "azure"]
 
 Derives = Literal["remix", "edit", "extend"]
 Still = Literal["thumbnail", "spritesheet"]
+Status = Literal[
+    "queued", "in_progress", "completed", "failed", "cancelled", "deleted", "expired", "unknown"
+]
 
 
 class ExtraField(BaseModel):
@@ -49,6 +52,11 @@ class Profile(BaseModel):
     )
     longest_seconds: float | None = Field(
         default=None, description="Longest clip that it renders at once, where it has a limit."
+    )
+    statuses: Mapping[str, Status] = Field(
+        default={},
+        description="Its own words for a job's status, as it writes them. Those that any server "
+        "is known to use are read without.",
     )
     can_list: bool = Field(default=True, description="`GET /videos` lists this account's jobs.")
     can_delete: bool = Field(default=True, description="`DELETE /videos/{id}` exists.")

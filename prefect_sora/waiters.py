@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from prefect_sora.errors import RenderStalledError, RenderTimeoutError, SoraError
-from prefect_sora.wire import Status, Video
+from prefect_sora.profiles import Status
+from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
 

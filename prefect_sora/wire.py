@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from prefect_sora.failures import Failure, read_failure
-
-Status = Literal[
-    "queued", "in_progress", "completed", "failed", "cancelled", "deleted", "expired", "unknown"
-]
+from prefect_sora.profiles import Status
 
 _ALIASES: Final[Mapping[Status, str]] = {
     "queued": "queued pending submitted created waiting scheduled not_start notstarted not_started "
@@ -113,8 +111,18 @@ class Video(BaseModel):
         return read_failure(value)
 
 
-def read_video(value: object, poll_after_s: float | None = None) -> Video | None:
-    """Read a Video, or None where this is none: no object, or no id in it."""
+def read_video(
+    value: object,
+    poll_after_s: float | None = None,
+    statuses: Mapping[str, Status] = MappingProxyType({}),
+) -> Video | None:
+    """Read a Video, or None where this is none: no object, or no id in it.
+
+    Args:
+        value: What came as JSON.
+        poll_after_s: When the server wants to be asked again, in seconds.
+        statuses: A server's own words for the protocol's.
+    """
     if not isinstance(value, Mapping):
         return None
     given = value.get("id") or value.get("task_id")
@@ -123,8 +131,16 @@ def read_video(value: object, poll_after_s: float | None = None) -> Video | None
     urls = value.get("urls")
     url = value.get("url") or (urls[0] if isinstance(urls, list) and urls else None)
     try:
+        word = value.get("status")
+        status = statuses.get(word, word) if isinstance(word, str) else word
         video = Video.model_validate(
-            {**value, "id": str(given), "url": url, "is_free": _is_free(value)}
+            {
+                **value,
+                "id": str(given),
+                "url": url,
+                "status": status,
+                "is_free": _is_free(value),
+            }
         )
     except ValidationError:
         return None
@@ -180,13 +196,16 @@ class VideoPage(BaseModel):
 
 
 def read_page(
-    value: object, poll_after_s: float | None = None, clock_ahead_s: float | None = None
+    value: object,
+    poll_after_s: float | None = None,
+    clock_ahead_s: float | None = None,
+    statuses: Mapping[str, Status] = MappingProxyType({}),
 ) -> VideoPage | None:
     """Read a page of the list, or None where this is none."""
     data = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(data, list):
         return None
-    videos = [video for item in data if (video := read_video(item))]
+    videos = [video for item in data if (video := read_video(item, None, statuses))]
     last = value.get("last_id") or (videos[-1].id if videos else None)
     more = value.get("has_more")
     return VideoPage(

@@ -177,3 +177,20 @@ async def test_a_key_that_travels_unencrypted_is_warned_of(
     client = connect(remote(base_url, api_key=key))
     await client.close()
     assert ("travels unencrypted" in caplog.text) == warns
+
+
+async def test_a_servers_own_words_for_a_status_are_read_as_its_profile_says(
+    scripted: Script,
+) -> None:
+    own = read_profile({"base": "generic", "statuses": {"Baked": "completed", "Burnt": "failed"}})
+    job = {"id": "video_1", "status": "Baked"}
+
+    def answer(method: str, path: str, body: bytes) -> Any:
+        return 200, JSON, {"data": [{**job, "status": "Burnt"}]} if "?" in path else job
+
+    _, client = scripted(answer, own)
+    assert (await client.retrieve("video_1")).status == "completed"
+    assert [video.status for video in (await client.list_page()).videos] == ["failed"]
+
+    _, strange = scripted(answer)
+    assert (await strange.retrieve("video_1")).status == "unknown"
