@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
+from pydantic import SecretStr
 
 from prefect_sora import OpenAICredentials, errors, keeping, render_batch, storyboard
 from prefect_sora.budgets import Budget
@@ -420,10 +421,10 @@ class Stage:
             if self.row.template:
                 await written(ShotPrompt(subject="a red kite", template=self.template()))
             elif self.row.by == "batch":
-                provider = OpenAICredentials(base_url=self.base_url)
+                provider = OpenAICredentials(base_url=self.base_url, api_key=SecretStr(CANARY))
                 await render_batch([self.request], provider, str(self.store), **options)
             elif self.row.by == "storyboard":
-                provider = OpenAICredentials(base_url=self.base_url)
+                provider = OpenAICredentials(base_url=self.base_url, api_key=SecretStr(CANARY))
                 await storyboard(
                     self.storyboard(), provider, str(self.store), poll_interval_seconds=0.05
                 )
