@@ -6,9 +6,9 @@ from pathlib import Path
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import RenderFailedError
-from prefect_sora.fallback import may_pass_on, pass_on
+from prefect_sora.fallback import pass_on_failed
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.providers import Providers, distinct
+from prefect_sora.providers import Providers, listed
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import Policy
@@ -41,7 +41,7 @@ async def render_clip(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    several = await distinct(provider)
+    several = listed(provider)
     while True:
         job = await submit_video(
             request,
@@ -57,10 +57,7 @@ async def render_clip(
             return await bring_home(job, several, store, how)
         except RenderFailedError as error:
             last = (await several[-1].get_server()).label
-            if job.provider == last or not may_pass_on(error):
-                raise
-            if not await pass_on(job.folder, store_of(store).ledger):
-                raise
+            await pass_on_failed(error, job, last, store_of(store).ledger)
             logger().warning("Passed on to the next provider: %s", error.message)
 
 

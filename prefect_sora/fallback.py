@@ -7,7 +7,7 @@ can have it accepted there after all, and a later run goes straight to where it 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
@@ -71,19 +71,54 @@ async def submit_to_first(
             that may have accepted it.
     """
 
-    async def identified(connect: Connect) -> tuple[Wish, VideoClient]:
-        client = await connect()
-        wish = await identify(
+    async def identified(client: VideoClient) -> Wish:
+        return await identify(
             request, client, scope, parent_key=parent_key, reference_options=reference_options
         )
-        return wish, client
 
+    async def made(wish: Wish, client: VideoClient, unless_passed_on: bool) -> VideoJob:
+        return await submit(wish, client, ledger, unless_passed_on=unless_passed_on, **submitting)
+
+    return await on_the_first(servers, ledger, identified, made)
+
+
+class _HasFolder(Protocol):
+    """A wish, of a video or of pictures."""
+
+    @property
+    def folder(self) -> str:
+        """The render's folder below the store's root."""
+
+
+_Wish = TypeVar("_Wish", bound=_HasFolder)
+_Made = TypeVar("_Made")
+
+
+async def on_the_first(
+    servers: Sequence[Connect],
+    ledger: Ledger,
+    identified: Callable[[VideoClient], Awaitable[_Wish]],
+    made: Callable[[_Wish, VideoClient, bool], Awaitable[_Made]],
+) -> _Made:
+    """Have something made by the first server; by the next only where one has certainly not.
+
+    Args:
+        servers: How to connect to each, the preferred first.
+        ledger: The store's records.
+        identified: Makes the wish that a server is asked.
+        made: Asks it, and where its last argument is true, raises `PassedOnError` in place
+            of sending anything for a wish that was passed on.
+
+    Raises:
+        SoraError: What the last server said, or the first that may have made it.
+    """
     for connect in servers[:-1]:
         for turn in range(TURNS):
             wish = None
             try:
-                wish, client = await identified(connect)
-                return await submit(wish, client, ledger, unless_passed_on=True, **submitting)
+                client = await connect()
+                wish = await identified(client)
+                return await made(wish, client, True)
             except PassedOnError:
                 break
             except SoraError as error:
@@ -95,8 +130,26 @@ async def submit_to_first(
                 # Another worker has begun a new attempt there: what comes of it counts.
                 if turn == TURNS - 1:
                     raise
-    wish, client = await identified(servers[-1])
-    return await submit(wish, client, ledger, **submitting)
+    client = await servers[-1]()
+    return await made(await identified(client), client, False)
+
+
+async def pass_on_failed(
+    error: RenderFailedError, job: VideoJob, last: str, ledger: Ledger
+) -> None:
+    """Pass a failed job on to the next server of a list.
+
+    Args:
+        error: How it failed.
+        job: The job.
+        last: The label of the last server of the list: there it ends.
+        ledger: The store's records.
+
+    Raises:
+        RenderFailedError: It must not be passed on.
+    """
+    if job.provider == last or not may_pass_on(error) or not await pass_on(job.folder, ledger):
+        raise error
 
 
 async def pass_on(folder: str, ledger: Ledger) -> bool:

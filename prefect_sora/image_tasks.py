@@ -15,12 +15,12 @@ from prefect.runtime import task_run as running_task
 from prefect_sora import reports
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.budgets import Budget
-from prefect_sora.errors import SoraError
-from prefect_sora.fallback import may_pass_on, pass_on
+from prefect_sora.client import VideoClient
+from prefect_sora.fallback import on_the_first
 from prefect_sora.handles import StoredImage
 from prefect_sora.images import drawing
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest, Source
-from prefect_sora.images.wishes import identify
+from prefect_sora.images.wishes import ImageWish, identify
 from prefect_sora.providers import Providers, distinct
 from prefect_sora.requests import title
 from prefect_sora.submitting import Policy
@@ -75,40 +75,32 @@ async def generate_image(
         SoraError: See `prefect_sora.images.drawing.draw`; each says what was paid.
     """
     block = store_of(store)
-    several = await distinct(provider)
     scope = scope or await run_scope()
-    for number, each in enumerate(several, start=1):
-        folder = None
-        try:
-            client = await each.get_client()
-            wish = await identify(
-                request,
-                client.server,
-                scope,
-                parent_key=parent_key,
-                reference_options=reference_options,
-            )
-            folder = wish.folder
-            if number < len(several) and (await block.ledger.state(folder)).passed_on:
-                continue
-            image = await drawing.draw(
-                wish,
-                client,
-                block.ledger,
-                timeout_seconds=timeout_seconds,
-                in_doubt=in_doubt,
-                budget=Budget(max_cost_usd, block.daily_budget_usd),
-            )
-        except SoraError as error:
-            if number == len(several) or not may_pass_on(error):
-                raise
-            if folder is not None and not await pass_on(folder, block.ledger):
-                raise
-            reports.logger().warning("Passed on to the next provider: %s", error.message)
-        else:
-            await reports.show_image(image, block.folder)
-            return image
-    raise AssertionError("unreachable: the last provider returns or raises")
+
+    async def identified(client: VideoClient) -> ImageWish:
+        return await identify(
+            request,
+            client.server,
+            scope,
+            parent_key=parent_key,
+            reference_options=reference_options,
+        )
+
+    async def made(wish: ImageWish, client: VideoClient, unless_passed_on: bool) -> StoredImage:
+        return await drawing.draw(
+            wish,
+            client,
+            block.ledger,
+            timeout_seconds=timeout_seconds,
+            in_doubt=in_doubt,
+            budget=Budget(max_cost_usd, block.daily_budget_usd),
+            unless_passed_on=unless_passed_on,
+        )
+
+    servers = [each.get_client for each in await distinct(provider)]
+    image = await on_the_first(servers, block.ledger, identified, made)
+    await reports.show_image(image, block.folder)
+    return image
 
 
 @task(

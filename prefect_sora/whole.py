@@ -7,7 +7,7 @@ from typing import Any
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import RenderFailedError
-from prefect_sora.fallback import Connect, may_pass_on, pass_on, submit_to_first
+from prefect_sora.fallback import Connect, pass_on_failed, submit_to_first
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
@@ -71,10 +71,7 @@ async def render_whole(
             return await keep(video, client, ledger)
         except RenderFailedError as error:
             last = await servers[-1]()
-            if client is last or not may_pass_on(error):
-                raise
-            if not await pass_on(job.folder, ledger):
-                raise
+            await pass_on_failed(error, job, last.server.label, ledger)
             log.warning("Passed on to the next provider: %s", error.message)
 
 

@@ -33,6 +33,7 @@ from prefect_sora.errors import (
     UnavailableError,
     UncertainSubmitError,
 )
+from prefect_sora.fallback import pass_on
 from prefect_sora.handles import StoredImage
 from prefect_sora.images import keeping
 from prefect_sora.images.drawing import draw
@@ -42,6 +43,7 @@ from prefect_sora.images.wishes import ImageWish, identify
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState
 from prefect_sora.server import remote
+from prefect_sora.submitting import PassedOnError
 from prefect_sora.sweeping import Swept, sweep
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.renders import a_dead_process
@@ -688,3 +690,16 @@ async def test_a_server_that_repeats_the_key_is_not_quoted(scripted: Script, dis
     with pytest.raises(AuthenticationError) as caught:
         await drawn(client, disk)
     assert "sk-canary" not in str(caught.value)
+
+
+async def test_once_passed_on_no_other_worker_can_have_it_drawn_there(
+    client: VideoClient, ledger: Ledger, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "images", "do": "status:400"}])
+    wish = await wished(client)
+    with pytest.raises(RejectedError):
+        await draw(wish, client, ledger)
+    assert await pass_on(wish.folder, ledger)
+    with pytest.raises(PassedOnError):
+        await draw(wish, client, ledger, unless_passed_on=True)
+    assert images(renderer) == 0

@@ -32,7 +32,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, Reserved
 from prefect_sora.sending import CONNECT_ATTEMPTS, RECORD_SECONDS, UnclearError
-from prefect_sora.submitting import LONGEST_PAUSE_SECONDS, Policy
+from prefect_sora.submitting import LONGEST_PAUSE_SECONDS, PassedOnError, Policy
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ async def draw(
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
     budget: Budget | None = None,
+    unless_passed_on: bool = False,
 ) -> StoredImage:
     """Return the pictures of this render: found in the store, or paid for now.
 
@@ -62,8 +63,10 @@ async def draw(
             worker, or for a server that asks to come back later. None: `TIMEOUT_SECONDS`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
         budget: What may be spent. What was kept before is returned whatever it cost.
+        unless_passed_on: Send nothing where the render was passed on to another server.
 
     Raises:
+        PassedOnError: It was passed on.
         BudgetExceededError: The budget does not allow it; nothing was sent.
         InvalidRequestError: There is a budget, and the price is not known; the same.
         ModerationError: Refused, now or in an earlier attempt.
@@ -75,7 +78,8 @@ async def draw(
         log.warning("%s", warning)
     with in_store(ledger.place, wish.key):
         by = timeout_seconds or TIMEOUT_SECONDS
-        return await _draw(wish, client, ledger, by, in_doubt, _binding(budget, wish))
+        limits = _binding(budget, wish)
+        return await _draw(wish, client, ledger, by, in_doubt, limits, unless_passed_on)
 
 
 async def _draw(
@@ -85,6 +89,7 @@ async def _draw(
     timeout: float,
     policy: Policy,
     budget: Budget | None,
+    unless_passed_on: bool,
 ) -> StoredImage:
     deadline = time() + timeout
     busy, pause_s = 0, 0.25
@@ -99,6 +104,8 @@ async def _draw(
             return state.pictures.image
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
+        if state.passed_on and unless_passed_on:
+            raise PassedOnError
         if state.name == "reserved":
             if state.reserved and ledger.is_held(state.reserved):
                 if time() > deadline:
