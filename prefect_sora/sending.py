@@ -5,10 +5,9 @@ run in a task of their own, which a cancelled caller still waits for.
 """
 
 import asyncio
-import contextlib
 import logging
 from functools import partial
-from time import monotonic, time
+from time import time
 from typing import Final
 
 from prefect_sora.attempts import accept, recorded, refuse
@@ -19,6 +18,7 @@ from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.matching import Doubt
 from prefect_sora.profiles import Profile
 from prefect_sora.records import RenderState, Reserved
+from prefect_sora.shielding import to_its_end
 from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.wire import Video
 from prefect_sora.wishes import Wish
@@ -31,12 +31,6 @@ CONNECT_ATTEMPTS: Final = 4
 SEND_SECONDS: Final = 5.0 + CONNECT_TIMEOUT_SECONDS
 """How long after its reservation a create may leave at the latest: what bounds when a dead
 worker's create can be accepted. Later needs another reservation. Ours."""
-
-RECORD_SECONDS: Final = 5.0
-"""How long a cancelled caller still waits for a create under way to be recorded. Ours."""
-
-# By the reservation's token; it also keeps the tasks from being collected.
-_under_way: dict[str, asyncio.Task[VideoJob]] = {}
 
 
 class LapsedError(Exception):
@@ -73,29 +67,7 @@ async def send(wish: Wish, mine: Reserved, client: VideoClient, ledger: Ledger) 
         ApiError: Refused or never sent; the attempt is closed.
         StorageError: Accepted, and the store would not take the id, which the error names.
     """
-    token = mine.owner.token
-    task = asyncio.ensure_future(_send(wish, mine, client, ledger))
-    _under_way[token] = task
-    task.add_done_callback(lambda _: _under_way.pop(token, None))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        until = monotonic() + RECORD_SECONDS
-        while not task.done() and (left := until - monotonic()) > 0:
-            # Some cancel again and again until they are obeyed.
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({task}, timeout=left)
-        task.add_done_callback(_heard)
-        raise
-
-
-def release(mine: Reserved, ledger: Ledger) -> None:
-    """Let go of a reservation as soon as nothing of it is under way."""
-    task = _under_way.get(mine.owner.token)
-    if task:
-        task.add_done_callback(lambda _: ledger.release(mine))
-    else:
-        ledger.release(mine)
+    return await to_its_end(mine, _send(wish, mine, client, ledger))
 
 
 async def _send(wish: Wish, mine: Reserved, client: VideoClient, ledger: Ledger) -> VideoJob:
@@ -135,9 +107,3 @@ async def _connected(wish: Wish, mine: Reserved, client: VideoClient) -> tuple[V
     if refused:
         raise refused
     raise LapsedError
-
-
-def _heard(task: asyncio.Task[VideoJob]) -> None:
-    """Take note of how it ended, which nobody waits for any more."""
-    if not task.cancelled() and (error := task.exception()):
-        log.warning("A create request whose caller was cancelled: %s", error)

@@ -32,7 +32,8 @@ from prefect_sora.matching import Doubt
 from prefect_sora.next_steps import in_store
 from prefect_sora.reconciling import find_accepted, uncertain
 from prefect_sora.records import Failed, RenderState, Reserved
-from prefect_sora.sending import LapsedError, UnclearError, doubt_of, release, send
+from prefect_sora.sending import LapsedError, UnclearError, doubt_of, send
+from prefect_sora.shielding import release
 from prefect_sora.wishes import Wish
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from prefect_sora import attempts, reconciling, sending
+from prefect_sora import attempts, reconciling, sending, shielding
 from prefect_sora.attempts import accept
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
@@ -400,7 +400,7 @@ async def test_a_create_under_way_is_recorded_though_its_caller_is_cancelled(
 async def test_a_create_that_outlasts_its_caller_is_nobody_elses_to_send(
     renderer: Renderer, disk: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "RECORD_SECONDS", 0.2)
+    monkeypatch.setattr(shielding, "RECORD_SECONDS", 0.2)
     client = VideoClient(remote(renderer.base_url, profile=BLIND))
     renderer.faults([{"on": "create", "do": "delay_after:1.5"}])
     with pytest.raises(TimeoutError):

@@ -5,9 +5,8 @@ crash: what is not in the store by then is in doubt, and a person, or the policy
 """
 
 import asyncio
-import contextlib
 import logging
-from time import monotonic, time
+from time import time
 from typing import Final
 
 from prefect_sora.attempts import another_worker_holds_it, refuse
@@ -31,16 +30,14 @@ from prefect_sora.images.wishes import ImageWish
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, Reserved
-from prefect_sora.sending import CONNECT_ATTEMPTS, RECORD_SECONDS, UnclearError
+from prefect_sora.sending import CONNECT_ATTEMPTS, UnclearError
+from prefect_sora.shielding import release, to_its_end
 from prefect_sora.submitting import LONGEST_PAUSE_SECONDS, PassedOnError, Policy
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 300.0
 """How long a picture may take: OpenAI says about two minutes (2026). Ours."""
-
-# By the reservation's token; it also keeps the tasks from being collected.
-_under_way: dict[str, asyncio.Task[StoredImage]] = {}
 
 
 async def draw(
@@ -129,7 +126,7 @@ async def _draw(
         try:
             if budget:
                 await _charge(wish, mine, ledger, budget)
-            return await _to_its_end(wish, mine, client, ledger, timeout)
+            return await to_its_end(mine, _ask_and_keep(wish, mine, client, ledger, timeout))
         except RateLimitError as error:
             pause_s = max(error.retry_after_s or 0.0, min(0.5 * 2**busy, LONGEST_PAUSE_SECONDS))
             busy += 1
@@ -142,7 +139,7 @@ async def _draw(
             await _by_policy(doubt, wish, mine.attempt, ledger, policy)
             policy = "stop"
         finally:
-            _release(mine, ledger)
+            release(mine, ledger)
 
 
 def _binding(budget: Budget | None, wish: ImageWish) -> Budget | None:
@@ -176,35 +173,6 @@ async def _by_policy(
     log.warning("Render %s is in doubt; paying again, as the policy says.", wish.key)
     message = f"Paid for again, as the policy says. {doubt.message}"
     await ledger.fail(wish.folder, _failed(wish.key, attempt, message))
-
-
-async def _to_its_end(
-    wish: ImageWish, mine: Reserved, client: VideoClient, ledger: Ledger, timeout: float
-) -> StoredImage:
-    """Ask and keep in a task of its own, for which a cancelled caller waits a little."""
-    token = mine.owner.token
-    task = asyncio.ensure_future(_ask_and_keep(wish, mine, client, ledger, timeout))
-    _under_way[token] = task
-    task.add_done_callback(lambda _: _under_way.pop(token, None))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        until = monotonic() + RECORD_SECONDS
-        while not task.done() and (left := until - monotonic()) > 0:
-            # Some cancel again and again until they are obeyed.
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({task}, timeout=left)
-        task.add_done_callback(_heard)
-        raise
-
-
-def _release(mine: Reserved, ledger: Ledger) -> None:
-    """Let go of a reservation as soon as nothing of it is under way."""
-    task = _under_way.get(mine.owner.token)
-    if task:
-        task.add_done_callback(lambda _: ledger.release(mine))
-    else:
-        ledger.release(mine)
 
 
 async def _ask_and_keep(
@@ -247,9 +215,3 @@ def _failed(key: str, attempt: int, message: str) -> Failed:
     return Failed(
         key=key, attempt=attempt, at=time(), kind="failed", message=message, paid="unknown"
     )
-
-
-def _heard(task: asyncio.Task[StoredImage]) -> None:
-    """Take note of how it ended, which nobody waits for any more."""
-    if not task.cancelled() and (error := task.exception()):
-        log.warning("A request for a picture whose caller was cancelled: %s", error)
