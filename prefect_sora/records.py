@@ -82,6 +82,8 @@ class Reserved(Record):
     usd_each: float | None = None
     charged_to: tuple[str, ...] = ()
     """The periods whose budgets it counts against: see `spending`."""
+    account: str | None = None
+    """Who was, or may have been, asked, as `Server.account` says it; None where not known."""
 
     @property
     def in_doubt_since(self) -> float:

@@ -67,6 +67,8 @@ async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_i
             video_id=video_id,
         )
     mine = _next_attempt(state, state.reserved)
+    # Who sees the video is who can fetch it.
+    mine = mine.model_copy(update={"account": client.server.account})
     if not await ledger.reserve(state.folder, mine):
         raise InvalidRequestError("Another worker has just taken this render up.", key=state.key)
     try:

@@ -1,5 +1,6 @@
 """Who answers `/v1/videos`: address, credentials and what it can do, as one frozen value."""
 
+import json
 import os
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -7,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
+from prefect_sora import accounts
 from prefect_sora.catalogue import find
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local.address import RendererAddress
@@ -86,6 +88,51 @@ class Server:
             bearer = self.auth == "bearer"
             headers |= {"Authorization": f"Bearer {key}"} if bearer else {"api-key": key}
         return headers
+
+    @property
+    def account(self) -> str | None:
+        """What a record may say of who asks: no key, but what `is_account` knows one by.
+
+        None where it cannot be told: a token's text changes, and its owner with the machine.
+        """
+        if self._has_one_account:
+            return accounts.NO_KEY
+        if self.token is not None:
+            return None
+        asking = self._asking
+        return accounts.written_down(asking) if asking else accounts.NO_KEY
+
+    def is_account(self, stored: str | None) -> bool | None:
+        """Whether a record was made by the account that asks here, on this address.
+
+        Args:
+            stored: The record's `account`.
+
+        Returns:
+            True for the same, False for another, whose list is its own, and None where
+            nobody can tell: an older record, or a token.
+        """
+        if self._has_one_account:
+            return True
+        if self.token is not None or stored is None:
+            return None
+        asking = self._asking
+        if stored == accounts.NO_KEY or not asking:
+            return stored == accounts.NO_KEY and not asking
+        return accounts.is_same(stored, asking)
+
+    @property
+    def _has_one_account(self) -> bool:
+        """Whether all keys see one list: an Azure resource has two, and tokens, for its own."""
+        return self.local or self.service == "azure"
+
+    @property
+    def _asking(self) -> bytes:
+        """What says who asks; empty where nothing does."""
+        # It names the address, so that no record tells that two servers have one key.
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        query = [[name, value] for name, value in self.query if name != "api-version"]
+        return json.dumps([self.identity, key, query]).encode() if key or query else b""
 
     async def authorisation(self) -> dict[str, str]:
         """The same, with a token that is good now where there are tokens.

@@ -141,7 +141,8 @@ async def _submit(
             if (await ledger.state(wish.folder)) != state:
                 continue
             doubt = doubt_of(state, client.server.profile)
-        mine = wish.reservation(client.server, state.attempt + 1, doubt.since if doubt else None)
+        since = doubt.since if doubt else None
+        mine = wish.reservation(client.server, state.attempt + 1, since, state.reserved)
         if budget:
             mine = mine.model_copy(update={"charged_to": tuple(budget.limits(mine))})
         with _nothing_sent("no" if state.name == "new" else "unknown"):

@@ -32,8 +32,23 @@ class Wish:
         """The render's key."""
         return self.fingerprint[:KEY_DIGITS]
 
-    def reservation(self, server: Server, attempt: int, uncertain_since: float | None) -> Reserved:
-        """What is written down before the create request of an attempt is sent."""
+    def reservation(
+        self,
+        server: Server,
+        attempt: int,
+        uncertain_since: float | None,
+        doubted: Reserved | None = None,
+    ) -> Reserved:
+        """What is written down before the create request of an attempt is sent.
+
+        Args:
+            server: Who is asked.
+            attempt: Its number.
+            uncertain_since: From when on an earlier attempt may have been accepted.
+            doubted: That attempt's record. While it is in doubt, its account is the one
+                whose list can tell.
+        """
+        in_doubt = uncertain_since is not None
         return Reserved(
             key=self.key,
             attempt=attempt,
@@ -49,6 +64,7 @@ class Wish:
             parent_key=self.parent_key,
             owner=new_owner(),
             uncertain_since=uncertain_since,
+            account=(doubted.account if doubted else None) if in_doubt else server.account,
         )
 
 

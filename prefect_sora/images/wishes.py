@@ -65,6 +65,7 @@ class ImageWish:
             kind="image",
             lease_seconds=timeout_seconds + LEASE_SLACK_SECONDS,
             usd_each=self.usd_each,
+            account=server.account,
         )
 
 
