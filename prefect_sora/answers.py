@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
@@ -36,6 +37,9 @@ _NEVER_SENT: Final = (
     httpx2.PoolTimeout,
     httpx2.LocalProtocolError,  # what we were to send is no HTTP
 )
+
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+"""A count as headers hold it: more digits than any time has are nonsense. Ours."""
 
 
 def error_of(
@@ -171,8 +175,8 @@ def json_of(response: httpx2.Response) -> object:
 
 def poll_after_s(headers: Mapping[str, str]) -> float | None:
     """Read the pace that the server itself asks for, in seconds."""
-    value = headers.get("openai-poll-after-ms", "")
-    return max(0.05, int(value) / 1000) if value.isdigit() else None
+    asked_ms = _count(headers.get("openai-poll-after-ms"))
+    return None if asked_ms is None else max(0.05, asked_ms / 1000)
 
 
 def clock_ahead_s(headers: Mapping[str, str]) -> float | None:
@@ -184,11 +188,19 @@ def clock_ahead_s(headers: Mapping[str, str]) -> float | None:
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read how long to wait, in seconds, from a count or a date (RFC 9110, 10.2.3)."""
-    if headers.get("retry-after-ms", "").isdigit():
-        return int(headers["retry-after-ms"]) / 1000
+    asked_ms = _count(headers.get("retry-after-ms"))
+    if asked_ms is not None:
+        return asked_ms / 1000
     value = headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, TypeError):
+    asked = _count(value)
+    if asked is not None:
+        return asked
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     return None
+
+
+def _count(text: str | None) -> float | None:
+    """Read a number of plain digits, with a fraction or without; all else is none."""
+    text = (text or "").strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
