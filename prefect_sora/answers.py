@@ -23,6 +23,7 @@ from prefect_sora.errors import (
     VideoNotFoundError,
 )
 from prefect_sora.failures import CHANGE_THE_PROMPT, Failure, read_failure
+from prefect_sora.outcomes import REFUSED, has_ended
 from prefect_sora.requests import DERIVED
 from prefect_sora.server import Server
 
@@ -97,8 +98,8 @@ def status_error(
     server: Server, response: httpx2.Response, *, verb: str, video_id: str | None = None
 ) -> SoraError:
     """Turn an answer with an error status into the error that it is; see `error_of`."""
-    status = response.status_code
-    failure = read_failure(json_of(response)) or Failure()
+    status, body = response.status_code, json_of(response)
+    failure = read_failure(body) or Failure()
     # Some servers repeat the key that they refuse.
     said = server.redacted(failure.message.strip()) or response.reason_phrase or "no reason given"
     about: dict[str, Any] = {
@@ -109,7 +110,9 @@ def status_error(
     }
     message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
     asks_for_a_video = verb == "create" or verb in DERIVED
-    if failure.is_moderation and (status < 500 or failure.is_coded_moderation):
+    costs = asks_for_a_video or verb == "character"
+    unclear = costs and status not in REFUSED
+    if failure.is_moderation and (not (unclear or status >= 500) or failure.is_coded_moderation):
         return ModerationError(
             message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
         )
@@ -143,9 +146,14 @@ def status_error(
             else "Check the id, and that this is the server that it was made on."
         )
         return VideoNotFoundError(message, **about)
-    if status in (408, 409) or status >= 500:
+    if unclear or status in (408, 409) or status >= 500:
         about["next_step"] = "Run the same again in a while; `prefect-sora doctor` tells more."
-        return UnavailableError(message, retry_after_s=retry_after_s(response.headers), **about)
+        return UnavailableError(
+            message,
+            ended=has_ended(response, body),
+            retry_after_s=retry_after_s(response.headers),
+            **about,
+        )
     about["next_step"] = (
         "Check base_url: nothing renders there."
         if status in (301, 302, 307, 308, 404, 405)

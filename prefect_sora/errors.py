@@ -202,22 +202,24 @@ class UnavailableError(ApiError):
 
     Attributes:
         never_sent: The connection was never made, so nothing can have been accepted.
+        ended: The server itself, and no gateway before it, said that it has failed for good.
         retry_after_s: Seconds the server asked to wait.
     """
 
     retryable = True
+    ended = False
 
     def __init__(
         self,
         message: str,
         *,
         never_sent: bool = False,
+        ended: bool = False,
         retry_after_s: float | None = None,
         **about: Any,
     ) -> None:
         super().__init__(message, **about)
-        self.never_sent = never_sent
-        self.retry_after_s = retry_after_s
+        self.never_sent, self.ended, self.retry_after_s = never_sent, ended, retry_after_s
 
 
 class UncertainSubmitError(SoraError):

@@ -65,6 +65,13 @@ _MODEL_UNKNOWN: Final = re.compile(
     r"|is unknown)|(?:unknown|invalid|no such) (?:model|deployment)",
     re.IGNORECASE | re.DOTALL,
 )
+_SECOND_HAND: Final = re.compile(
+    # What one that asks another server for us says of that server's silence: LiteLLM's
+    # APIConnectionError and "Server disconnected", new-api's do_request_failed.
+    r"connection|disconnect|connect error|time[ds]?[ _-]?out|deadline|upstream|gateway|proxy"
+    r"|backend|unreachable|could not reach|reset by|do_request_failed|bad_response|read_response",
+    re.IGNORECASE,
+)
 _RETIRED_CODES: Final = re.compile(r"model_?(?:deprecated|retired)|deprecated_?model", re.I)
 _RETIRED_SAID: Final = re.compile(
     r"(?:\b(?:model|api|deployment|endpoint)\b.{0,200}?)\b(?:(?:been|was|were|is|are) "
@@ -123,6 +130,11 @@ class Failure(BaseModel):
         return any(_RETIRED_CODES.search(word) for word in self._codes) or bool(
             _RETIRED_SAID.search(self.message)
         )
+
+    @property
+    def is_second_hand(self) -> bool:
+        """It tells of another server's answer, which did not come or was not understood."""
+        return any(_SECOND_HAND.search(text) for text in (self.message, *self._codes))
 
     @property
     def _codes(self) -> list[str]:

@@ -44,9 +44,6 @@ SUBMIT_ROUNDS: Final = 3
 LONGEST_PAUSE_SECONDS: Final = 5.0
 """How long a server that says "too many" and not until when is left alone. Ours."""
 
-# Answers of a server that has ended with the request; of a gateway's it may know nothing.
-_DEFINITE: Final = frozenset({500, 501, 503})
-
 Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
 
@@ -212,7 +209,7 @@ async def _attempt(
         raise await _by_policy(error, mine, wish, ledger, policy) from None
     log.warning("No clear answer to the create request: %s", said)
     longest = client.server.profile.longest_create_s
-    until = time() if why is None or why.status in _DEFINITE else sent_at + longest
+    until = time() if why is None or why.ended else sent_at + longest
     try:
         job = await _found(wish, mine, client, ledger, Doubt(sent_at, until))
     except UncertainSubmitError as error:

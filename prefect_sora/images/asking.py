@@ -38,10 +38,6 @@ MAX_ANSWER_BYTES: Final = MAX_COUNT * MAX_PICTURE_BYTES * 4 // 3 + 2**20
 FETCH_ATTEMPTS: Final = 4
 """How often a picture that the answer names by its URL is fetched. Ours."""
 
-# Answers of a server that has ended with the request, if they are in the protocol's words; a
-# gateway's own of the same status may hide that a server behind it goes on.
-_DEFINITE: Final = frozenset({500, 501, 503})
-
 
 class EndedError(Exception):
     """The server says in the protocol's words that it has made nothing.
@@ -102,8 +98,7 @@ async def _answer(
     body = _json(data)
     if whole.is_error or whole.is_redirect:
         refused = status_error(server, whole, verb="create")
-        said = isinstance(body, Mapping) and "error" in body
-        if isinstance(refused, UnavailableError) and refused.status in _DEFINITE and said:
+        if isinstance(refused, UnavailableError) and refused.ended:
             raise EndedError(refused)
         raise refused
     if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
