@@ -9,8 +9,8 @@
 <store>/.claims/       which render holds which video id, so that no two hold one
 ```
 
-Records are created exclusively and never edited; the newest attempt's newest
-record is the state. A torn or unreadable record counts as absent, which is the
+Records are created exclusively and never edited; which attempt's newest record is
+the state, `standing` says. A torn or unreadable record counts as absent, which is the
 careful reading of each of them: an unreadable acceptance is a doubt to resolve
 with the server, never a licence to pay again. One that a later version of this
 package wrote is an error.
@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+from dataclasses import replace
 from datetime import timedelta
 from time import time
 from typing import Final, TypeVar
@@ -40,6 +41,7 @@ from prefect_sora.records import (
     StoredPictures,
     read_record,
 )
+from prefect_sora.standing import telling, to_read
 from prefect_sora.storage import VideoFolder
 from prefect_sora.storage.filesystems import local_path, scheme_of
 from prefect_sora.storage.refusals import plain_url
@@ -81,21 +83,12 @@ class Ledger:
         kinds = _kinds(await self.store.names(folder))
         if not kinds:
             return RenderState(folder)
-        newest = max(kinds)
-        # A stored record of any attempt is the end: the video is there.
-        stored = [attempt for attempt, found in kinds.items() if "stored" in found]
-        if stored:
-            return await self._attempt(folder, max(stored), kinds)
-        state = await self._attempt(folder, newest, kinds)
-        if state.name != "reserved":
-            return state
-        # The answer to an earlier attempt may have come late, after this one was reserved.
-        for attempt in sorted(kinds.keys() - {newest}, reverse=True):
-            if "accepted" in kinds[attempt] and "failed" not in kinds[attempt]:
-                earlier = await self._attempt(folder, attempt, kinds)
-                if earlier.accepted:
-                    return earlier
-        return state
+        read: list[RenderState] = []
+        for attempts in to_read(kinds):
+            read += await asyncio.gather(*(self._attempt(folder, n, kinds) for n in attempts))
+            if any(one.is_kept for one in read):
+                break
+        return replace(telling(read), newest=max(kinds))
 
     async def stored(self, folder: str, names: list[str] | None = None) -> Stored | None:
         """Read the record of a kept video, where there is one, and no other.

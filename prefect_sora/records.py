@@ -136,7 +136,7 @@ class Failed(Record):
 
 @dataclass(frozen=True)
 class RenderState:
-    """Where one render stands: the newest attempt and its records."""
+    """Where one render stands: the attempt that tells it (see `standing`), and its records."""
 
     folder: str
     attempt: int = 0
@@ -145,6 +145,22 @@ class RenderState:
     stored: Stored | None = None
     failed: Failed | None = None
     pictures: StoredPictures | None = None
+    newest: int = 0
+
+    @property
+    def next_attempt(self) -> int:
+        """The number that nobody has begun yet, as far as was read."""
+        return max(self.newest, self.attempt) + 1
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the video, or the pictures, are in the store."""
+        return self.stored is not None or self.pictures is not None
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether the server accepted it, and nothing more is known."""
+        return self.accepted is not None and self.failed is None and not self.is_kept
 
     @property
     def is_image(self) -> bool:
@@ -156,7 +172,7 @@ class RenderState:
     @property
     def name(self) -> Literal["new", "reserved", "accepted", "stored", "failed"]:
         """The newest record's kind."""
-        if self.stored or self.pictures:
+        if self.is_kept:
             return "stored"
         if self.failed:
             return "failed"

@@ -82,7 +82,7 @@ def _next_attempt(state: RenderState, last: Reserved) -> Reserved:
     in_doubt = state.name == "reserved"
     return last.model_copy(
         update={
-            "attempt": state.attempt + 1,
+            "attempt": state.next_attempt,
             "at": time(),
             "owner": new_owner(),
             "uncertain_since": last.in_doubt_since if in_doubt else None,
