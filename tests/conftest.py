@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.support.scripted",
     "tests.support.s3",
     "tests.support.prefect_server",
+    "tests.support.strangers",
 ]
 
 
