@@ -105,15 +105,20 @@ class VideoClient(Transport):
             created_at=created_at if isinstance(created_at, (int, float)) else None,
         )
 
-    async def retrieve(self, video_id: str) -> Video:
+    async def retrieve(self, video_id: str, *, anew: bool = False) -> Video:
         """Ask for one job.
+
+        Args:
+            video_id: The job.
+            anew: End the connection with the answer: the next may reach another replica.
 
         Raises:
             VideoNotFoundError: The server knows no such job.
             ApiError: Anything else that is no job.
         """
         try:
-            response = await self.get(f"/videos/{quote(video_id, safe='')}")
+            more = {"Connection": "close"} if anew else None
+            response = await self.get(f"/videos/{quote(video_id, safe='')}", more=more)
         except openai.APIStatusError as error:
             # Some servers answer for a failed job with an error status and the job in it.
             body = json_of(error.response)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prefect_sora.absence import LASTING_SECONDS
 from prefect_sora.errors import InvalidRequestError
 
 Service = Literal["openai", "azure"]
@@ -93,6 +94,12 @@ class Profile(BaseModel):
         default=90.0,
         ge=0,
         description="How long after a create request was sent its job may still be accepted. Ours.",
+    )
+    lost_after_s: float = Field(
+        default=LASTING_SECONDS,
+        ge=0,
+        description="How long it must go on saying that it does not know a job until that is "
+        "believed: replicas behind one address may each know their own.",
     )
 
     def __hash__(self) -> int:
@@ -238,27 +245,15 @@ LOCAL: Final = Profile(
     prompt_verbatim=True,
     submit_grace_s=0.5,
     longest_create_s=2.0,
+    lost_after_s=0.5,  # one process, whose jobs are on its disk
 )
 GENERIC: Final = Profile(name="generic")
 AUTO: Final = Profile(name="auto")
 """Not known yet: `recognising.recognised` puts the server's own in its place."""
 
-PROFILES: Final = {
-    profile.name: profile
-    for profile in (
-        OPENAI,
-        AZURE,
-        SGLANG,
-        VLLM_OMNI,
-        FASTVIDEO,
-        TENSORRT_LLM,
-        LITELLM_PROXY,
-        NEW_API,
-        LOCAL,
-        GENERIC,
-        AUTO,
-    )
-}
+_RENDER: Final = (OPENAI, AZURE, SGLANG, VLLM_OMNI, FASTVIDEO, TENSORRT_LLM, LOCAL)
+_PASS_ON: Final = (LITELLM_PROXY, NEW_API)
+PROFILES: Final = {each.name: each for each in (*_RENDER, *_PASS_ON, GENERIC, AUTO)}
 
 Name = Literal[
     "auto",

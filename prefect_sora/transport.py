@@ -55,8 +55,13 @@ class Transport:
         """Close its connections."""
         await self._openai.close()
 
-    async def get(self, path: str, params: Mapping[str, object] | None = None) -> httpx2.Response:
-        """Ask for something below /v1.
+    async def get(
+        self,
+        path: str,
+        params: Mapping[str, object] | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Ask for something below /v1, with more headers where some are given.
 
         Raises:
             openai.APIError: An error status, or no answer.
@@ -67,7 +72,7 @@ class Transport:
                 cast_to=httpx2.Response,
                 options={
                     "params": dict(params or {}),
-                    "headers": headers,
+                    "headers": {**headers, **(more or {})},
                     "max_retries": 0,
                     "follow_redirects": False,
                 },

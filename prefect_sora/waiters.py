@@ -3,12 +3,19 @@
 import asyncio
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from prefect_sora.errors import RenderStalledError, RenderTimeoutError, SoraError
+from prefect_sora.absence import ROUTE_ALIKE, Absence
+from prefect_sora.errors import (
+    RenderStalledError,
+    RenderTimeoutError,
+    SoraError,
+    VideoNotFoundError,
+)
 from prefect_sora.profiles import Status
 from prefect_sora.wire import Video
 
@@ -28,6 +35,12 @@ GROWTH: Final = 1.25
 MAX_BACKOFF_SECONDS: Final = 30.0
 """Longest pause after a failing request, where no longer one was asked for. Ours."""
 BACKOFF_GROWTH: Final = 1.5
+MAX_HINT_SECONDS: Final = 60.0
+"""Longest pause that a server's word makes, as with downloads. Ours: meanwhile nobody sees
+that the video is there, and many a server forgets it within the hour."""
+LAST_LOOK_SECONDS: Final = 10.0
+"""How long before its deadline a waiter is asked for once more, whatever pause the server wants;
+a tenth of the wait where that is less. Ours: time for two questions."""
 
 
 @dataclass(eq=False)
@@ -40,8 +53,10 @@ class Waiter:
     due: float
     trusts_hints: bool = False
     inbox: asyncio.Queue[Video | Exception] = field(default_factory=asyncio.Queue)
+    ends_at: float = math.inf
+    last_look: float = math.inf
     seen: Video | None = None
-    missing_since: float | None = None
+    absence: Absence = field(default_factory=Absence)
     asking: asyncio.Task[None] | None = None
     failures: int = 0
     trouble: SoraError | None = None
@@ -49,19 +64,44 @@ class Waiter:
     def pause(self, hint_s: float | None, now: float) -> None:
         """Set when to ask next: the server's own pace where it is slower, or ours, growing."""
         if hint_s is not None:
-            floor = MIN_INTERVAL_SECONDS if self.trusts_hints else self.asked_interval_s
-            self.due = now + max(hint_s, floor)
+            self.put_off(min(hint_s, MAX_HINT_SECONDS), now)
             return
-        self.due = now + self.interval_s
+        self.put_off(self.interval_s, now)
         ceiling = max(MAX_INTERVAL_SECONDS, self.asked_interval_s)
         self.interval_s = min(self.interval_s * GROWTH, ceiling)
+
+    def put_off(self, pause_s: float, now: float) -> None:
+        """Ask after this pause: sooner where time runs out, but never sooner than was asked for."""
+        left = self.last_look - now
+        longest = left if left > 0 else (self.ends_at - now) / 2
+        self.due = now + max(self.shortest_s, min(pause_s, longest))
+
+    @property
+    def shortest_s(self) -> float:
+        """The shortest pause between two questions."""
+        return MIN_INTERVAL_SECONDS if self.trusts_hints else self.asked_interval_s
 
 
 def tell(waiter: Waiter, video: Video, hint_s: float | None) -> None:
     """Hand a waiter what the server says of its video."""
-    waiter.missing_since, waiter.failures, waiter.trouble = None, 0, None
+    waiter.failures, waiter.trouble = 0, None
     waiter.pause(hint_s, asyncio.get_running_loop().time())
     waiter.inbox.put_nowait(video)
+
+
+def miss(waiter: Waiter, error: VideoNotFoundError) -> None:
+    """Ask again for a job that was not known; end its wait where that may be believed."""
+    now = asyncio.get_running_loop().time()
+    absence, waiter.trouble = waiter.absence, error
+    if absence.missed(now):
+        error.paid = "yes"
+        error.message += f" All {absence.answers} answers of {absence.lasting_s:g} s said so."
+        error.next_step = (
+            "Check the id and that this is its server. Servers that keep jobs in memory forget "
+            "them on a restart: `prefect-sora resume --resubmit` pays for it once more."
+        )
+        waiter.inbox.put_nowait(error)
+    waiter.put_off(min(waiter.asked_interval_s, absence.pace_s), now)
 
 
 def refuse(waiter: Waiter, error: SoraError) -> None:
@@ -74,7 +114,7 @@ def backoff(asked_interval_s: float, failures: int, error: SoraError) -> float:
     """Say how long to pause after so many failures: never less than was asked for."""
     pause = asked_interval_s * BACKOFF_GROWTH ** min(failures, 12)
     pause = max(asked_interval_s, min(pause, MAX_BACKOFF_SECONDS))
-    return max(pause, getattr(error, "retry_after_s", None) or 0.0)
+    return max(pause, min(getattr(error, "retry_after_s", None) or 0.0, MAX_HINT_SECONDS))
 
 
 async def follow(
@@ -117,6 +157,7 @@ def timed_out(waiter: Waiter, limit_s: float, trouble: SoraError | None) -> Rend
     """Say where a job stood when its waiter's deadline passed."""
     trouble = waiter.trouble or trouble
     said = f" The server's last trouble: {trouble.message}" if trouble else ""
+    said += f" {ROUTE_ALIKE}" if waiter.absence.contradicted else ""
     return RenderTimeoutError(
         f"Not finished within {limit_s:g} s: {_standing(waiter)}.{said}",
         video_id=waiter.video_id,

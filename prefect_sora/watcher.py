@@ -3,8 +3,9 @@
 A few jobs are asked for one by one; many are read off the pages of the server's
 list, so that 300 waiting renders cost a few requests a round. The server is never
 asked more often than the waiters want: a pace that it names can only be slower,
-except the local renderer's own. What fails is ridden out: a list by asking singly,
-a job by asking for it less often, without keeping the others waiting.
+except the local renderer's own, and never so slow that a deadline passes unseen. What
+fails is ridden out: a list by asking singly, a job by asking for it less often, without
+keeping the others waiting.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import logging
 import math
 from typing import Final, cast
 
+from prefect_sora.absence import ROUTE_ALIKE, Absence
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     RateLimitError,
@@ -20,11 +22,14 @@ from prefect_sora.errors import (
     VideoNotFoundError,
 )
 from prefect_sora.waiters import (
+    LAST_LOOK_SECONDS,
+    MAX_HINT_SECONDS,
     MIN_INTERVAL_SECONDS,
     OnProgress,
     Waiter,
     backoff,
     follow,
+    miss,
     refuse,
     tell,
     timed_out,
@@ -33,8 +38,6 @@ from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_ID_GRACE_SECONDS: Final = 10.0
-"""How long a fresh id may be unknown to a server behind several replicas. Ours."""
 LIST_FROM: Final = 3
 """From this many waiters on, a page of the list is cheaper than single requests."""
 PAGE_LIMIT: Final = 100
@@ -59,11 +62,14 @@ class Watcher:
         self._failing: set[Waiter] = set()  # since the server's last good answer
         self._trouble: SoraError | None = None
         self._lists = client.server.profile.can_list
-        self._list_not_before = 0.0
+        self._list_not_before = 0.0  # as the waiters want it
+        self._list_put_off = 0.0  # as the server asks for
         self._list_again = 0.0
         self._list_failures = 0
         self._list_alone_failed = 0
         self._answered_singly = False
+        self._told_of_absence = False
+        self._told_of_replicas = False
 
     async def wait(
         self,
@@ -92,7 +98,7 @@ class Watcher:
             RenderTimeoutError: The deadline passed; the job goes on and can be
                 waited for again.
             RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
-            VideoNotFoundError: The server does not know the job.
+            VideoNotFoundError: The server goes on saying that it does not know the job.
             AuthenticationError: The key does not work, or no longer.
         """
         loop = asyncio.get_running_loop()
@@ -106,6 +112,9 @@ class Watcher:
             asked_interval_s=interval,
             due=loop.time(),
             trusts_hints=self._client.server.local,
+            ends_at=loop.time() + limit,
+            last_look=loop.time() + limit - min(LAST_LOOK_SECONDS, limit / 10),
+            absence=Absence(self._client.server.profile.lost_after_s),
         )
         self._waiters.add(waiter)
         self._news.set()
@@ -130,10 +139,10 @@ class Watcher:
         while self._waiters:
             self._news.clear()
             now = loop.time()
-            dues = [w.due for w in self._waiters if w.asking is None]
-            wake = max(min(dues, default=math.inf), self._not_before)
+            wake = min((self._due(w) for w in self._waiters if w.asking is None), default=math.inf)
             if self._by_list(now):
-                wake = max(wake, self._list_not_before)
+                put_off = min(self._list_put_off, *(w.last_look for w in self._waiters))
+                wake = max(wake, self._list_not_before, put_off)
             if wake > now:
                 try:
                     async with asyncio.timeout(wake - now if wake < math.inf else None):
@@ -155,8 +164,12 @@ class Watcher:
                 return
             # Those that the list told of are due later; one that hangs keeps no other waiting.
             for waiter in self._waiters:
-                if waiter.asking is None and waiter.due <= loop.time():
+                if waiter.asking is None and self._due(waiter) <= loop.time():
                     waiter.asking = loop.create_task(self._ask_for_one(waiter))
+
+    def _due(self, waiter: Waiter) -> float:
+        """When to ask for it: what another was told puts it off, but not past its last look."""
+        return max(waiter.due, min(self._not_before, waiter.last_look))
 
     def _by_list(self, now: float) -> bool:
         return self._lists and len(self._waiters) >= LIST_FROM and now >= self._list_again
@@ -170,10 +183,10 @@ class Watcher:
             return
         self._list_failures = self._list_alone_failed = 0
         self._all_is_well()
-        shortest = self._shortest_interval()
+        now = asyncio.get_running_loop().time()
         trusted = hint_s is not None and self._client.server.local
-        pace = hint_s if trusted else max(hint_s or 0.0, shortest)
-        self._list_not_before = asyncio.get_running_loop().time() + (pace or 0.0)
+        self._list_not_before = now + (0.0 if trusted else self._shortest_interval())
+        self._list_put_off = now + min(hint_s or 0.0, MAX_HINT_SECONDS)
 
     async def _read_pages(self) -> float | None:
         """Read pages, newest first, until each waiter's job was seen; return the server's pace."""
@@ -197,7 +210,7 @@ class Watcher:
                 if video.status == "unknown":  # some lists show less than a single answer does
                     continue
                 for waiter in [w for w in self._waiters if w.video_id == video.id]:
-                    tell(waiter, video, page.poll_after_s)
+                    self._found(waiter, video, page.poll_after_s)
             after = page.next_after
             if not missing or not fresh or after is None:
                 break
@@ -219,12 +232,13 @@ class Watcher:
         clock = asyncio.get_running_loop().time
         try:
             async with self._gate:
-                if clock() < self._not_before:
+                if clock() < self._due(waiter):
                     return  # another one has just met trouble that is the server's
-                video = await self._client.retrieve(waiter.video_id)
+                anew = waiter.absence.answers > 0
+                video = await self._client.retrieve(waiter.video_id, anew=anew)
             self._answered_singly = True
             self._all_is_well()
-            tell(waiter, video, video.poll_after_s)
+            self._found(waiter, video, video.poll_after_s)
         except VideoNotFoundError as error:
             self._answered_singly = True
             self._not_found(waiter, error)
@@ -242,17 +256,21 @@ class Watcher:
             waiter.asking = None
             self._news.set()
 
+    def _found(self, waiter: Waiter, video: Video, hint_s: float | None) -> None:
+        if waiter.absence.found() and not self._told_of_replicas:
+            self._told_of_replicas = True
+            log.warning("Video %s at %s: %s", video.id, self._client.server.label, ROUTE_ALIKE)
+        tell(waiter, video, hint_s)
+
     def _not_found(self, waiter: Waiter, error: VideoNotFoundError) -> None:
-        now = asyncio.get_running_loop().time()
-        waiter.missing_since = waiter.missing_since or now
-        if now - waiter.missing_since >= min(UNKNOWN_ID_GRACE_SECONDS, 2 * waiter.asked_interval_s):
-            error.paid = "yes"
-            error.next_step = (
-                "Check the id and that this is its server. Servers that keep jobs in memory forget "
-                "them on a restart: `prefect-sora resume --resubmit` pays for it once more."
-            )
-            waiter.inbox.put_nowait(error)
-        waiter.pause(None, now)
+        miss(waiter, error)
+        log.log(
+            logging.DEBUG if self._told_of_absence else logging.WARNING,
+            "%s A replica alone may say so: it must go on for %g s to be believed.",
+            error.message,
+            waiter.absence.lasting_s,
+        )
+        self._told_of_absence = True
 
     def _ride_out(self, error: SoraError, waiter: Waiter) -> None:
         """A failing request ends no wait: the deadline does. Nor does it slow the others."""
@@ -261,12 +279,12 @@ class Watcher:
         waiter.trouble = self._trouble = error
         self._failing.add(waiter)
         pause = backoff(waiter.asked_interval_s, waiter.failures, error)
-        waiter.due = now + pause
+        waiter.put_off(pause, now)
         log.log(
             logging.WARNING if waiter.failures == len(self._failing) == 1 else logging.DEBUG,
             "%s Asking again in %.1f s.",
             error.message,
-            pause,
+            waiter.due - now,
         )
         of_the_server = (
             isinstance(error, RateLimitError)

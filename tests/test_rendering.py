@@ -158,7 +158,7 @@ async def test_what_the_server_forgot_is_rendered_again_only_where_that_is_asked
     await wait(job, client, ledger, poll_interval_seconds=0.05)
     await until_forgotten(client)
     with pytest.raises(VideoNotFoundError) as caught:
-        await resume(await ledger.state(job.folder), client, ledger)
+        await resume(await ledger.state(job.folder), client, ledger, poll_interval_seconds=0.05)
     assert (caught.value.key, renderer.accepted()) == (job.key, 1)
     stored = await resume(
         await ledger.state(job.folder),

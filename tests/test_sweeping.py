@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prefect_sora import sweeping, watcher
+from prefect_sora import sweeping
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.ledger import Ledger
@@ -38,9 +38,8 @@ def disk(tmp_path: Path) -> Ledger:
 
 
 async def test_each_render_that_was_left_behind_ends_where_it_belongs(
-    client: VideoClient, ledger: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    client: VideoClient, ledger: Ledger, renderer: Renderer
 ) -> None:
-    monkeypatch.setattr(watcher, "UNKNOWN_ID_GRACE_SECONDS", 0.2)
     renderer.faults([{"on": "create", "do": "stall", "match": "runs"}])
     finished = await go(client, ledger, clip(prompt="finished"))
     await go(client, ledger, clip(prompt="runs"))
@@ -75,7 +74,7 @@ async def test_each_render_that_was_left_behind_ends_where_it_belongs(
     assert f"`prefect-sora resume {forgotten.key} --resubmit --store " in str(error.next_step)
     assert "never accepted" in str(first["never sent"].error)
 
-    again = await swept(ledger, client, timeout_seconds=0.3)
+    again = await swept(ledger, client, timeout_seconds=2)
 
     assert {title: one.outcome for title, one in again.items()} == {
         "runs": "waiting",

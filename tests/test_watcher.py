@@ -1,10 +1,11 @@
 """Wait: few requests for many renders, never faster than asked, and every wait ends."""
 
 import asyncio
+from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import pytest
@@ -12,16 +13,18 @@ import pytest
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     AuthenticationError,
+    RateLimitError,
     RenderStalledError,
     RenderTimeoutError,
     VideoNotFoundError,
 )
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
+from prefect_sora.waiters import Waiter, backoff
 from prefect_sora.watcher import Watcher, watcher_of
 from prefect_sora.wire import Video
 from tests.support.renderer import Renderer, StartRenderer
-from tests.support.scripted import Reply, Script
+from tests.support.scripted import QUICK, Answer, Reply, Script
 
 
 def clip(prompt: str = "a kite") -> VideoRequest:
@@ -231,10 +234,94 @@ async def test_a_job_whose_answer_hangs_keeps_no_other_waiting(scripted: Script)
 
 
 async def test_a_server_in_trouble_is_not_asked_for_each_of_many_jobs(scripted: Script) -> None:
-    server, client = scripted(lambda *_: (429, {"Retry-After": "60"}, {"error": "too many"}))
-    ended = await statuses(client, *(f"kite-{n}" for n in range(40)), timeout_seconds=0.6)
+    asked: list[float] = []
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        asked.append(monotonic())
+        return 429, {"Retry-After": "60"}, {"error": "too many"}
+
+    _, client = scripted(answer)
+    begun = monotonic()
+    ended = await statuses(client, *(f"kite-{n}" for n in range(40)), timeout_seconds=2)
     assert set(ended) == {"RenderTimeoutError"}
-    assert len(server.seen) <= 9  # the list, and as many as are asked for at once
+    # The list, and as many as are asked for at once; each once more when its time runs out.
+    assert sum(at < begun + 1.7 for at in asked) <= 9
+    assert 40 < len(asked) < 9 + 41 * 4
+
+
+AN_HOUR = "3600"
+BUSY: dict[str, Any] = {"error": {"message": "too many"}}
+
+
+def in_an_hour() -> str:
+    return formatdate(time() + 3600, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param((429, {"Retry-After": AN_HOUR}, BUSY), id="too many"),
+        pytest.param((429, {"Retry-After": in_an_hour()}, BUSY), id="a date"),
+        pytest.param((429, {"retry-after-ms": "3600000"}, BUSY), id="milliseconds"),
+        pytest.param((503, {"Retry-After": AN_HOUR}, BUSY), id="overloaded"),
+        pytest.param((200, {"openai-poll-after-ms": "3600000"}, job("kite")), id="its own pace"),
+    ],
+)
+async def test_a_pause_of_an_hour_hides_no_finished_video(scripted: Script, first: Reply) -> None:
+    slow = Slow()
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if not slow.asked:
+            slow.asked["first"] = [monotonic()]
+            return first
+        return slow(method, path, body)
+
+    _, client = scripted(answer)
+    assert await statuses(client, "kite", timeout_seconds=1) == ["completed"]
+
+
+async def test_a_pause_of_an_hour_that_one_was_told_does_not_stop_the_next(
+    scripted: Script,
+) -> None:
+    slow = Slow(sick=(429, {"Retry-After": AN_HOUR}, BUSY))
+    _, client = scripted(slow)
+    assert await statuses(client, "sick", timeout_seconds=0.3) == ["RenderTimeoutError"]
+    assert await statuses(client, "kite", timeout_seconds=1) == ["completed"]
+
+
+async def test_a_list_whose_pace_is_an_hour_hides_no_finished_video(scripted: Script) -> None:
+    ids = ["one", "two", "three"]
+    pages = iter(["in_progress"])
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        status = next(pages, "completed")
+        listed = [job(i, status) for i in ids]
+        told = {"object": "list", "data": listed, "has_more": False}
+        return 200, {"openai-poll-after-ms": "3600000"}, told
+
+    _, client = scripted(answer)
+    assert await statuses(client, *ids, timeout_seconds=1) == ["completed"] * 3
+
+
+def test_no_server_puts_a_poll_off_for_more_than_a_minute() -> None:
+    asked = RateLimitError("later", retry_after_s=3600.0)
+    assert backoff(5.0, 1, asked) == 60.0
+    waiter = Waiter("kite", 5.0, asked_interval_s=5.0, due=0.0)
+    waiter.pause(3600.0, now=0.0)
+    assert waiter.due == 60.0
+    patient = Waiter("kite", 300.0, asked_interval_s=300.0, due=0.0)
+    patient.pause(3600.0, now=0.0)
+    assert patient.due == 300.0  # as the waiter itself wants it
+
+
+def test_the_last_look_is_before_the_deadline_and_no_sooner_than_the_waiter_wants() -> None:
+    waiter = Waiter("kite", 5.0, asked_interval_s=5.0, due=0.0, ends_at=600.0, last_look=590.0)
+    waiter.pause(60.0, now=570.0)
+    assert waiter.due == 590.0
+    waiter.pause(60.0, now=587.0)
+    assert waiter.due == 592.0
+    waiter.pause(60.0, now=592.0)
+    assert waiter.due == 597.0
 
 
 async def test_a_status_nobody_knows_is_waited_out_and_is_no_success(
@@ -308,6 +395,72 @@ async def test_a_number_of_polls_is_another_way_to_say_the_deadline(
 async def test_an_id_the_server_does_not_know_ends_the_wait(client: VideoClient) -> None:
     with pytest.raises(VideoNotFoundError, match=r"Check the id.*resume --resubmit"):
         await watcher_of(client).wait("video_nobody", poll_interval_seconds=0.05)
+
+
+NOT_HERE: Reply = (404, {}, {"error": {"message": "no such job"}})
+
+
+def flapping(*replies: Reply) -> Answer:
+    """A server that answers each question about a job with the next of these; then it is done."""
+    left = iter(replies)
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if path.startswith("/v1/videos?"):
+            return page()  # the list shows none of them
+        return next(left, (200, {}, job(path.rpartition("/")[2], "completed")))
+
+    return answer
+
+
+async def test_the_404_of_one_replica_of_several_loses_no_paid_video(scripted: Script) -> None:
+    _, client = scripted(flapping(*[NOT_HERE] * 5))
+    assert await statuses(client, "kite") == ["completed"]
+
+
+async def test_what_the_list_leaves_out_and_a_replica_does_not_know_is_not_lost_either(
+    scripted: Script,
+) -> None:
+    _, client = scripted(flapping(*[NOT_HERE] * 15))
+    assert await statuses(client, "one", "two", "three") == ["completed"] * 3
+
+
+async def test_replicas_that_know_different_jobs_are_told_of_once_and_lose_none(
+    scripted: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    known: Reply = (200, {}, job("kite"))
+    _, client = scripted(flapping(known, NOT_HERE, known, NOT_HERE, known, *[NOT_HERE] * 20))
+    assert await statuses(client, "kite") == ["completed"]
+    (told,) = [r.getMessage() for r in caplog.records if "replicas" in r.getMessage()]
+    assert "Route all requests of a client to the same one" in told
+
+
+async def test_a_wait_that_replicas_have_made_fail_says_so(scripted: Script) -> None:
+    known: Reply = (200, {}, job("kite"))
+    _, client = scripted(flapping(known, NOT_HERE, known, *[NOT_HERE] * 999))
+    with pytest.raises(RenderTimeoutError, match="Route all requests") as caught:
+        await watcher_of(client).wait("kite", timeout_seconds=1, poll_interval_seconds=0.05)
+    assert "`prefect-sora resume`" in str(caught.value)
+
+
+async def test_a_deadline_before_a_404_can_be_believed_is_a_time_out(scripted: Script) -> None:
+    patient = QUICK.model_copy(update={"lost_after_s": 60.0})
+    _, client = scripted(flapping(*[NOT_HERE] * 999), profile=patient)
+    with pytest.raises(RenderTimeoutError, match="no such job") as caught:
+        await watcher_of(client).wait("kite", timeout_seconds=0.5, poll_interval_seconds=0.05)
+    assert "--resubmit" not in str(caught.value)
+
+
+async def test_a_404_that_all_answers_repeat_is_final_and_each_reaches_another_replica(
+    scripted: Script,
+) -> None:
+    server, client = scripted(flapping(*[NOT_HERE] * 999))
+    with pytest.raises(VideoNotFoundError, match=r"All \d+ answers of 0.3 s said so") as caught:
+        await watcher_of(client).wait("kite", timeout_seconds=9, poll_interval_seconds=0.05)
+    assert caught.value.paid == "yes"
+    asked = server.asked("GET", "kite")
+    assert len(asked) >= 6
+    # A connection that is kept would reach the same replica time after time.
+    assert [one.headers["connection"] for one in asked[1:]] == ["close"] * (len(asked) - 1)
 
 
 async def test_a_wrong_key_ends_the_wait_at_once(start_renderer: StartRenderer) -> None:

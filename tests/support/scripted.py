@@ -19,8 +19,8 @@ from prefect_sora.client import VideoClient
 from prefect_sora.profiles import Profile
 from prefect_sora.server import remote
 
-QUICK: Final = Profile(name="quick", submit_grace_s=0.3, longest_create_s=0.3)
-"""A generic server whose list shows a job soon."""
+QUICK: Final = Profile(name="quick", submit_grace_s=0.3, longest_create_s=0.3, lost_after_s=0.3)
+"""A generic server whose list shows a job soon, and whose 404 is soon believed."""
 
 Reply = tuple[int, Mapping[str, str], Any] | None
 """Status, headers, and bytes or what becomes JSON; None hangs up without an answer."""

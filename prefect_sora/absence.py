@@ -1,0 +1,66 @@
+"""Absence: when a server that says it does not know a job may be believed.
+
+Behind one address there may be several replicas, and each may know the jobs that it
+accepted itself. So one answer is one replica's, and proves nothing about a paid video.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+LASTING_SECONDS: Final = 180.0
+"""How long all answers must say so. Ours: replicas that are restarted one after the other, or
+that copy their jobs to each other, are through with it within minutes."""
+
+ANSWERS: Final = 6
+"""How many answers, in a row, must say so at least. Ours: with a pause of five seconds between
+them there are 36 in that time, of which one at least reaches a replica that knows it."""
+
+ROUTE_ALIKE: Final = (
+    "Some answers said that there is no such job, and others showed it: there are replicas, each "
+    "with jobs of its own. Route all requests of a client to the same one, or run one: "
+    "docs/recovery.md tells how."
+)
+
+
+@dataclass
+class Absence:
+    """What a server has said of one job, as far as it did not know it.
+
+    Attributes:
+        lasting_s: How long it must say so.
+        answers: How often it has, since it last knew the job.
+        known: Whether it ever knew it.
+        contradicted: Whether it knew the job, did not, and knew it again.
+    """
+
+    lasting_s: float = LASTING_SECONDS
+    answers: int = 0
+    known: bool = False
+    contradicted: bool = False
+    _since: float = 0.0
+
+    def found(self) -> bool:
+        """Take note that the job is known; say whether that shows replicas for the first time."""
+        shows_it = self.known and self.answers > 0 and not self.contradicted
+        self.known, self.answers = True, 0
+        self.contradicted = self.contradicted or shows_it
+        return shows_it
+
+    def missed(self, now: float) -> bool:
+        """Take note that the job is not known; say whether that may be believed.
+
+        What was contradicted once never may: another replica may know it still.
+
+        Args:
+            now: A clock's seconds, always the same clock's.
+        """
+        if not self.answers:
+            self._since = now
+        self.answers += 1
+        long_enough = now - self._since >= self.lasting_s
+        return long_enough and self.answers >= ANSWERS and not self.contradicted
+
+    @property
+    def pace_s(self) -> float:
+        """The longest pause between two questions with which this ends in time."""
+        return self.lasting_s / ANSWERS
