@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from prefect_sora.server import Server, local_server, remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
+from tests.support.commands import Forked, Fresh, Start
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, until
 
@@ -47,19 +46,14 @@ class Ended:
 class Running:
     """A command that runs."""
 
-    def __init__(self, words: tuple[str, ...], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, words: tuple[str, ...], environment: dict[str, str], folder: Path, start: Start
+    ) -> None:
         self._began = monotonic()
         self._out, self._err = (folder / name for name in ("stdout.txt", "stderr.txt"))
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "prefect_sora.cli", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-            )
+        self._out.touch()
+        self._err.touch()
+        self.process = start(words, environment, folder)
 
     def until_it_says(self, words: str) -> None:
         """Wait for words on standard error."""
@@ -71,7 +65,7 @@ class Running:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the command's process."""
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)
 
     def end(self, timeout_seconds: float = 60) -> Ended:
         """Wait for its end."""
@@ -94,9 +88,17 @@ class Cli:
 
     def start(self, *words: str, **variables: str) -> Running:
         """Start a command."""
+        # Another path may name other modules than those that are imported already.
+        return self._start(words, variables, Fresh if "PYTHONPATH" in variables else Forked)
+
+    def typed(self, *words: str, **variables: str) -> Ended:
+        """Run a command as a shell does: nothing is imported yet."""
+        return self._start(words, variables, Fresh).end()
+
+    def _start(self, words: tuple[str, ...], variables: dict[str, str], start: Start) -> Running:
         folder = self.folder / f"run-{len(self.started)}"
         folder.mkdir()
-        self.started.append(Running(words, {**self.environment, **variables}, folder))
+        self.started.append(Running(words, {**self.environment, **variables}, folder, start))
         return self.started[-1]
 
 
@@ -114,7 +116,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     for running in started:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(running.process.pid, signal.SIGKILL)
-        running.process.wait()
+        running.process.wait(10)
 
 
 @pytest.fixture

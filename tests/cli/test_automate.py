@@ -5,7 +5,7 @@ from tests.cli.conftest import Cli
 
 
 def test_without_a_prefect_server_nothing_is_set_up(cli: Cli) -> None:
-    ended = cli("automate", "--json")
+    ended = cli.typed("automate", "--json")
 
     assert ended.code == exits.USAGE
     assert "PREFECT_API_URL" in ended.json["error"]["next_step"]

@@ -17,7 +17,7 @@ TINY = "prompt,model,size,seconds\n"
 
 
 def test_models_are_compared_by_what_they_cost(cli: Cli) -> None:
-    ended = cli("estimate", "--size", "1080p", "--seconds", "4", "--model", "wan-2.2")
+    ended = cli.typed("estimate", "--size", "1080p", "--seconds", "4", "--model", "wan-2.2")
     rows = [line.split() for line in ended.out.splitlines()]
     assert rows[1] == ["sora-2-pro", "1920x1080", "4", "$2.80"]
     assert rows[2][:4] == ["wan-2.2", "1920x1080", "4", "unknown"]

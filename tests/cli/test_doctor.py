@@ -31,7 +31,7 @@ def test_where_all_is_well_it_says_so(
 def test_without_a_prefect_server_it_says_which_it_would_be_and_starts_none(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:
-    ended = cli("doctor", "--store", store, "--json", OPENAI_BASE_URL=renderer.base_url)
+    ended = cli.typed("doctor", "--store", store, "--json", OPENAI_BASE_URL=renderer.base_url)
 
     assert ended.code == exits.OK
     prefect = ended.json["checks"][-1]

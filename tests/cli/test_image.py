@@ -31,7 +31,7 @@ def test_a_prompt_ends_as_a_transparent_file_and_an_edit_as_another(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:
     words = ("--background", "transparent", "--store", store)
-    ended = cli("image", "a paper lantern", *PLAIN, *words)
+    ended = cli.typed("image", "a paper lantern", *PLAIN, *words)
 
     assert ended.code == exits.OK, ended.err
     (path,) = Path(store).glob("a-paper-lantern-*/image.png")

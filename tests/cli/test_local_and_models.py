@@ -16,7 +16,7 @@ def test_the_renderer_says_where_it_answers_and_ends_with_ctrl_c(cli: Cli) -> No
     address = json.loads(until(running.stdout, "the address is printed"))
 
     assert httpx2.get(f"{address['base_url']}/models").is_success
-    already = cli("local")
+    already = cli.typed("local")
     running.send(signal.SIGINT)
     ended = running.end(15)
 

@@ -22,7 +22,7 @@ def cli(cli: Cli, renderer: Renderer, prefect_api: str) -> Cli:
 def test_a_prompt_ends_as_a_file_and_each_step_is_told_in_plain_lines(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:
-    ended = cli("render", "a red kite", *TINY, "--store", store)
+    ended = cli.typed("render", "a red kite", *TINY, "--store", store)
 
     assert ended.code == exits.OK, ended.err
     (video,) = Path(store).glob("a-red-kite-*/video.mp4")
@@ -209,7 +209,7 @@ def test_a_saved_block_renders(cli: Cli, renderer: Renderer, prefect: str, store
 def test_on_a_fresh_machine_it_needs_no_server_and_no_account(cli: Cli, store: str) -> None:
     del cli.environment["PREFECT_API_URL"]
 
-    ended = cli("render", "a red kite", "--provider", "local", *TINY, "--store", store)
+    ended = cli.typed("render", "a red kite", "--provider", "local", *TINY, "--store", store)
 
     assert ended.code == exits.OK, ended.err
     assert "cost  $0.00 (local)" in ended.err

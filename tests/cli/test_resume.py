@@ -17,7 +17,7 @@ def test_a_key_brings_its_render_home_without_paying_again(
 ) -> None:
     job = begin(renderer)
 
-    ended = cli("resume", job.key, "--store", store, OPENAI_BASE_URL=renderer.base_url)
+    ended = cli.typed("resume", job.key, "--store", store, OPENAI_BASE_URL=renderer.base_url)
 
     video = Path(store) / job.folder / "video.mp4"
     assert ended.code == exits.OK, ended.err

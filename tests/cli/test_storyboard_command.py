@@ -42,7 +42,7 @@ def board(tmp_path: Path) -> str:
 def test_a_file_becomes_a_film_and_the_same_command_pays_for_nothing_again(
     cli: Cli, renderer: Renderer, board: str, store: str
 ) -> None:
-    ended = cli("storyboard", board, *QUICK, "--store", store)
+    ended = cli.typed("storyboard", board, *QUICK, "--store", store)
 
     assert ended.code == exits.OK, ended.err
     (film,) = Path(store).glob("films/the-red-kite-*/film.mp4")

@@ -29,7 +29,7 @@ def test_a_kept_clip_is_edited_and_extended_by_its_key(
     cli: Cli, renderer: Renderer, store: str, kite: Any
 ) -> None:
     place = ("--store", store, "--json")
-    edited = cli("edit", kite["key"], "make it dusk", *POLL, *place).json
+    edited = cli.typed("edit", kite["key"], "make it dusk", *POLL, *place).json
     longer = cli("extend", edited["key"], "it lands", "--seconds", "4", *POLL, *place).json
     assert [edited["parent_key"], longer["parent_key"]] == [kite["key"], edited["key"]]
     assert longer["duration_seconds"] == pytest.approx(5, abs=0.1)
