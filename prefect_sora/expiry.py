@@ -5,15 +5,28 @@ So of many that are to be fetched at once, those go first that are soonest forgo
 
 import asyncio
 import heapq
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
-from time import time
+from time import monotonic, time
 from typing import Final
 
-from prefect_sora.errors import VideoExpiredError
+from prefect_sora.absence import ROUTE_ALIKE, Absence
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import (
+    DownloadError,
+    SoraError,
+    VideoExpiredError,
+    VideoNotFoundError,
+)
 from prefect_sora.handles import RenderedVideo, VideoJob
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS: Final = 5.0
+"""Longest pause between two questions whether a job is forgotten. Ours."""
 
 DOWNLOADS_AT_ONCE: Final = 8
 """How many videos one process fetches from one server at a time. Ours: more would share the
@@ -81,6 +94,43 @@ def fetch_again(video: VideoJob) -> str:
     expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
     until = f" until {_clock(expires_at)}" if expires_at else ", often for no more than an hour"
     return f"`prefect-sora resume {video.key}` fetches it again; the server has it{until}."
+
+
+def not_fetched(error: SoraError, video: VideoJob, absence: Absence) -> DownloadError:
+    """Say of the last of several attempts that the video can still be fetched."""
+    if absence.contradicted:
+        error.message += f" {ROUTE_ALIKE}"
+    failure = (
+        error
+        if isinstance(error, DownloadError)
+        else DownloadError(f"The finished video could not be fetched. {error.message}")
+    )
+    failure.next_step = fetch_again(video)
+    return failure
+
+
+async def forgotten(video_id: str, client: VideoClient) -> VideoNotFoundError | None:
+    """Ask for a job until the word that it is not known may be believed; see `absence`.
+
+    Returns:
+        That word; None as soon as the job is known.
+
+    Raises:
+        ApiError: No such word, and no job either.
+    """
+    absence = Absence(client.server.profile.lost_after_s)
+    pause_s = min(ASK_AGAIN_SECONDS, absence.pace_s)
+    while True:
+        try:
+            await client.retrieve(video_id, anew=absence.answers > 0)
+        except VideoNotFoundError as error:
+            if absence.missed(monotonic()):
+                return error
+            if absence.answers == 1:
+                log.info("%s Asking on for %g s.", error.message, absence.lasting_s)
+        else:
+            return None
+        await asyncio.sleep(pause_s)
 
 
 def _clock(at: float) -> str:

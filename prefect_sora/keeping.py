@@ -7,16 +7,17 @@ it, is as good as fetched: the server need not even know it any more.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from prefect_sora.absence import ROUTE_ALIKE, Absence
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     CorruptVideoError,
@@ -28,7 +29,7 @@ from prefect_sora.errors import (
     VideoExpiredError,
     VideoNotFoundError,
 )
-from prefect_sora.expiry import Turns, expired, fetch_again
+from prefect_sora.expiry import Turns, expired, fetch_again, not_fetched
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.mp4 import Mp4Info, Mp4Scanner
@@ -179,19 +180,27 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
         AuthenticationError: The key does not work, or no longer.
         StorageError: The store refuses.
     """
+    absence, clock = Absence(client.server.profile.lost_after_s), asyncio.get_running_loop().time
+    attempt = 0
     with _about(video):
-        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
+        while True:
             try:
                 async with _turns_of(client).turn(video):
-                    return await _fetch_once(video, client, folder, name)
+                    return await _fetch_once(video, client, folder, name, absence)
             except VideoExpiredError:
                 raise
             except (DownloadError, UnavailableError, RateLimitError, VideoNotFoundError) as error:
+                unknown = isinstance(error, VideoNotFoundError)
+                if unknown and absence.missed(clock()):
+                    raise expired(video) from None
+                # Until a 404 may be believed, it is asked for again without being counted.
+                attempt += not unknown or absence.contradicted
                 log.warning("Download %d of video %s: %s", attempt, video.video_id, error.message)
                 if attempt == DOWNLOAD_ATTEMPTS:
-                    raise _download_error(error, video) from None
-                await asyncio.sleep(_pause(error, attempt, video))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+                    raise not_fetched(error, video, absence) from None
+                longest = absence.pace_s if unknown else MAX_PAUSE_SECONDS
+                tried = max(attempt, absence.answers)
+                await asyncio.sleep(min(_pause(error, tried, video), longest))
 
 
 def _turns_of(client: VideoClient) -> Turns:
@@ -200,7 +209,7 @@ def _turns_of(client: VideoClient) -> Turns:
 
 
 async def _fetch_once(
-    video: VideoJob, client: VideoClient, folder: VideoFolder, name: str
+    video: VideoJob, client: VideoClient, folder: VideoFolder, name: str, absence: Absence
 ) -> Fetched:
     try:
         return await _stream(video, client, folder, name)
@@ -208,8 +217,18 @@ async def _fetch_once(
         refused = error
     # Some servers keep their files elsewhere, and say in the job where. The address is
     # signed, and for a short time: so it is asked for here, and never written down.
-    url = await _place(video, client, refused)
-    return await _stream(video, client, folder, name, url)
+    url = await _place(video, client, refused, absence)
+    if url is None and refused.status == 404:
+        # Of replicas that take turns the other one was asked for the file: so twice more.
+        for _ in range(2):
+            with contextlib.suppress(VideoNotFoundError):
+                return await _stream(video, client, folder, name)
+    if url is None:
+        raise UnavailableError(refused.message, status=refused.status)
+    try:
+        return await _stream(video, client, folder, name, url)
+    except VideoNotFoundError as error:  # the file, and not the job
+        raise UnavailableError(error.message, status=error.status) from None
 
 
 async def _stream(
@@ -224,25 +243,29 @@ async def _stream(
 
 
 async def _place(
-    video: VideoJob, client: VideoClient, refused: RejectedError | VideoNotFoundError
-) -> str:
-    """Ask the job where its file lies.
+    video: VideoJob,
+    client: VideoClient,
+    refused: RejectedError | VideoNotFoundError,
+    absence: Absence,
+) -> str | None:
+    """Ask the job where its file lies; None where it does not say, so far.
 
     Raises:
         VideoExpiredError: It says that there is none any more.
         VideoNotFoundError: The server does not know the job either.
-        UnavailableError: It does not say where, so far.
     """
     expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
     gone = refused.status == 410
     unknown: VideoNotFoundError | None = None
     try:
-        job = await client.retrieve(video.video_id)
+        job = await client.retrieve(video.video_id, anew=absence.answers > 0)
     except VideoNotFoundError as error:
         unknown = error
     except SoraError as error:
         log.info("Where video %s lies is not known: %s", video.video_id, error.message)
     else:
+        if absence.found():
+            log.warning("Video %s: %s", video.video_id, ROUTE_ALIKE)
         if job.url:
             return job.url
         gone = gone or job.status in ("expired", "deleted")
@@ -251,7 +274,7 @@ async def _place(
         raise expired(video)
     if unknown:
         raise unknown
-    raise UnavailableError(refused.message, status=refused.status)
+    return None
 
 
 class _Mp4Check(Mp4Scanner):
@@ -272,19 +295,7 @@ def _pause(error: SoraError, attempt: int, video: VideoJob) -> float:
     return pause
 
 
-def _download_error(error: SoraError, video: VideoJob) -> DownloadError:
-    if isinstance(error, VideoNotFoundError):
-        return expired(video)  # one replica may not know a job that another knows; here none does
-    failure = (
-        error
-        if isinstance(error, DownloadError)
-        else DownloadError(f"The finished video could not be fetched. {error.message}")
-    )
-    failure.next_step = fetch_again(video)
-    return failure
-
-
-@contextmanager
+@contextlib.contextmanager
 def _about(video: VideoJob) -> Iterator[None]:
     """Say of every error which paid video it is about, and how to get it."""
     try:

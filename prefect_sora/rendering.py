@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import time
-from typing import Any
+from typing import Any, Final
 
 from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import OnCancel, give_up
@@ -28,6 +28,12 @@ from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Video
 from prefect_sora.wishes import identify
+
+ANOTHER_ACCOUNT: Final = (
+    "It was submitted by another account than the one that asks, whose jobs are not shown here, "
+    "so this proves nothing."
+)
+ASK_WITH_ITS_KEY: Final = "Ask with the key that it was submitted with."
 
 
 async def wait(
@@ -73,9 +79,13 @@ async def wait(
             if on_cancel == "delete":
                 await give_up(job, client, ledger)
             raise
-        except VideoNotFoundError:
+        except VideoNotFoundError as error:
             if await kept(job, client, ledger):
                 return _rendered(job, None)
+            reserved = await ledger.reservation(job.folder, job.attempt)
+            if reserved and client.server.is_account(reserved.account) is False:
+                error.message += f" {ANOTHER_ACCOUNT}"
+                error.next_step = ASK_WITH_ITS_KEY
             raise
     if video.status != "completed":
         with in_store(ledger.place, job.key, job.video_id):

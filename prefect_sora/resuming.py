@@ -12,8 +12,8 @@ from prefect_sora.errors import (
     RenderFailedError,
     SoraError,
     VideoExpiredError,
-    VideoNotFoundError,
 )
+from prefect_sora.expiry import forgotten
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import request_digest
 from prefect_sora.keeping import keep
@@ -22,7 +22,7 @@ from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.references import prepare
-from prefect_sora.rendering import wait
+from prefect_sora.rendering import ANOTHER_ACCOUNT, ASK_WITH_ITS_KEY, wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import Wish
@@ -119,7 +119,7 @@ async def _job(
     if (
         state.accepted
         and not state.failed
-        and not (resubmit and await _is_forgotten(state.accepted.job, client, ledger))
+        and not (resubmit and await _is_forgotten(state, client, ledger))
     ):
         return state.accepted.job
     if resubmit and state.reserved:
@@ -153,14 +153,23 @@ def _knowing(paid: Paid) -> Iterator[None]:
         raise
 
 
-async def _is_forgotten(job: VideoJob, client: VideoClient, ledger: Ledger) -> bool:
-    """Close an attempt whose job the server no longer knows; one that it knows is waited for."""
-    try:
-        await client.retrieve(job.video_id)
-    except VideoNotFoundError as error:
-        await _forget(job, ledger, error)
-        return True
-    return False
+async def _is_forgotten(state: RenderState, client: VideoClient, ledger: Ledger) -> bool:
+    """Close an attempt whose job the server no longer knows; one that it knows is waited for.
+
+    Raises:
+        InvalidRequestError: It is another account's, so nothing can be learnt about it here.
+    """
+    assert state.accepted is not None  # noqa: S101 - an accepted one is asked for
+    job = state.accepted.job
+    error = await forgotten(job.video_id, client)
+    if error is None:
+        return False
+    if state.reserved and client.server.is_account(state.reserved.account) is False:
+        raise InvalidRequestError(
+            f"{error.message} {ANOTHER_ACCOUNT}", next_step=ASK_WITH_ITS_KEY
+        ) from None
+    await _forget(job, ledger, error)
+    return True
 
 
 async def _forget(job: VideoJob, ledger: Ledger, error: SoraError) -> None:

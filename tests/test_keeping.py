@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import pickle
 import traceback
 from asyncio import timeout
@@ -217,6 +218,43 @@ async def test_a_job_that_one_replica_does_not_know_is_asked_for_again(
     assert (await keep(KITE, client, disk)).size_bytes == len(CLIP)
 
 
+async def test_a_404_of_one_replica_time_after_time_is_no_video_that_is_gone(
+    scripted: Script, disk: Ledger
+) -> None:
+    answers: Iterator[Reply] = iter([*[(404, {}, NO_SUCH)] * 10, video()])
+    _, client = scripted(lambda *_: next(answers))
+    assert (await keep(KITE, client, disk)).size_bytes == len(CLIP)
+
+
+async def test_of_replicas_that_take_turns_the_one_that_has_the_file_is_found(
+    scripted: Script, disk: Ledger
+) -> None:
+    has_it = itertools.cycle([False, True])
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if not next(has_it):
+            return 404, {}, NO_SUCH
+        return video() if path.endswith("/content") else finished()
+
+    _, client = scripted(answer)
+    assert (await keep(KITE, client, disk)).size_bytes == len(CLIP)
+
+
+async def test_a_job_that_some_replicas_know_is_not_gone_however_often_others_say_so(
+    scripted: Script, disk: Ledger
+) -> None:
+    known = iter([True, False, True])
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        there = path.endswith("video_1") and next(known, False)
+        return finished() if there else (404, {}, NO_SUCH)
+
+    _, client = scripted(answer)
+    error = await failing(client, disk)
+    assert type(error) is DownloadError
+    assert "Route all requests of a client to the same one" in str(error)
+
+
 async def test_a_key_that_works_no_longer_says_so_and_what_was_paid(
     scripted: Script, disk: Ledger
 ) -> None:
@@ -355,7 +393,8 @@ async def test_the_local_renderer_sends_the_rest_of_a_video(
 async def test_a_whole_file_without_its_record_is_kept_though_the_server_forgot_it(
     scripted: Script, ledger: Ledger, whole: bool
 ) -> None:
-    server, client = scripted(site((404, {}, NO_SUCH)), profile=OPENAI)
+    soon = OPENAI.model_copy(update={"lost_after_s": 0.3})
+    server, client = scripted(site((404, {}, NO_SUCH)), profile=soon)
     await ledger.store.put(f"{KITE.folder}/video.mp4", CLIP if whole else CLIP[:-1])
 
     found = await kept(KITE, client, ledger)
