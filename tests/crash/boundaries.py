@@ -25,6 +25,7 @@ _WIRE = {
     "http11.receive_response_headers.complete": "answered",
     "http11.receive_response_body.complete": "read",
 }
+_IDS = ("video_", "job.")  # the local renderer's, the stranger's
 _KINDS = (".json", ".mp4", ".webp", ".jpg")
 _OPERATIONS = ("create", "replace", "read", "names", "delete", "open", "sweep")
 _DISKS_STEPS = ("_make_folder", "_write_all", "_link", "_sync_folder")
@@ -114,6 +115,6 @@ def _watch_requests(boundaries: Boundaries, server: httpx2.URL) -> None:
 
 
 def _route(url: httpx2.URL) -> str:
-    parts = ["ID" if part.startswith("video_") else part for part in url.path.split("/")]
+    parts = ["ID" if part.startswith(_IDS) else part for part in url.path.split("/")]
     variant = url.params.get("variant")
     return "/".join(parts) + (f"?variant={variant}" if variant else "")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import prefect_sora
-from prefect_sora import LocalRenderer, VideoStore
+from prefect_sora import LocalRenderer, OpenAICredentials, VideoStore
 from prefect_sora.flows import image_to_video, remix_chain, text_to_video
 
 # What the facade and the flows import lazily is imported before the first fork.
@@ -23,8 +23,10 @@ for _name in prefect_sora.__all__:
 
 async def render(order: dict[str, Any]) -> None:
     """Run the flow that an order names."""
+    provider = order["provider"]
+    block = LocalRenderer if "folder" in provider else OpenAICredentials
     way: dict[str, Any] = {
-        "provider": LocalRenderer(folder=order["renderer"]),
+        "provider": block(**provider),
         "store": VideoStore(url=order["store"], storage_options=order["options"]),
         "model": None,
         "size": "64x64",

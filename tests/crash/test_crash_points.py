@@ -1,33 +1,30 @@
 """Crash points: a flow dies at each of its moments in turn, is run again, and nothing is lost.
 
-Every flow, on a disk and on S3; the process of the flow dies, or the video server in its
-place. It takes minutes: `python -m pytest -m crash_points -s` prints what was tried.
+Every flow, on a disk and on S3, on the local renderer and on a stranger behind a gateway; the
+process of the flow dies, or the video server in its place. It takes minutes:
+`python -m pytest -m crash_points -s` prints what was tried.
 """
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from prefect_sora.ledger import Ledger
-from prefect_sora.local import find_running
 from prefect_sora.storage import VideoFolder
+from tests.crash.servers import Local, Payee, Strange
 from tests.support.prefect_server import prefect_home
-from tests.support.renderer import Renderer, StartRenderer, until
+from tests.support.renderer import StartRenderer
 from tests.support.s3 import S3, traces
 
 pytestmark = [pytest.mark.crash_points, pytest.mark.timeout(3600)]
@@ -59,7 +56,7 @@ class Workshop:
     """All that a run needs, and what came of it."""
 
     folder: Path
-    renderer: Renderer
+    payee: Payee
     nurseries: SimpleQueue[Nursery]
     picture: Path
     names: Counter[str] = field(default_factory=Counter)
@@ -76,14 +73,14 @@ class Workshop:
                     "flow": flow,
                     "prompt": f"{name} kites",
                     "picture": str(self.picture),
-                    "renderer": str(self.renderer.folder),
-                    "server": self.renderer.root,
+                    "provider": self.payee.provider(name),
+                    "server": self.payee.root,
                     "store": store.root,
                     "options": dict(store.options),
                     "log": str(log),
                     "output": str(self.output(store)),
                     "kill_at": kill_at,
-                    "victim": self.server_pid() if serve else None,
+                    "victim": self.payee.pid if serve else None,
                 }
             )
         finally:
@@ -94,10 +91,6 @@ class Workshop:
                 self.names[passed[kill_at - 1]] += 1
         return code
 
-    def server_pid(self) -> int:
-        """The video server's process now, whoever has started it."""
-        return int(until(lambda: find_running(self.renderer.folder), "the server runs").pid)
-
     def output(self, store: VideoFolder) -> Path:
         """What the processes of a store's flow have printed."""
         return self.folder / f"{store.root.rpartition('/')[2]}.output"
@@ -105,9 +98,7 @@ class Workshop:
     async def is_whole(self, flow: str, store: VideoFolder) -> None:
         """Hold the promise: each render accepted once, kept with its hash, nothing left over."""
         prompt = f"{store.root.rpartition('/')[2]} kites"
-        with self.renderer.client() as client:
-            listed = client.get("/videos", params={"limit": 100}).json()["data"]
-        accepted = [job["id"] for job in listed if prompt in job["prompt"]]
+        accepted = self.payee.accepted(prompt)
         assert len(accepted) == FLOWS[flow], f"paid {len(accepted)} times"
         ledger = Ledger(store)
         states = [await ledger.state(name) for name in await ledger.folders()]
@@ -121,8 +112,21 @@ class Workshop:
         assert left == []
 
 
+@pytest.fixture(params=["local", "stranger"])
+def payee(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Payee]:
+    """The video server; its end is the test's."""
+    made: Payee
+    if request.param == "local":
+        start_renderer: StartRenderer = request.getfixturevalue("start_renderer")
+        made = Local(start_renderer())
+    else:
+        made = Strange(tmp_path / "stranger")
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def workshop(tmp_path: Path, prefect_api: str, start_renderer: StartRenderer) -> Iterator[Workshop]:
+def workshop(tmp_path: Path, prefect_api: str, payee: Payee) -> Iterator[Workshop]:
     picture = tmp_path / "frame.png"
     Image.new("RGB", (64, 64), "teal").save(picture)
     environment = prefect_home(tmp_path / "prefect", prefect_api) | {
@@ -141,12 +145,10 @@ def workshop(tmp_path: Path, prefect_api: str, start_renderer: StartRenderer) ->
     ]
     for process in started:
         nurseries.put(Nursery(process))
-    made = Workshop(tmp_path, start_renderer(), nurseries, picture)
+    made = Workshop(tmp_path, payee, nurseries, picture)
     yield made
     for process in started:
         process.communicate()
-    with suppress(ProcessLookupError):
-        os.kill(made.server_pid(), signal.SIGKILL)
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -178,7 +180,7 @@ async def test_a_flow_that_dies_anywhere_and_is_run_again_has_paid_once_and_kept
                 # A run that passes fewer boundaries than `point` comes to its end.
                 reached_the_end = died == 0
                 assert died in (0, KILLED), f"point {point}: {said}"
-    _report(f"{flow}: {point} points", workshop.names)
+    _report(f"{flow}, {_place(workshop, store)}: {point} points", workshop.names)
 
 
 async def test_a_video_server_that_dies_anywhere_and_comes_back_has_been_paid_once(
@@ -188,34 +190,20 @@ async def test_a_video_server_that_dies_anywhere_and_comes_back_has_been_paid_on
     while died:
         point += 1
         store = VideoFolder(str(tmp_path / "stores" / f"point-{point:04d}"))
-        before = workshop.server_pid()
-        with _brought_back(workshop.renderer):
+        before = workshop.payee.pid
+        with workshop.payee.brought_back():
             ended = workshop.run("text_to_video", store, point, serve=True)
         said = workshop.output(store).read_text()
         assert ended == 0, f"point {point}: {said}"
         await workshop.is_whole("text_to_video", store)
-        died = workshop.server_pid() != before
-    _report(f"text_to_video, the server dies: {point} points", workshop.names)
+        died = workshop.payee.pid != before
+    title = f"text_to_video, {_place(workshop, store)}, the server dies"
+    _report(f"{title}: {point} points", workshop.names)
 
 
-@contextmanager
-def _brought_back(renderer: Renderer) -> Iterator[None]:
-    """Start the renderer again when it dies, unless its block has been quicker."""
-    done = Event()
-
-    def watch() -> None:
-        while not done.wait(0.05):
-            if find_running(renderer.folder) is None:
-                with suppress(pytest.fail.Exception):
-                    renderer.restart()
-
-    watcher = Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+def _place(workshop: Workshop, store: VideoFolder) -> str:
+    kept = "S3" if store.root.startswith("s3:") else "disk"
+    return f"{type(workshop.payee).__name__.lower()}, {kept}"
 
 
 def _report(title: str, names: Counter[str]) -> None:

@@ -8,7 +8,8 @@ character   what the server is like, and what the gateway does, as plain data
 jobs        what was accepted: accounts, replicas, memory, a log that survives
 faces       how a job is shown: what is left out, rounded, rewritten, dated otherwise
 clips       a real MP4 for each job, which says whose it is
-server      the protocol over HTTP
+serving     HTTP on loopback
+server      the protocol over it
 gateway     what stands in front, and answers for it
 __main__    starts one of the two
 handling    both from a test's side: start, kill, change, ask for the truth

@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from tests.support.stranger.character import Character
 from tests.support.stranger.gateway import Gateway
 from tests.support.stranger.server import Stranger
+from tests.support.stranger.serving import Loopback
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     gateway = which.add_parser("gateway")
     gateway.add_argument("--to", required=True, metavar="URL", help="the server behind it")
     given = parser.parse_args()
-    made: ThreadingHTTPServer
+    made: Loopback
     if given.which == "server":
         made = Stranger(given.port, given.folder, Character.read(given.character))
     else:

@@ -17,7 +17,8 @@ class Character:
     """What a server is like.
 
     Attributes:
-        keys: Accounts by their keys, each with a list of its own; none: nobody is asked for one.
+        keys: Accounts by their keys, each with a list of its own; none: nobody is asked for one;
+            `*`: each key is an account.
         hides: Fields of a job that are never shown.
         prompts: How a prompt is shown: trimmed of double blanks, or improved by a model.
         sizes: Shown as asked for, or rounded to what the model can do.

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Final
 from urllib.parse import urlsplit
 
 from tests.support.stranger.character import Manner, Manners
+from tests.support.stranger.serving import Loopback, Quiet
 
 _NOT_PASSED_ON: Final = {"connection", "keep-alive", "transfer-encoding", "date", "content-length"}
 _PATIENCE_SECONDS: Final = 30.0
@@ -35,15 +35,11 @@ class Answer:
     body: bytes
 
 
-class Gateway(ThreadingHTTPServer):
+class Gateway(Loopback):
     """A reverse proxy on loopback, with manners of its own."""
 
-    daemon_threads = True
-    request_queue_size = 256
-    allow_reuse_address = True
-
     def __init__(self, port: int, upstream: str) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(port, _Handler)
         self.upstream = urlsplit(upstream).netloc
         self._lock = threading.Lock()
         self.on_their_way = 0
@@ -102,14 +98,10 @@ class Gateway(ThreadingHTTPServer):
             connection.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     server: Gateway
-    protocol_version = "HTTP/1.1"
-    timeout = 30
-    disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+    def answer(self, body: bytes) -> None:
         if self.path.startswith("/gateway"):
             return self._admin(body)
         manner = self.server.choose(_operation(self.command, self.path))
@@ -129,9 +121,6 @@ class _Handler(BaseHTTPRequestHandler):
             kind, page = _PAGES[manner.body]
             self._say(manner.status, {"Content-Type": kind, **manner.headers}, page, manner.cut)
         return None
-
-    do_POST = do_GET  # noqa: N815 - http.server's name
-    do_DELETE = do_GET  # noqa: N815 - http.server's name
 
     def _admin(self, body: bytes) -> None:
         if self.command == "POST":
@@ -166,9 +155,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 def _operation(method: str, path: str) -> str:
