@@ -31,8 +31,9 @@ from prefect_sora.identity import KEY_DIGITS, title_slug
 from prefect_sora.mp4 import Mp4Scanner
 from prefect_sora.records import SCHEMA, read_record
 from prefect_sora.stitching import Film, contact_sheet, join, last_frame
-from prefect_sora.storage import VideoFolder, to_its_end
+from prefect_sora.storage import VideoFolder
 from prefect_sora.storage.filesystems import local_path, scheme_of
+from prefect_sora.threads import to_its_end
 
 log = logging.getLogger(__name__)
 

@@ -173,7 +173,13 @@ class Ledger:
         return [state for state in states if state.name in ("reserved", "accepted")]
 
     async def reserve(self, folder: str, record: Reserved) -> bool:
-        """Take the right to send the create request; False where another worker has it."""
+        """Take the right to send the create request; False where another worker has it.
+
+        Raises:
+            StorageError: The store refused, or lets two writers create the same file: then
+                nothing may be sent.
+        """
+        await self.store.require_exclusive()
         _working.add(record.owner.token)
         won = False
         try:

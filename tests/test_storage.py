@@ -31,8 +31,9 @@ from prefect_sora.errors import (
     StorageError,
 )
 from prefect_sora.storage import VideoFolder, Written, disk
-from prefect_sora.storage.object_stores import ObjectStore, ObjectUpload
+from prefect_sora.storage.object_stores import ObjectStore
 from prefect_sora.storage.refusals import refusal
+from prefect_sora.storage.uploads import ObjectUpload
 from tests.support.s3 import S3, SECRET, Meddler, traces
 
 SMALL = b"a fox in the snow"
@@ -458,7 +459,7 @@ WRITING = (
     "        yield bytes(9 * 2**20)\n"
     "        print('begun', flush=True)\n"
     "        await asyncio.Event().wait()\n"
-    "    await folder.write('fox/video.mp4', stopping())"
+    "    await folder.write('a-fox-0123456789ab/video.mp4', stopping())"
 )
 
 
@@ -476,7 +477,7 @@ async def test_a_killed_writer_leaves_no_video_and_its_remains_are_swept(
     writer.send_signal(signal.SIGKILL)
     writer.communicate()
 
-    assert await folder.names("fox") == []
+    assert await folder.names("a-fox-0123456789ab") == []
     assert len(traces(folder)) == 1
     # A disk shows that its writer is dead; on S3 the upload's age decides.
     age = timedelta(days=1) if kind == "disk" else timedelta(0)
@@ -489,7 +490,8 @@ async def test_where_no_lock_tells_it_the_age_of_a_part_decides(
 ) -> None:
     monkeypatch.setattr(disk, "fcntl", None)
     folder = VideoFolder(str(tmp_path))
-    (tmp_path / f".video.mp4.{'0' * 32}.part").write_bytes(SMALL)
+    (tmp_path / "fox-0123456789ab").mkdir()
+    (tmp_path / "fox-0123456789ab" / f".video.mp4.{'0' * 32}.part").write_bytes(SMALL)
     assert await folder.sweep_parts() == []
     assert len(await folder.sweep_parts(older_than=timedelta(0))) == 1
     await folder.put("fox.mp4", SMALL)

@@ -1,5 +1,5 @@
 """The store's files: on a disk, in memory or in an object store, the same everywhere."""
 
-from prefect_sora.storage.folder import Check, VideoFolder, Written, to_its_end
+from prefect_sora.storage.folder import Check, VideoFolder, Written
 
-__all__ = ["Check", "VideoFolder", "Written", "to_its_end"]
+__all__ = ["Check", "VideoFolder", "Written"]

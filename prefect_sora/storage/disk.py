@@ -3,20 +3,25 @@
 import errno
 import io
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import BinaryIO
-from uuid import uuid4
+
+from prefect_sora.storage.remains import (
+    is_check,
+    is_our_folder,
+    is_part,
+    leads_to_ours,
+    part_name,
+)
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_PART_NAME = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -25,8 +30,10 @@ class Disk:
 
     def create(self, path: str, data: bytes) -> bool | None:
         """Link the finished file to its name, which only one can do."""
-        if os.path.lexists(path):
-            return False
+        return False if os.path.lexists(path) else self.create_blindly(path, data)
+
+    def create_blindly(self, path: str, data: bytes) -> bool | None:
+        """Let the link decide, which fails where the name is taken."""
         aside = DiskUpload(path)
         try:
             aside.write(data)
@@ -67,7 +74,7 @@ class Disk:
                 return sorted(
                     entry.name + "/" * entry.is_dir()
                     for entry in entries
-                    if not _PART_NAME.fullmatch(entry.name)
+                    if not is_part(entry.name)
                 )
         except FileNotFoundError:
             return []
@@ -87,18 +94,38 @@ class Disk:
         with open(path, "rb") as file:
             yield file
 
-    def sweep(self, path: str, age: timedelta | None) -> list[str]:
+    def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
         """Remove the `.part` files of dead writers; where that is not known, old ones."""
         swept = []
         born_before = 0.0 if age is None else time.time() - age.total_seconds()
-        for folder, _, files in os.walk(path):
-            for part in (os.path.join(folder, f) for f in files if _PART_NAME.fullmatch(f)):
-                with suppress(FileNotFoundError):
-                    held = _is_held(part)
-                    if held is False or (held is None and os.stat(part).st_mtime <= born_before):
-                        os.unlink(part)
-                        swept.append(part)
+        for remain in _remains(root, path):
+            with suppress(FileNotFoundError):
+                held = _is_held(remain) if is_part(os.path.basename(remain)) else None
+                if held is False or (held is None and os.stat(remain).st_mtime <= born_before):
+                    os.unlink(remain)
+                    swept.append(remain)
         return sorted(swept)
+
+
+def _remains(root: str, path: str) -> Iterator[str]:
+    """Find what has our shape, in our folders; those of others are not looked into."""
+    below = os.path.relpath(path, root).replace(os.sep, "/")
+    below = "" if below == "." else below
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                inside = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if is_our_folder(inside) or leads_to_ours(inside):
+                        yield from _remains(root, entry.path)
+                elif not below:
+                    # Nothing of ours is written there, but while the store is tried.
+                    if is_check(entry.name):
+                        yield entry.path
+                elif is_our_folder(below) and is_part(entry.name):
+                    yield entry.path
+    except FileNotFoundError:
+        return
 
 
 class DiskUpload:
@@ -107,7 +134,7 @@ class DiskUpload:
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path)
         self.path = path
-        self.part = os.path.join(folder, f".{name}.{uuid4().hex}.part")
+        self.part = os.path.join(folder, part_name(name))
         self._file: io.FileIO | None = None
 
     def write(self, data: bytes) -> None:

@@ -21,6 +21,7 @@ from prefect_sora.errors import StorageError
 from prefect_sora.storage.disk import Disk
 from prefect_sora.storage.object_stores import ObjectStore, names_below
 from prefect_sora.storage.refusals import plain_url
+from prefect_sora.threads import LANES
 
 
 class Upload(Protocol):
@@ -42,6 +43,9 @@ class FileSystem(Protocol):
     def create(self, path: str, data: bytes) -> bool | None:
         """Write a file that is not there yet: True if we did, None if undecided, ask again."""
 
+    def create_blindly(self, path: str, data: bytes) -> bool | None:
+        """Do the same without a look first, so that what makes it exclusive decides alone."""
+
     def replace(self, path: str, data: bytes) -> None:
         """Write a small file in one step, in place of any other."""
 
@@ -61,8 +65,11 @@ class FileSystem(Protocol):
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Read a file, with a small read-ahead."""
 
-    def sweep(self, path: str, age: timedelta | None) -> list[str]:
-        """Remove what writers left below a folder: the dead, and those of `age` and more."""
+    def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
+        """Remove what writers left at and below `path`: the dead, and those of `age` and more.
+
+        Only what is ours by its name below the store's `root`; see `remains`.
+        """
 
 
 class Memory:
@@ -81,6 +88,8 @@ class Memory:
                 return False
             self._fs.pipe_file(path, data)
             return True
+
+    create_blindly = create
 
     def replace(self, path: str, data: bytes) -> None:
         """Set the bytes."""
@@ -114,9 +123,9 @@ class Memory:
         with io.BytesIO(self._fs.cat_file(path)) as file:
             yield file
 
-    def sweep(self, path: str, age: timedelta | None) -> list[str]:
+    def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
         """Nothing outlives the process."""
-        del path, age
+        del root, path, age
         return []
 
 
@@ -162,6 +171,11 @@ def scheme_of(root: str) -> str:
     return found[1].lower() if found else "file"
 
 
+def place_of(root: str, options: Mapping[str, Any]) -> tuple[str, str]:
+    """Tell one store from another, without holding its secrets."""
+    return root, tokenize(options)
+
+
 def open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem, str]:
     """Return the file system that holds `root`, and the root's path on it.
 
@@ -169,7 +183,7 @@ def open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem, 
         StorageError: Its scheme has no exclusive creation that we know of, so it
             cannot hold records: choose another store.
     """
-    key = (os.getpid(), root, tokenize(options))
+    key = (os.getpid(), *place_of(root, options))
     with _opening:
         if key not in _opened:
             _opened[key] = _open_filesystem(root, options)
@@ -194,6 +208,10 @@ def _open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem,
         )
     # An instance of our own: what we set on it is not for the user's other code.
     settings = {"skip_instance_cache": True, **_DEFAULTS.get(kind, {}), **options}
+    if kind == "s3":
+        # Botocore's ten would be taken by videos on their way, and a record would wait for one.
+        connections = {"max_pool_connections": sum(lane.threads for lane in LANES)}
+        settings["config_kwargs"] = {**connections, **(options.get("config_kwargs") or {})}
     fs, path = fsspec.url_to_fs(root, **settings)
     if kind == "memory":
         return Memory(fs), path

@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, BinaryIO, Protocol, TypeVar
-from uuid import uuid4
 
 from prefect_sora.errors import CorruptVideoError, SoraError, StorageError
-from prefect_sora.storage.filesystems import FileSystem, local_path, open_filesystem, scheme_of
+from prefect_sora.storage import proofs, trying
+from prefect_sora.storage.filesystems import (
+    FileSystem,
+    local_path,
+    open_filesystem,
+    place_of,
+    scheme_of,
+)
 from prefect_sora.storage.refusals import plain_url, refusal
+from prefect_sora.threads import BYTES, LOOKS, RECORDS, Lane, to_its_end
 
 _T = TypeVar("_T")
 
@@ -67,11 +74,16 @@ class VideoFolder:
         inside = isinstance(place, str) and place.startswith(f"{self._url().rstrip('/')}/")
         return dict(self.options) if inside else None
 
-    async def create(self, name: str, data: bytes) -> bool:
+    async def create(self, name: str, data: bytes, *, blindly: bool = False) -> bool:
         """Write a file that nobody has written yet; one of all racing writers wins.
 
         Put something unique to the writer into `data`: where the outcome cannot be
         told otherwise, reading it back tells whose file it is.
+
+        Args:
+            name: Path below the root.
+            data: All of it.
+            blindly: Do not look first, so that what makes it exclusive decides alone.
 
         Returns:
             True for the winner, whose file is then whole and durable; False if a
@@ -81,10 +93,14 @@ class VideoFolder:
             StorageError: The store refused, or its answer got lost and no file is
                 there. Read the name before creating it again.
         """
+
+        def creating(system: FileSystem, path: str) -> bool | None:
+            return (system.create_blindly if blindly else system.create)(path, data)
+
         for attempt in range(_CREATE_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.05 * 2**attempt)
-            created = await self._do(name, lambda system, path: system.create(path, data))
+            created = await self._do(name, creating, lane=RECORDS)
             if created is not None:
                 return created
         raise StorageError(
@@ -98,7 +114,7 @@ class VideoFolder:
         Raises:
             StorageError: The store refused; what was there before still is.
         """
-        await self._do(name, lambda system, path: system.replace(path, data))
+        await self._do(name, lambda system, path: system.replace(path, data), lane=RECORDS)
         return self.url(name)
 
     async def read(self, name: str) -> bytes | None:
@@ -121,7 +137,7 @@ class VideoFolder:
 
     async def delete(self, name: str) -> None:
         """Remove a file; one that is absent already is fine."""
-        await self._do(name, lambda system, path: system.delete(path))
+        await self._do(name, lambda system, path: system.delete(path), lane=RECORDS)
 
     async def write(
         self,
@@ -148,7 +164,7 @@ class VideoFolder:
             StorageError: The store refused. Write it again.
         """
         url = self.url(name)
-        upload = await self._do(name, lambda system, path: system.upload(path))
+        upload = await self._do(name, lambda system, path: system.upload(path), lane=BYTES)
         digest = hashlib.sha256()
         size_bytes = 0
 
@@ -169,21 +185,21 @@ class VideoFolder:
                     break
                 if gathered_bytes >= _PIECE_BYTES:
                     piece, gathered, gathered_bytes = b"".join(gathered), [], 0
-                    await to_its_end(partial(take, piece))
+                    await to_its_end(partial(take, piece), BYTES)
             if expected_bytes is not None and size_bytes != expected_bytes:
                 raise CorruptVideoError(
                     f"{name}: {size_bytes} bytes arrived of {expected_bytes}.",
                     next_step="Fetch it again.",
                 )
-            await to_its_end(partial(take, b"".join(gathered)))
+            await to_its_end(partial(take, b"".join(gathered)), BYTES)
             if check is not None:
-                await to_its_end(check.finish)
-            await to_its_end(partial(self._attempt, url, upload.publish))
+                await to_its_end(check.finish, BYTES)
+            await to_its_end(partial(self._attempt, url, upload.publish), BYTES)
         finally:
             # What it raises says less than the error that led here; `sweep_parts`
             # removes what cannot be removed now.
             with suppress(Exception):
-                await to_its_end(upload.discard)
+                await to_its_end(upload.discard, BYTES)
         return Written(url, size_bytes, digest.hexdigest())
 
     @contextmanager
@@ -212,16 +228,19 @@ class VideoFolder:
         """Remove what killed writers left at and below a folder; return what it was.
 
         On a disk these are `.part` files, on S3 unfinished uploads, which are
-        invisible and billed. What a dead process left on a disk goes at once; where it is
-        not known to be dead, its age protects writers that are still alive.
+        invisible and billed. Only what has the shape of this package's own names, in its
+        own folders, is ever removed: a store may share its place with others. What a dead
+        process left on a disk goes at once; where it is not known to be dead, its age
+        protects writers that are still alive.
 
         Args:
             folder: Path below the root.
             older_than: What is younger is left, unless its writer is known to be dead;
                 None leaves all others.
         """
+        _, root = self._locate("")
         return await self._do(
-            folder, lambda system, path: system.sweep(path, older_than), folder=True
+            folder, lambda system, path: system.sweep(root, path, older_than), folder=True
         )
 
     async def check(self) -> None:
@@ -230,29 +249,19 @@ class VideoFolder:
         Raises:
             StorageError: It says what is wrong and what to do next.
         """
-        name = f".check-{uuid4().hex}"
-        try:
-            await self._probe(name)
-        except BaseException:
-            with suppress(SoraError):
-                await self.delete(name)
-            raise
-        await self.delete(name)
+        await trying.check(self, self._url())
 
-    async def _probe(self, name: str) -> None:
-        first = await self.create(name, b"first")
-        second = await self.create(name, b"second")
-        if not first or second or await self.read(name) != b"first":
-            raise StorageError(
-                f"{self._url()}: it lets two writers create the same file, so a render "
-                "could be paid for twice.",
-                next_step="Use a store with conditional writes (If-None-Match on S3).",
-            )
-        if name not in await self.names():
-            raise StorageError(
-                f"{self._url()}: its listing does not show a file that was just written.",
-                next_step="Use a store whose listing is up to date.",
-            )
+    async def require_exclusive(self) -> None:
+        """Make sure, once in a process, that of two writers only one can create a file here.
+
+        It costs four small requests of an object store, and leaves no trace. Whoever asks
+        while it goes on waits for it, too; a store that failed is tried again.
+
+        Raises:
+            StorageError: Two writers can, or it cannot be tried. Nothing may be paid on it.
+        """
+        place = place_of(self.root, self.options)
+        await proofs.once(place, lambda: trying.two_writers(self, self._url()))
 
     def _url(self, name: str = "") -> str:
         start = plain_url(self.root)
@@ -275,11 +284,16 @@ class VideoFolder:
         raise refused
 
     async def _do(
-        self, name: str, action: Callable[[FileSystem, str], _T], *, folder: bool = False
+        self,
+        name: str,
+        action: Callable[[FileSystem, str], _T],
+        *,
+        folder: bool = False,
+        lane: Lane = LOOKS,
     ) -> _T:
         name = "" if folder and not name else _relative(name.rstrip("/") if folder else name)
         return await to_its_end(
-            partial(self._attempt, self._url(name), lambda: action(*self._locate(name)))
+            partial(self._attempt, self._url(name), lambda: action(*self._locate(name))), lane
         )
 
 
@@ -292,19 +306,3 @@ def _relative(name: str) -> str:
     ):
         raise ValueError(f"{name!r} is not a path below the store's folder.")
     return name
-
-
-async def to_its_end(work: Callable[[], _T]) -> _T:
-    """Run blocking work in a thread; when cancelled, wait for it before saying so.
-
-    A thread cannot be stopped, and cleaning up beside one that still writes would
-    leave behind what it writes next.
-    """
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        while not running.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        raise
