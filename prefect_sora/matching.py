@@ -1,12 +1,15 @@
 """Match: whether a job that a server lists can be the one of a create whose answer was lost.
 
 What a server shows of a job need not be what it was sent: sizes are rounded,
-models renamed, prompts improved, and many say nothing of the prompt. So only a
-clear agreement makes a job ours, only a clear contradiction makes it another's,
-and everything between is a doubt.
+models renamed, prompts improved, times written by a clock of any kind, and many say
+nothing of the prompt. So only a clear agreement makes a job ours, only a clear
+contradiction makes it another's, and everything between is a doubt.
 """
 
+import re
+import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from prefect_sora.requests import DERIVED, VideoRequest
@@ -17,11 +20,13 @@ CLOCK_SLACK_SECONDS: Final = 60.0
 """What a job's time may be off by, after the server's clock is told from its answer's Date, and
 still be in time: seconds are cut off, replicas differ. Ours."""
 
-CLOCK_DOUBT_SECONDS: Final = 900.0
-"""What it may be off by before that shows that the job is another's: the Date may be a
-gateway's, with another clock than that of the server behind it. Ours."""
+WORST_CLOCK_SECONDS: Final = 26 * 3600.0
+"""What it may be off by at all: as much as two local times of the earth differ, UTC-12 and
+UTC+14, for some servers write theirs as if it were UTC."""
 
 Verdict = Literal["ours", "perhaps", "another"]
+
+_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 @dataclass(frozen=True)
@@ -36,63 +41,133 @@ class Doubt:
     since: float
     until: float
 
+    def distance_s(self, at: float) -> float:
+        """How far a time lies outside, in seconds; 0 within."""
+        first, last = sorted((self.since, self.until))  # a clock may have been set back between
+        return max(first - at, at - last, 0.0)
 
-def judge(
-    job: Video,
-    request: VideoRequest,
-    server: Server,
-    doubt: Doubt,
-    clock_ahead_s: float | None,
-) -> Verdict:
+
+@dataclass(frozen=True)
+class Clock:
+    """How a server's times are read.
+
+    Attributes:
+        now: Our time when the list was asked for, Unix seconds.
+        ahead_s: How far the answer's Date was ahead of us, in seconds; it may be a gateway's.
+    """
+
+    now: float
+    ahead_s: float | None = None
+
+    def readings(self, shown: float | None) -> list[float]:
+        """Read a time by the answer's Date and as it stands; empty where it can be neither."""
+        ahead_s = self.ahead_s or 0.0
+        if abs(ahead_s) > WORST_CLOCK_SECONDS:
+            ahead_s = 0.0
+        if shown is None or shown - ahead_s > self.now + WORST_CLOCK_SECONDS:
+            return []
+        return [shown - ahead_s, shown]
+
+
+def judge(job: Video, request: VideoRequest, server: Server, doubt: Doubt, clock: Clock) -> Verdict:
     """Say whether a listed job can be the one that a request in doubt has made."""
-    in_time = _in_time(job, doubt, clock_ahead_s)
-    if in_time == "another" or job.status == "deleted" or not _same_source(job, request):
+    source = _source(job, request, server)
+    if source == "another":
         return "another"
-    alike = _alike(job, request, server)
-    if job.prompt is None:
-        return "perhaps"
-    if _words(job.prompt) != _words(request.prompt):
-        return "another" if server.profile.prompt_verbatim or not alike else "perhaps"
-    return in_time if alike else "perhaps"
+    same = job.prompt is not None and words(job.prompt) == words(request.prompt)
+    if job.prompt is not None and not same:
+        if server.profile.prompt_verbatim:
+            return "another"
+        if not (has_same_shape(job, request) or are_akin(job.prompt, request.prompt)):
+            return "another"
+    if not same and is_far(job, doubt, clock):
+        return "another"
+    clear = source == "ours" and is_in_time(job, doubt, clock) and is_alike(job, request, server)
+    return "ours" if same and clear and job.status != "deleted" else "perhaps"
 
 
-def _in_time(job: Video, doubt: Doubt, clock_ahead_s: float | None) -> Verdict:
-    if job.created_at is None:
-        return "ours"
-    at = job.created_at - (clock_ahead_s or 0.0)
-    if doubt.since - CLOCK_SLACK_SECONDS <= at <= doubt.until + CLOCK_SLACK_SECONDS:
-        return "ours"
-    slack = CLOCK_DOUBT_SECONDS
-    return "perhaps" if doubt.since - slack <= at <= doubt.until + slack else "another"
+def is_in_time(job: Video, doubt: Doubt, clock: Clock) -> bool:
+    """Whether its time, by the answer's Date, is one at which the request was on its way."""
+    readings = clock.readings(job.created_at)
+    return bool(readings) and doubt.distance_s(readings[0]) <= CLOCK_SLACK_SECONDS
 
 
-def is_past(job: Video, doubt: Doubt, clock_ahead_s: float | None) -> bool:
-    """Whether the job is older than any that can be ours, by whatever clock."""
-    return job.created_at is not None and (
-        job.created_at - (clock_ahead_s or 0.0) < doubt.since - CLOCK_DOUBT_SECONDS
+def is_far(job: Video, doubt: Doubt, clock: Clock) -> bool:
+    """Whether its time is one that no clock of the earth shows while the request was on its way."""
+    readings = clock.readings(job.created_at)
+    return bool(readings) and min(map(doubt.distance_s, readings)) > WORST_CLOCK_SECONDS
+
+
+def is_past(job: Video, doubt: Doubt, clock: Clock, off_s: float) -> bool:
+    """Whether a job is older than any that can be ours, by a clock that is so many seconds off."""
+    readings = clock.readings(job.created_at)
+    return bool(readings) and max(readings) < min(doubt.since, doubt.until) - off_s
+
+
+def is_alike(job: Video, request: VideoRequest, server: Server) -> bool:
+    """Whether size, length and model are those that were asked for, as far as they are shown."""
+    return has_same_shape(job, request) and (
+        request.kind in DERIVED or _same_model(job.model, request, server)
     )
 
 
-def _same_source(job: Video, request: VideoRequest) -> bool:
-    if request.kind in DERIVED:
-        return job.remixed_from_video_id in (request.source_video_id, None)
-    return job.remixed_from_video_id is None
+def is_shape_shown(job: Video, request: VideoRequest) -> bool:
+    """Whether size and length are shown, and just as they were asked for."""
+    return (
+        request.kind not in DERIVED
+        and None not in (job.size, job.seconds)
+        and has_same_shape(job, request)
+    )
 
 
-def _alike(job: Video, request: VideoRequest, server: Server) -> bool:
-    """Whether size, length and model are those that were asked for, as far as they are shown."""
-    if request.kind in DERIVED:  # they are the source's, which the request does not name
+@lru_cache(maxsize=1024)  # a busy account's list is compared with every request in doubt
+def words(prompt: str) -> tuple[str, ...]:
+    """Take a prompt for what it says: blanks and ways to write one letter do not count."""
+    return tuple(unicodedata.normalize("NFC", prompt).split())
+
+
+def are_akin(one: str, other: str) -> bool:
+    """Whether one prompt may have been made of the other: it holds all of its words."""
+    a, b = (set(re.findall(r"\w+", _plain(prompt))) for prompt in (one, other))
+    return a <= b or b <= a or _plain(one) in _plain(other) or _plain(other) in _plain(one)
+
+
+def _plain(prompt: str) -> str:
+    return " ".join(words(prompt)).casefold()
+
+
+def _source(job: Video, request: VideoRequest, server: Server) -> Verdict:
+    shown = job.remixed_from_video_id
+    if shown is None or (request.kind in DERIVED and shown == request.source_video_id):
+        return "ours"
+    # A gateway may know the source by another id than the one that it gave us.
+    verbatim = server.profile.prompt_verbatim
+    return "another" if request.kind not in DERIVED or verbatim else "perhaps"
+
+
+def has_same_shape(job: Video, request: VideoRequest) -> bool:
+    """Whether size and length are those that were asked for, as far as they are shown."""
+    if request.kind in DERIVED:  # it is the source's, which the request does not name
         return True
-    if job.size is not None and job.size != request.size:
-        return False
-    if job.seconds is not None and job.seconds.removesuffix(".0") != str(request.seconds):
-        return False
-    asked = server.model_for(request.model)
-    if job.model is None or asked is None or server.deployment is not None:
+    return job.size in (None, request.size) and (
+        job.seconds is None or _number(job.seconds) == request.seconds
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _same_model(shown: str | None, request: VideoRequest, server: Server) -> bool:
+    asked = {server.deployment, server.model_for(request.model)} - {None}
+    if shown is None or not asked:
         return True
-    # A gateway may answer with the model's dated name.
-    return job.model.startswith(asked) or asked.startswith(job.model)
-
-
-def _words(prompt: str) -> list[str]:
-    return prompt.split()
+    # A server may answer with the model's dated name.
+    return any(
+        name in (shown, _DATED.sub("", shown)) or shown == _DATED.sub("", name)
+        for name in asked
+        if name
+    )

@@ -75,8 +75,7 @@ class Profile(BaseModel):
         default=frozenset(), description="Stills that `/content` serves besides the video."
     )
     progress: Literal["percent", "ends", "none"] = Field(
-        default="percent",
-        description="What it tells of progress: percent, 0 and then 100, or nothing.",
+        default="percent", description="What it tells: percent, 0 and then 100, or nothing."
     )
     prompt_verbatim: bool = Field(
         default=False,
@@ -84,8 +83,10 @@ class Profile(BaseModel):
         "that a job with another prompt is another's; some servers improve prompts.",
     )
     keeps_seconds: float | None = Field(
-        default=None,
-        description="How long it keeps a finished video, where it does not say so itself.",
+        default=None, description="How long it keeps a finished video, where it does not say so."
+    )
+    remembers_seconds: float | None = Field(
+        default=86_400, gt=0, description="How long its list shows a job; None: always. As Azure's."
     )
     submit_grace_s: float = Field(
         default=5.0, ge=0, description="How long an accepted job may take to appear in the list."
@@ -128,6 +129,7 @@ AZURE: Final = Profile(
     characters=False,
     prompt_verbatim=True,
     keeps_seconds=86_400,
+    remembers_seconds=86_400,
     submit_grace_s=10.0,
 )
 # SGLang 0.5.23, multimodal_gen/runtime/entrypoints/openai/{video_api,protocol}.py.
@@ -243,6 +245,7 @@ LOCAL: Final = Profile(
     variants=_STILLS,
     delete_stops=True,
     prompt_verbatim=True,
+    remembers_seconds=None,
     submit_grace_s=0.5,
     longest_create_s=2.0,
     lost_after_s=0.5,  # one process, whose jobs are on its disk

@@ -1,21 +1,34 @@
 """Reconcile: find the job of a create whose answer was lost, so that it is not paid twice.
 
-That there is none, which is the licence to pay, is said only when the whole list
-was read, late enough for the slowest create, and no unclaimed job in it can be ours.
+The server's list and the store's records are read here, again and again until they decide;
+whose a job is, and whether there is none, `ownership` judges.
 """
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from itertools import pairwise
 from time import monotonic, time
-from typing import Final, Literal
+from typing import Final
+
+from pydantic import ValidationError
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
-from prefect_sora.ledger import TORN, Ledger
-from prefect_sora.matching import Doubt, is_past, judge
-from prefect_sora.records import Reserved
+from prefect_sora.identity import KEY_DIGITS
+from prefect_sora.ledger import LEASE_SECONDS, TORN, Ledger
+from prefect_sora.matching import (
+    CLOCK_SLACK_SECONDS,
+    WORST_CLOCK_SECONDS,
+    Clock,
+    Doubt,
+    is_in_time,
+    is_past,
+    judge,
+)
+from prefect_sora.ownership import Adopt, Asked, Nothing, Person, Seen, decide
+from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.wire import Video, VideoPage
 
@@ -36,19 +49,10 @@ create and some. Ours."""
 
 _PAGE_LIMITS: Final = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
 
-# What no list shows of a job, and yet makes another video of it.
-_UNSEEN: Final = ("extra", "fit")
-_NEITHER: Final = ("take", "allow_unlisted")
+_HOLDERS_AT_ONCE: Final = 16
 
-
-@dataclass
-class _Look:
-    """What one reading of the list has shown."""
-
-    claimed: list[Video] = field(default_factory=list)
-    ours: list[Video] = field(default_factory=list)
-    perhaps: list[Video] = field(default_factory=list)
-    complete: bool = False
+_VANISHED_ASKED: Final = 3
+"""How many jobs that were on the list and no longer are, are asked for by name. Ours."""
 
 
 class _Search:
@@ -61,45 +65,74 @@ class _Search:
         self.ledger, self.doubt = ledger, doubt
         self.server = client.server
         self.request = VideoRequest.model_validate(mine.request)
-        self.known: set[str] = set()
+        self.known: frozenset[str] = frozenset()
+        self.jobs: dict[str, Video] = {}
+        self.first_seen: dict[str, float] = {}
+        self.vanished: set[str] = set()
 
     async def run(self) -> Video | None:
-        self.known = await self.ledger.accepted_ids(self.folder)
+        self.known = frozenset(await self.ledger.accepted_ids(self.folder))
         if not self.server.profile.can_list:
             return await self._by_claims("This server does not list its jobs.")
         latest = max(time(), self.doubt.until) + self.server.profile.submit_grace_s
         rivals_until = monotonic() + RIVAL_PATIENCE_SECONDS
         outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
-        first_seen: dict[str, float] = {}
+        asked = Asked(
+            self.mine.key, self.request, self.doubt, reference_sha256=self.mine.reference_sha256
+        )
         pause_s, unread = 0.25, 0
         while True:
             asked_at = time()
+            is_late = asked_at >= latest
             try:
-                look = await self._look()
+                jobs, is_whole, clock = await self._listed(asked_at, is_late)
+                await self._note_vanished(jobs, clock, is_late)
             except SoraError as error:
                 if error.retryable and monotonic() < outage_until:
                     await asyncio.sleep(1.0)
                     continue
                 return await self._by_claims(f"Its jobs cannot be listed: {error.message}")
             outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
-            taken = await self._take(look, rivals_until)
-            if isinstance(taken, Video):
-                return taken
-            if asked_at >= latest and taken == "nothing":
-                # A job may be on the list before the worker that sent it has claimed it.
-                settle = self.server.profile.submit_grace_s
-                for job in look.perhaps:
-                    first_seen.setdefault(job.id, asked_at)
-                settled = [j for j in look.perhaps if asked_at - first_seen[j.id] >= settle]
-                if settled:
-                    raise uncertain(self.mine, _perhaps(settled))
-                if look.complete and not look.perhaps:
+            for video_id, job in jobs.items():
+                self.jobs[video_id] = job
+                self.first_seen.setdefault(video_id, asked_at)
+            holders, is_open = await self._holders(clock)
+            rivals: list[Asked] = []
+            accepted: set[str] = set()
+            if is_open or is_late:
+                # After the list: who is not in doubt by now holds what was on it, or made none.
+                rivals, accepted = await self._others(asked_at)
+            missing = self.vanished | (accepted - jobs.keys())
+            unread += is_late and (not is_whole or bool(missing))
+            seen = Seen(
+                jobs=tuple(self.jobs.values()),
+                clock=clock,
+                latest=latest,
+                holders={video_id: key for video_id, key in holders.items() if key != TORN},
+                torn=frozenset(video_id for video_id, key in holders.items() if key == TORN),
+                first_seen=self.first_seen,
+                known=self.known,
+                is_whole=is_whole,
+                missing=frozenset(missing),
+                can_wait=monotonic() < rivals_until,
+                can_read_again=unread < LIST_ATTEMPTS,
+                same_account=self.server.is_account(self.mine.account),
+            )
+            match decide(asked, rivals, seen, self.server):
+                case Adopt(job=job) if await self._claimed(job):
+                    return job
+                case Nothing():
                     return None
-                unread += not look.complete
-                if unread >= LIST_ATTEMPTS:
-                    raise uncertain(self.mine, "The server's list of jobs cannot be read whole.")
+                case Person(why=why):
+                    raise uncertain(self.mine, why)
             pause_s = min(pause_s * 1.5, 5.0)
             await asyncio.sleep(min(pause_s, max(0.05, latest - time())))
+
+    async def _claimed(self, job: Video) -> bool:
+        holder = await self.ledger.claim(self.server.identity, job.id, self.mine.key)
+        if holder == self.mine.key:
+            log.info("Render %s: adopted video %s", self.mine.key, job.id)
+        return holder == self.mine.key
 
     async def _by_claims(self, why: str) -> Video | None:
         """Look where the id was claimed and the worker died before recording it."""
@@ -111,35 +144,87 @@ class _Search:
                     why = f"It was video {video_id}, which the server has forgotten."
         raise uncertain(self.mine, why)
 
-    async def _look(self) -> _Look:
-        """Read the list back to the doubt, and leave out what other renders hold."""
-        jobs, complete, clock_ahead_s = await self._listed()
-        look = _Look(complete=complete)
-        # Oldest first: of several twins, each doubt takes the one that fits it best.
-        for job in sorted(jobs, key=lambda job: job.created_at or 0.0):
-            verdict = judge(job, self.request, self.server, self.doubt, clock_ahead_s)
-            if verdict == "another" or job.id in self.known:
-                continue
-            holder = await self.ledger.holder(self.server.identity, job.id)
-            if holder == self.mine.key:
-                look.claimed.append(job)
-            elif holder is None and verdict == "ours":
-                look.ours.append(job)
-            elif holder in (None, TORN):
-                look.perhaps.append(job)
-        return look
+    async def _holders(self, clock: Clock) -> tuple[dict[str, str], bool]:
+        """Read who holds the jobs of that time and those that may be ours, and if one is free."""
+        gate = asyncio.Semaphore(_HOLDERS_AT_ONCE)
 
-    async def _listed(self) -> tuple[list[Video], bool, float | None]:
-        """Read jobs, whether these are all since the doubt, and the server's clock."""
+        async def holder(video_id: str) -> str | None:
+            async with gate:
+                return await self.ledger.holder(self.server.identity, video_id)
+
+        jobs = [job for job in self.jobs.values() if job.id not in self.known]
+        judged = (
+            (job.id, judge(job, self.request, self.server, self.doubt, clock)) for job in jobs
+        )
+        ours = {video_id for video_id, verdict in judged if verdict != "another"}
+        asked = [
+            *ours,
+            *(j.id for j in jobs if is_in_time(j, self.doubt, clock) and j.id not in ours),
+        ]
+        keys = await asyncio.gather(*map(holder, asked))
+        holders = {video_id: key for video_id, key in zip(asked, keys, strict=True) if key}
+        return holders, not ours <= holders.keys()
+
+    async def _others(self, asked_at: float) -> tuple[list[Asked], set[str]]:
+        """Read who else has no answer from this server, and what it has accepted since."""
+        rivals: list[Asked] = []
+        accepted: set[str] = set()
+        listed_by = asked_at - self.server.profile.submit_grace_s
+        for state in await self.ledger.unfinished():
+            if state.key == self.mine.key or state.is_image:
+                continue
+            if state.name == "reserved":
+                if rival := self._rival(state):
+                    rivals.append(rival)
+            elif (record := state.accepted) and self.doubt.since <= record.at <= listed_by:
+                # What was adopted may be older than the list is read back.
+                job, reserved = record.job, state.reserved
+                here = reserved is not None and reserved.server == self.server.identity
+                if here and not job.adopted and self._may_show(reserved):
+                    accepted.add(job.video_id)
+        return rivals, accepted
+
+    def _may_show(self, reserved: Reserved | None) -> bool:
+        return reserved is None or self.server.is_account(reserved.account) is not False
+
+    def _rival(self, state: RenderState) -> Asked | None:
+        slug, other = state.folder[: -KEY_DIGITS - 1], state.reserved
+        if other is None:  # torn: who knows what was asked for, and where
+            return Asked(state.key, None, Doubt(0.0, time()), slug)
+        # Deployments of one resource share its list.
+        here = self.server.identity.partition("#")[0]
+        if other.server.partition("#")[0] != here or other.request.get("kind") == "existing":
+            return None
+        request = None
+        with contextlib.suppress(ValidationError):  # of a later version, which knows more fields
+            request = VideoRequest.model_validate(other.request)
+        return Asked(
+            state.key,
+            request,
+            Doubt(other.in_doubt_since, other.at + LEASE_SECONDS),
+            slug,
+            other.reference_sha256,
+            self.ledger.is_held(other),
+        )
+
+    async def _listed(self, asked_at: float, is_late: bool) -> tuple[dict[str, Video], bool, Clock]:
+        """Read jobs, whether these are all since the doubt, and how their times are read.
+
+        Args:
+            asked_at: When we ask, Unix seconds.
+            is_late: Whether what is not on it counts: then it is read back as far as any
+                clock may be wrong, which takes a day's pages of a busy account.
+        """
         jobs: dict[str, Video] = {}
-        descending, after = True, None
+        descending, is_whole, after = True, True, None
         until = monotonic() + OUTAGE_PATIENCE_SECONDS
         for _ in range(MAX_PAGES):
             page = await self._page(after, until)
+            clock = Clock(asked_at, page.clock_ahead_s)
+            is_whole &= page.is_whole
             if not page.videos:
                 # Some show an empty page where the job that we go on from has been deleted.
-                complete = after is None or await self._knows(after)
-                return [*jobs.values()], complete, page.clock_ahead_s
+                return jobs, is_whole and (after is None or await self._knows(after)), clock
             fresh = [job for job in page.videos if job.id not in jobs]
             times = [job.created_at for job in [*jobs.values()][-1:] + fresh]
             descending &= all(
@@ -149,13 +234,24 @@ class _Search:
             if not fresh:
                 # The same page again: this server does not page. As many jobs as a page
                 # commonly holds are rather its limit than all that there are.
-                complete = page.has_more is None and len(jobs) not in _PAGE_LIMITS
-                return [*jobs.values()], complete, page.clock_ahead_s
-            past = descending and is_past(fresh[-1], self.doubt, page.clock_ahead_s)
+                all_of_it = page.has_more is None and len(jobs) not in _PAGE_LIMITS
+                return jobs, is_whole and all_of_it, clock
+            past = descending and is_past(fresh[-1], self.doubt, clock, _reach_s(is_late))
             if past or page.next_after is None:
-                return [*jobs.values()], True, page.clock_ahead_s
+                return jobs, is_whole, clock
             after = page.next_after
-        return [*jobs.values()], False, page.clock_ahead_s
+        return jobs, False, clock
+
+    async def _note_vanished(self, jobs: Mapping[str, Video], clock: Clock, is_late: bool) -> None:
+        """Find jobs that are no longer listed and are there all the same: not all lists are one."""
+        gone = [
+            job
+            for job in self.jobs.values()
+            if job.id not in jobs and not is_past(job, self.doubt, clock, _reach_s(is_late))
+        ]
+        for job in gone[-_VANISHED_ASKED:]:
+            if await self._knows(job.id):
+                self.vanished.add(job.id)
 
     async def _page(self, after: str | None, until: float) -> VideoPage:
         """Read one page: where it fails, those before it are not read anew."""
@@ -175,49 +271,6 @@ class _Search:
         except VideoNotFoundError:
             return False
         return True
-
-    async def _take(self, look: _Look, rivals_until: float) -> Video | Literal["nothing", "wait"]:
-        if look.claimed:
-            return look.claimed[0]
-        for job in look.ours:
-            rival = await self._rival()
-            if rival == "held" and monotonic() < rivals_until:
-                return "wait"
-            if rival:
-                raise uncertain(
-                    self.mine,
-                    f"Video {job.id} may be its job, or that of another render of this store "
-                    "which differs only in what a list does not show, such as the picture.",
-                )
-            holder = await self.ledger.claim(self.server.identity, job.id, self.mine.key)
-            if holder == self.mine.key:
-                log.info("Render %s: adopted video %s", self.mine.key, job.id)
-                return job
-        return "nothing"
-
-    async def _rival(self) -> Literal["held", "in doubt"] | None:
-        """Find another render, sent and not recorded, that the same job would fit."""
-        slug = self.folder.removesuffix(self.mine.key)[:-1]
-        found: Literal["in doubt"] | None = None
-        for state in await self.ledger.unfinished(slug):
-            other = state.reserved
-            if state.name != "reserved" or other is None or other.key == self.mine.key:
-                continue
-            if other.server != self.mine.server or not self._looks_alike(other):
-                continue
-            if self.ledger.is_held(other):
-                return "held"
-            found = "in doubt"
-        return found
-
-    def _looks_alike(self, other: Reserved) -> bool:
-        mine, theirs = dict(self.mine.request), dict(other.request)
-        unseen = [{name: r.pop(name, None) for name in _UNSEEN} for r in (mine, theirs)]
-        for request in (mine, theirs):
-            for name in _NEITHER:
-                request.pop(name, None)
-        same = self.mine.reference_sha256 == other.reference_sha256 and unseen[0] == unseen[1]
-        return mine == theirs and not same
 
 
 async def find_accepted(
@@ -242,6 +295,11 @@ async def find_accepted(
     return await _Search(mine, folder, client, ledger, doubt).run()
 
 
+def _reach_s(is_late: bool) -> float:
+    """How far a clock may be off where a list is read, in seconds."""
+    return WORST_CLOCK_SECONDS if is_late else CLOCK_SLACK_SECONDS
+
+
 def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:
     """Say that a person has to look."""
     return UncertainSubmitError(
@@ -251,8 +309,3 @@ def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:
         next_step=f"Look at the server: if the job is there, `prefect-sora resume {mine.key} "
         f"--adopt VIDEO_ID`; if it is not, `prefect-sora resume {mine.key} --resubmit`.",
     )
-
-
-def _perhaps(jobs: list[Video]) -> str:
-    names = ", ".join(job.id for job in jobs[:5])
-    return f"What the server says of its jobs does not decide it; it may be one of {names}."

@@ -29,24 +29,40 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     if ledger.is_held(state.reserved):
         raise another_worker_holds_it(state)
     now = await ledger.state(state.folder)
-    if now != state:  # its owner has recorded the outcome meanwhile
-        return now.accepted.job if now.accepted else None
-    mine = _next_attempt(state, state.reserved)
-    if not await ledger.reserve(state.folder, mine):
-        raise another_worker_holds_it(state)
-    try:
-        found: Video | None
-        if mine.request.get("kind") == "existing":  # nothing was to be paid
-            found = await client.retrieve(str(mine.request["source_video_id"]))
-        else:
-            doubt = doubt_of(state, client.server.profile)
-            found = await find_accepted(mine, state.folder, client, ledger, doubt)
-        if found:
-            return await accept(mine, state.folder, found, client.server, ledger, adopted=True)
-        await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
-        return None
-    finally:
-        ledger.release(mine)
+    if now != state:
+        return _decided(now)
+    # Under the reservation that is in doubt, for one of our own would be a file more at each look.
+    # Another who looks at the same time claims for the same render, and finds the same.
+    mine = state.reserved
+    found: Video | None
+    if mine.request.get("kind") == "existing":  # nothing was to be paid
+        found = await client.retrieve(str(mine.request["source_video_id"]))
+    else:
+        doubt = doubt_of(state, client.server.profile)
+        found = await find_accepted(mine, state.folder, client, ledger, doubt)
+    if found:
+        return await accept(mine, state.folder, found, client.server, ledger, adopted=True)
+    now = await ledger.state(state.folder)
+    if now != state:
+        return _decided(now)
+    await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
+    return None
+
+
+def _decided(now: RenderState) -> VideoJob | None:
+    """Say what others have made of a render while we looked.
+
+    Raises:
+        RenderTimeoutError: One of them is at work on it.
+        RenderFailedError: It has ended.
+    """
+    if now.accepted and not now.failed:
+        return now.accepted.job
+    if now.failed and now.failed.kind != "refused":
+        raise now.failed.error()
+    if now.name == "reserved":
+        raise another_worker_holds_it(now)
+    return None
 
 
 async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_id: str) -> VideoJob:

@@ -31,6 +31,13 @@ _CANONICAL: Final[Mapping[str, Status]] = {
 _COSTS: Final = ("cost", "cost_usd", "total_cost")
 
 
+# 2020 to 2100: no server of this protocol has rendered earlier, and a time that is later, or 0,
+# is none. Of two ways to write one, seconds and milliseconds, only one lies between. Ours.
+_EARLIEST: Final = 1_577_836_800.0
+_LATEST: Final = 4_102_444_800.0
+_MILLISECONDS: Final = 1_000 * _EARLIEST
+
+
 def canonical_status(value: object) -> Status:
     """Map a server's word to the protocol's; what we do not know is `unknown`, never final."""
     word = str(value or "").strip().lower().replace("-", "_").replace(" ", "_")
@@ -87,14 +94,18 @@ class Video(BaseModel):
     def _any_word(cls, value: object) -> str:
         return "" if value is None else str(value)
 
-    @field_validator("progress", "created_at", "completed_at", "expires_at", mode="before")
+    @field_validator("progress", mode="before")
     @classmethod
     def _a_number_or_nothing(cls, value: object) -> float | None:
-        try:
-            number = float(value)  # type: ignore[arg-type]  # the except below is the check
-        except (TypeError, ValueError, OverflowError):
-            return None
-        return number if math.isfinite(number) else None
+        return _number(value)
+
+    @field_validator("created_at", "completed_at", "expires_at", mode="before")
+    @classmethod
+    def _a_time_or_nothing(cls, value: object) -> float | None:
+        number = _number(value)
+        if number is not None and number >= _MILLISECONDS:
+            number /= 1000
+        return number if number is not None and _EARLIEST <= number < _LATEST else None
 
     @field_validator(
         "model", "prompt", "size", "seconds", "url", "remixed_from_video_id", mode="before"
@@ -103,12 +114,21 @@ class Video(BaseModel):
     def _text_or_nothing(cls, value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        return text if text.strip() else None  # some write nothing so
 
     @field_validator("failure", mode="before")
     @classmethod
     def _any_error(cls, value: object) -> Failure | None:
         return read_failure(value)
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # the except below is the check
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_video(
@@ -186,6 +206,7 @@ class VideoPage(BaseModel):
         has_more: Whether the server says that there is more; None where it says nothing.
         poll_after_s: When the server itself wants to be asked again, in seconds.
         clock_ahead_s: How far the server's clock is ahead of ours, where it tells.
+        is_whole: Whether each of its entries could be read.
     """
 
     videos: list[Video]
@@ -193,6 +214,7 @@ class VideoPage(BaseModel):
     has_more: bool | None = None
     poll_after_s: float | None = None
     clock_ahead_s: float | None = None
+    is_whole: bool = True
 
 
 def read_page(
@@ -214,4 +236,5 @@ def read_page(
         has_more=more if isinstance(more, bool) else None,
         poll_after_s=poll_after_s,
         clock_ahead_s=clock_ahead_s,
+        is_whole=len(videos) == len(data),
     )
