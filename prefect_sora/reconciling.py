@@ -7,52 +7,33 @@ whose a job is, and whether there is none, `ownership` judges.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
-from itertools import pairwise
 from time import monotonic, time
 from typing import Final
 
 from pydantic import ValidationError
 
+from prefect_sora import job_lists
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
 from prefect_sora.identity import KEY_DIGITS
+from prefect_sora.job_lists import JobList
 from prefect_sora.ledger import LEASE_SECONDS, TORN, Ledger
-from prefect_sora.matching import (
-    CLOCK_SLACK_SECONDS,
-    WORST_CLOCK_SECONDS,
-    Clock,
-    Doubt,
-    is_in_time,
-    is_past,
-    judge,
-)
+from prefect_sora.matching import Clock, Doubt, is_in_time, judge
 from prefect_sora.ownership import Adopt, Asked, Nothing, Person, Seen, decide
 from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import VideoRequest
-from prefect_sora.wire import Video, VideoPage
+from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
 
-MAX_PAGES: Final = 50
-"""Up to 5,000 jobs newer than the doubt. Ours."""
-
 LIST_ATTEMPTS: Final = 3
 """How often a list that ends too early is read anew. Ours."""
-
-OUTAGE_PATIENCE_SECONDS: Final = 60.0
-"""How long a list that fails for the moment is asked again. Ours."""
 
 RIVAL_PATIENCE_SECONDS: Final = 100.0
 """How long a live worker that may be about to claim the job is waited for: the longest
 create and some. Ours."""
 
-_PAGE_LIMITS: Final = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
-
 _HOLDERS_AT_ONCE: Final = 16
-
-_VANISHED_ASKED: Final = 3
-"""How many jobs that were on the list and no longer are, are asked for by name. Ours."""
 
 
 class _Search:
@@ -66,9 +47,7 @@ class _Search:
         self.server = client.server
         self.request = VideoRequest.model_validate(mine.request)
         self.known: frozenset[str] = frozenset()
-        self.jobs: dict[str, Video] = {}
-        self.first_seen: dict[str, float] = {}
-        self.vanished: set[str] = set()
+        self.list = JobList(client, doubt)
 
     async def run(self) -> Video | None:
         self.known = frozenset(await self.ledger.accepted_ids(self.folder))
@@ -76,7 +55,7 @@ class _Search:
             return await self._by_claims("This server does not list its jobs.")
         latest = max(time(), self.doubt.until) + self.server.profile.submit_grace_s
         rivals_until = monotonic() + RIVAL_PATIENCE_SECONDS
-        outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
+        outage_until = monotonic() + job_lists.OUTAGE_PATIENCE_SECONDS
         asked = Asked(
             self.mine.key, self.request, self.doubt, reference_sha256=self.mine.reference_sha256
         )
@@ -85,32 +64,28 @@ class _Search:
             asked_at = time()
             is_late = asked_at >= latest
             try:
-                jobs, is_whole, clock = await self._listed(asked_at, is_late)
-                await self._note_vanished(jobs, clock, is_late)
+                shown, is_whole, clock = await self.list.look(asked_at, is_late)
             except SoraError as error:
                 if error.retryable and monotonic() < outage_until:
                     await asyncio.sleep(1.0)
                     continue
                 return await self._by_claims(f"Its jobs cannot be listed: {error.message}")
-            outage_until = monotonic() + OUTAGE_PATIENCE_SECONDS
-            for video_id, job in jobs.items():
-                self.jobs[video_id] = job
-                self.first_seen.setdefault(video_id, asked_at)
+            outage_until = monotonic() + job_lists.OUTAGE_PATIENCE_SECONDS
             holders, is_open = await self._holders(clock)
             rivals: list[Asked] = []
             accepted: set[str] = set()
             if is_open or is_late:
                 # After the list: who is not in doubt by now holds what was on it, or made none.
                 rivals, accepted = await self._others(asked_at)
-            missing = self.vanished | (accepted - jobs.keys())
+            missing = self.list.vanished | (accepted - shown)
             unread += is_late and (not is_whole or bool(missing))
             seen = Seen(
-                jobs=tuple(self.jobs.values()),
+                jobs=tuple(self.list.jobs.values()),
                 clock=clock,
                 latest=latest,
                 holders={video_id: key for video_id, key in holders.items() if key != TORN},
                 torn=frozenset(video_id for video_id, key in holders.items() if key == TORN),
-                first_seen=self.first_seen,
+                first_seen=self.list.first_seen,
                 known=self.known,
                 is_whole=is_whole,
                 missing=frozenset(missing),
@@ -152,7 +127,7 @@ class _Search:
             async with gate:
                 return await self.ledger.holder(self.server.identity, video_id)
 
-        jobs = [job for job in self.jobs.values() if job.id not in self.known]
+        jobs = [job for job in self.list.jobs.values() if job.id not in self.known]
         judged = (
             (job.id, judge(job, self.request, self.server, self.doubt, clock)) for job in jobs
         )
@@ -207,71 +182,6 @@ class _Search:
             self.ledger.is_held(other),
         )
 
-    async def _listed(self, asked_at: float, is_late: bool) -> tuple[dict[str, Video], bool, Clock]:
-        """Read jobs, whether these are all since the doubt, and how their times are read.
-
-        Args:
-            asked_at: When we ask, Unix seconds.
-            is_late: Whether what is not on it counts: then it is read back as far as any
-                clock may be wrong, which takes a day's pages of a busy account.
-        """
-        jobs: dict[str, Video] = {}
-        descending, is_whole, after = True, True, None
-        until = monotonic() + OUTAGE_PATIENCE_SECONDS
-        for _ in range(MAX_PAGES):
-            page = await self._page(after, until)
-            clock = Clock(asked_at, page.clock_ahead_s)
-            is_whole &= page.is_whole
-            if not page.videos:
-                # Some show an empty page where the job that we go on from has been deleted.
-                return jobs, is_whole and (after is None or await self._knows(after)), clock
-            fresh = [job for job in page.videos if job.id not in jobs]
-            times = [job.created_at for job in [*jobs.values()][-1:] + fresh]
-            descending &= all(
-                a is not None and b is not None and a >= b for a, b in pairwise(times)
-            )
-            jobs.update((job.id, job) for job in fresh)
-            if not fresh:
-                # The same page again: this server does not page. As many jobs as a page
-                # commonly holds are rather its limit than all that there are.
-                all_of_it = page.has_more is None and len(jobs) not in _PAGE_LIMITS
-                return jobs, is_whole and all_of_it, clock
-            past = descending and is_past(fresh[-1], self.doubt, clock, _reach_s(is_late))
-            if past or page.next_after is None:
-                return jobs, is_whole, clock
-            after = page.next_after
-        return jobs, False, clock
-
-    async def _note_vanished(self, jobs: Mapping[str, Video], clock: Clock, is_late: bool) -> None:
-        """Find jobs that are no longer listed and are there all the same: not all lists are one."""
-        gone = [
-            job
-            for job in self.jobs.values()
-            if job.id not in jobs and not is_past(job, self.doubt, clock, _reach_s(is_late))
-        ]
-        for job in gone[-_VANISHED_ASKED:]:
-            if await self._knows(job.id):
-                self.vanished.add(job.id)
-
-    async def _page(self, after: str | None, until: float) -> VideoPage:
-        """Read one page: where it fails, those before it are not read anew."""
-        pause_s = 0.25
-        while True:
-            try:
-                return await self.client.list_page(after=after)
-            except SoraError as error:
-                if not error.retryable or monotonic() + pause_s > until:
-                    raise
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 2.0)
-
-    async def _knows(self, video_id: str) -> bool:
-        try:
-            await self.client.retrieve(video_id)
-        except VideoNotFoundError:
-            return False
-        return True
-
 
 async def find_accepted(
     mine: Reserved, folder: str, client: VideoClient, ledger: Ledger, doubt: Doubt
@@ -293,11 +203,6 @@ async def find_accepted(
             that may be this one.
     """
     return await _Search(mine, folder, client, ledger, doubt).run()
-
-
-def _reach_s(is_late: bool) -> float:
-    """How far a clock may be off where a list is read, in seconds."""
-    return WORST_CLOCK_SECONDS if is_late else CLOCK_SLACK_SECONDS
 
 
 def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from prefect_sora import attempts, reconciling, sending, shielding
+from prefect_sora import attempts, job_lists, sending, shielding
 from prefect_sora.attempts import accept
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
@@ -147,7 +147,7 @@ async def test_a_list_that_is_not_read_back_to_the_doubt_proves_nothing(
     others: list[dict[str, Any]],
     paging: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(reconciling, "MAX_PAGES", 3)
+    monkeypatch.setattr(job_lists, "MAX_PAGES", 3)
     jobs = Jobs()
     _, client = scripted(paged(jobs, others, **paging))
     await stopped_or_found(client, disk)
@@ -157,7 +157,7 @@ async def test_a_list_that_is_not_read_back_to_the_doubt_proves_nothing(
 async def test_a_long_list_is_read_to_its_end_though_every_other_page_fails(
     scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciling, "OUTAGE_PATIENCE_SECONDS", 4.0)
+    monkeypatch.setattr(job_lists, "OUTAGE_PATIENCE_SECONDS", 4.0)
     jobs, listed = Jobs(), []
     pages = paged(jobs, somebody_elses(30), 10)
 
@@ -289,7 +289,7 @@ async def test_an_adoption_that_broke_off_leaves_the_doubt_as_old_as_it_was(
 async def test_a_torn_reservation_is_of_any_age(
     client: VideoClient, disk: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciling, "OUTAGE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(job_lists, "OUTAGE_PATIENCE_SECONDS", 0.1)
     wish = await identify(clip(), client, "tonight")
     await disk.store.create(f"{wish.folder}/reserved.json", b'{"half')
     video = await client.submit(clip(), None, "the lost one's")
