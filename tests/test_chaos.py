@@ -125,6 +125,24 @@ def test_a_render_that_is_not_there_as_recorded_fails_the_verdict(
     }
 
 
+def test_a_small_storm_on_a_stranger_is_judged_by_what_it_says_was_paid(tmp_path: Path) -> None:
+    words = ["--stranger", '{"models": "dated"}', "--renders", "5", "--minutes", "0.05"]
+    words += ["--workers", "1", "--worker-lives", "2", "--renderer-lives", "2"]
+    words += ["--folder", str(tmp_path), "--json", str(tmp_path / "report.json")]
+    assert main(words) == 0
+
+    report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
+    assert report["verdict"]["asked"] == report["verdict"]["kept"] == 5
+    truth = (tmp_path / "renderer" / "jobs.jsonl").read_text().splitlines()
+    assert len(truth) == 5
+
+    # What it was paid for behind our back is seen, too.
+    again = json.loads(truth[0]) | {"id": "job.9~again"}
+    with (tmp_path / "renderer" / "jobs.jsonl").open("a") as log:
+        log.write(json.dumps(again) + "\n")
+    assert main(["--judge", str(tmp_path)]) == 1
+
+
 def counts(printed: str) -> dict[str, int]:
     """The verdict as it was printed."""
     return {line.split()[0]: int(line.split()[1]) for line in printed.splitlines()[:4]}

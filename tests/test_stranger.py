@@ -197,6 +197,19 @@ async def test_replicas_that_list_only_their_own_jobs_prove_nothing(meet: Meet) 
     await met.holds(paid=2)
 
 
+@pytest.mark.parametrize("header", ["Retry-After", "openai-poll-after-ms"])
+async def test_one_poll_that_is_told_to_come_back_in_an_hour_ends_no_wait(
+    meet: Meet, header: str
+) -> None:
+    met = meet(Character(renders_s=0.5))
+    later = {header: "3600" if header == "Retry-After" else "3600000"}
+    status = 429 if header == "Retry-After" else 0
+    met.pair.behave(Manner(on="retrieve", status=status, headers=later))
+    outcome = await met.run(timeout_seconds=3.0)
+    assert isinstance(outcome, StoredVideo), outcome
+    await met.holds(paid=1)
+
+
 async def test_a_create_that_is_told_to_come_back_in_an_hour_has_paid_nothing(meet: Meet) -> None:
     met = meet()
     met.pair.behave(Manner(forwards="never", status=429, headers={"Retry-After": "3600"}))

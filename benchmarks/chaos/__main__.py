@@ -19,11 +19,12 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.chaos.orders import Place
+from benchmarks.chaos.orders import STRANGER, Place
 from benchmarks.chaos.report import Report
 from benchmarks.chaos.storm import Storm, Tally
+from benchmarks.chaos.strangers import Stranger, stranger_at
 from benchmarks.chaos.verdict import judge
-from benchmarks.chaos.victims import prepare, renderer_at
+from benchmarks.chaos.victims import VideoServer, prepare, renderer_at
 from benchmarks.processes import answers, free_port, s3_server, serving
 
 _LEFT = "chaos.json"
@@ -42,6 +43,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of kills, races and faults")
     parser.add_argument("--store", choices=("disk", "s3"), default="disk", help="s3 is moto's")
     parser.add_argument("--profile", choices=("local", "openai"), help="local; openai with --flows")
+    parser.add_argument(
+        "--stranger",
+        nargs="?",
+        const="{}",
+        metavar="CHARACTER",
+        help="a server of nobody's behind a gateway; what it is like, as JSON",
+    )
     parser.add_argument("--flows", action="store_true", help="text_to_video on a Prefect server")
     parser.add_argument("--folder", type=Path, help="work there, and leave it all there")
     parser.add_argument("--judge", type=Path, metavar="FOLDER", help="only judge what was left")
@@ -49,6 +57,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(words)
     if given.flows and given.profile == "local":
         parser.error("--flows knows its server by address, as one of OpenAI's kind")
+    if given.stranger is not None and given.profile:
+        parser.error("nothing is known of a stranger")
+    if given.stranger is not None:
+        given.profile = STRANGER.name
     given.profile = given.profile or ("openai" if given.flows else "local")
     if given.judge and not (given.judge / _LEFT).is_file():
         parser.error(f"{given.judge} holds no {_LEFT} of a run on disk")
@@ -58,7 +70,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def storm(given: argparse.Namespace, folder: Path) -> Report:
     """Storm, calm down, and judge."""
     chance = Random(given.seed)  # noqa: S311 - no secret
-    renderer = renderer_at(folder / "renderer")
+    renderer = _server_at(folder / "renderer", given.profile, given.stranger)
     with _store(given, folder) as (url, options), _prefect(given, folder):
         place = Place(
             base_url=f"{renderer.root}/v1",
@@ -67,6 +79,7 @@ def storm(given: argparse.Namespace, folder: Path) -> Report:
             options=options,
             way="flow" if given.flows else "render",
             log=str(folder / "workers.log"),
+            truth=renderer.truth if isinstance(renderer, Stranger) else "",
         )
         prepare(flows=given.flows)
         one = Storm(
@@ -88,7 +101,7 @@ def storm(given: argparse.Namespace, folder: Path) -> Report:
             verdict = asyncio.run(judge(one.tally.told, place, renderer.jobs()))
         finally:
             one.end()
-            renderer.kill()
+            renderer.end()
     return Report(verdict, one.tally, renderer.met)
 
 
@@ -97,14 +110,20 @@ def judge_again(folder: Path) -> Report:
     left = json.loads((folder / _LEFT).read_text("utf-8"))
     place = Place(**{**left["place"], "store": str(folder / "store")})
     tally = Tally(told={int(n): {(i, sha) for i, sha in pairs} for n, pairs in left["told"]})
-    renderer = renderer_at(folder / "renderer")
+    renderer = _server_at(folder / "renderer", place.profile)
     renderer.start()
     try:
         renderer.is_up()
         verdict = asyncio.run(judge(tally.told, place, renderer.jobs()))
     finally:
-        renderer.kill()
+        renderer.end()
     return Report(verdict, tally, renderer.met)
+
+
+def _server_at(folder: Path, profile: str, character: str | None = None) -> VideoServer:
+    if profile == STRANGER.name:
+        return stranger_at(folder, character or "{}")
+    return renderer_at(folder)
 
 
 def _leave(folder: Path, place: Place, tally: Tally) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prefect_sora.profiles import PROFILES
+from prefect_sora.profiles import PROFILES, Profile, read_profile
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 
@@ -11,6 +11,11 @@ SCOPE = "chaos"
 
 TWINS_EVERY = 10
 """The last of so many renders is a second take of the one before it: no list tells them apart."""
+
+STRANGER = read_profile(
+    {"base": "generic", "name": "stranger", "submit_grace_s": 0.5, "longest_create_s": 4.0}
+)
+"""What is believed of a stranger: nothing, but that its gateway keeps no create for long."""
 
 Way = Literal["render", "flow"]
 
@@ -27,6 +32,7 @@ class Place:
         way: `rendering.render`, or the flow `text_to_video`.
         patience_s: How long a silent answer to a GET is waited for; 30 s outside of here.
         log: Where a worker writes what it has to say.
+        truth: Where a stranger tells what it has accepted: what a person would look up.
     """
 
     base_url: str
@@ -36,11 +42,30 @@ class Place:
     way: Way = "render"
     patience_s: float = 2.0
     log: str = ""
+    truth: str = ""
 
     @property
     def server(self) -> Server:
         """The video server, as any client of it sees it."""
-        return remote(self.base_url, profile=PROFILES[self.profile])
+        return remote(self.base_url, profile=self.known)
+
+    @property
+    def known(self) -> Profile:
+        """What is believed of it."""
+        return STRANGER if self.profile == STRANGER.name else PROFILES[self.profile]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One render that a worker is handed.
+
+    Attributes:
+        number: Which.
+        decided: Whether a person has looked at the server, and says whose the video is.
+    """
+
+    number: int
+    decided: bool = False
 
 
 @dataclass(frozen=True)

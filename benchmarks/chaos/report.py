@@ -45,6 +45,8 @@ class Report:
         if tally.runs:
             self._show_tally(table)
         console.print(table)
+        for reason, times in tally.doubts.most_common(_SHOWN):
+            console.print(f"in doubt, {times} times: {reason}", markup=False, soft_wrap=True)
         for title, lines in (
             ("lost", verdict.lost),
             ("double-paid", verdict.double_paid),
@@ -60,7 +62,11 @@ class Report:
         tally, row = self.tally, table.add_row
         in_doubt = tally.errors["UncertainSubmitError"]
         pace = tally.kept_in_storm / (tally.storm_s / 60)
-        row("in doubt", _number(in_doubt), "runs ended in UncertainSubmitError")
+        row(
+            "in doubt",
+            _number(in_doubt),
+            f"runs ended in UncertainSubmitError; {tally.decided} renders were for a person",
+        )
         row("runs", _number(tally.runs), f"{tally.raced} renders raced by two workers at once")
         row("failed runs", _number(tally.errors.total()), _listed(tally.errors))
         row("workers killed", _number(tally.workers_killed), f"{tally.workers_died} died otherwise")

@@ -1,5 +1,6 @@
 """Storm: renders are handed out while workers and the renderer are killed; then comes calm."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
@@ -7,9 +8,8 @@ from multiprocessing.connection import wait
 from random import Random
 from time import monotonic
 
-from benchmarks.chaos import hindrance
-from benchmarks.chaos.orders import Answer, Place
-from benchmarks.chaos.victims import Renderer, Worker, hire
+from benchmarks.chaos.orders import Answer, Order, Place
+from benchmarks.chaos.victims import VideoServer, Worker, hire
 
 RACED = 0.25
 """The share of the renders that two workers are handed at once."""
@@ -30,6 +30,8 @@ class Tally:
         kept_in_storm: How many were kept before the calm.
         runs: How many runs there were, those that died too.
         errors: Runs that ended in an error, by kind.
+        doubts: Why runs ended in doubt.
+        decided: Renders that a person had to decide, once it was calm.
         said: What doubts said, and errors that no such day explains.
         workers_killed: How often we killed one.
         workers_died: How often one died by itself.
@@ -45,6 +47,8 @@ class Tally:
     kept_in_storm: int = 0
     runs: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[str] = field(default_factory=Counter)
+    decided: int = 0
     said: list[str] = field(default_factory=list)
     workers_killed: int = 0
     workers_died: int = 0
@@ -67,7 +71,7 @@ class Storm:
     """
 
     place: Place
-    renderer: Renderer
+    renderer: VideoServer
     chance: Random
     renders: int | None
     workers: int
@@ -78,6 +82,7 @@ class Storm:
     _staff: list[Worker] = field(default_factory=list)
     _again: list[tuple[float, int]] = field(default_factory=list)
     _calm: bool = False
+    _for_a_person: set[int] = field(default_factory=set)
 
     def rage(self, seconds: float) -> None:
         """Render, kill and hinder for so long, or until all is kept."""
@@ -132,8 +137,7 @@ class Storm:
         return self.chance.expovariate(1 / mean_s)
 
     def _start_renderer(self) -> None:
-        rules = hindrance.rules(self.place.patience_s)
-        self.renderer.start(rules, seed=str(self.chance.random()))
+        self.renderer.start(self.place.patience_s, seed=str(self.chance.random()))
 
     def _all_is_done(self) -> bool:
         doing = self._again or any(worker.doing for worker in self._staff)
@@ -151,7 +155,7 @@ class Storm:
                 if number is None:
                     break
                 self.tally.runs += 1
-                worker.hand(number)
+                worker.hand(Order(number, decided=number in self._for_a_person))
         ready = wait(
             [end for w in self._staff for end in (w.orders, w.process.sentinel)], _TICK_SECONDS
         )
@@ -189,15 +193,31 @@ class Storm:
             self.tally.told[answer.number].add((answer.video_id, answer.sha256))
             return
         self.tally.errors[str(answer.error)] += 1
+        if answer.error == "UncertainSubmitError":
+            self._note_a_doubt(answer)
         if answer.error not in _EXPECTED:
             self.tally.said.append(f"render {answer.number}: {answer.error}: {answer.message}")
         self._again.append((monotonic() + _AGAIN_SECONDS, answer.number))
+
+    def _note_a_doubt(self, answer: Answer) -> None:
+        self.tally.doubts[why(answer.message)] += 1
+        # In the storm the next run may know more; once it is calm, it is a person's turn.
+        if self._calm and self.place.truth and answer.number not in self._for_a_person:
+            self._for_a_person.add(answer.number)
+            self.tally.decided += 1
 
     def _replace(self, worker: Worker) -> None:
         """Kill a worker, put another in its place, and have done again what it was doing."""
         worker.kill()
         self._again += [(0.0, number) for number in worker.doing]
         self._staff[self._staff.index(worker)] = hire(self.place)
+
+
+def why(message: str) -> str:
+    """What a doubt's message gives as its reason, without what differs from run to run."""
+    _, _, reason = message.partition("its answer was lost. ")
+    reason = re.split(r" \(render |(?<=[.]) Look at", reason or message)[0]
+    return re.sub(r"\b(?:job\.\d+~\w+|video_\w+|[0-9a-f]{12})(?:, )?", "ID ", reason)[:160]
 
 
 _EXPECTED = frozenset(

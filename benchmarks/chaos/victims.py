@@ -1,11 +1,10 @@
-"""Victims: the renderer and the workers, as processes that are killed and started again."""
+"""Victims: the video server and the workers, as processes that are killed and started again."""
 
 import json
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -15,11 +14,12 @@ from pathlib import Path
 from random import SystemRandom
 from threading import Event
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
-from benchmarks.chaos.orders import Place
+from benchmarks.chaos import hindrance
+from benchmarks.chaos.orders import Order, Place
 from benchmarks.chaos.worker import work
 from benchmarks.processes import START_SECONDS, FailedError
 from prefect_sora.local import RendererOptions
@@ -29,6 +29,42 @@ _A_DAY_SECONDS = 86_400.0
 # port while the renderer is down, and keep it.
 _PORTS = range(20_000, 30_000)
 _CONTEXT = get_context("forkserver")
+
+
+class VideoServer(Protocol):
+    """A video server that is killed and comes back, at one address.
+
+    Attributes:
+        met: The faults that it has counted, up to its last known numbers.
+    """
+
+    met: Counter[str]
+
+    @property
+    def root(self) -> str:
+        """Its address, without `/v1`."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process lives."""
+
+    def start(self, patience_s: float | None = None, seed: str = "") -> None:
+        """Start it, to hinder clients of that patience, or none."""
+
+    def count(self) -> bool:
+        """Count the faults that were met, and say whether it answers."""
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+
+    def is_up(self) -> None:
+        """Wait until it answers."""
+
+    def end(self) -> None:
+        """End all that runs of it."""
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs that it has accepted: at least their id, prompt and status."""
 
 
 @dataclass
@@ -55,11 +91,17 @@ class Renderer:
         """Whether its process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, rules: Sequence[dict[str, Any]] = (), seed: str = "") -> None:
-        """Start the process; that it answers is not waited for."""
+    def start(self, patience_s: float | None = None, seed: str = "") -> None:
+        """Start the process; that it answers is not waited for.
+
+        Args:
+            patience_s: How long its clients wait, if they are to be hindered.
+            seed: Of the faults.
+        """
+        rules = [] if patience_s is None else hindrance.rules(patience_s)
         self.folder.mkdir(parents=True, exist_ok=True)
         script = self.folder / "faults.json"
-        script.write_text(json.dumps({"faults": [*rules], "seed": seed}), "utf-8")
+        script.write_text(json.dumps({"faults": rules, "seed": seed}), "utf-8")
         words = replace(self.options, faults=str(script)).arguments()
         with (self.folder / "renderer.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -100,6 +142,10 @@ class Renderer:
             Event().wait(0.05)
         raise FailedError((self.folder / "renderer.log").read_text("utf-8")[-2000:])
 
+    def end(self) -> None:
+        """End all that runs of it."""
+        self.kill()
+
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs that it has accepted."""
         jobs: list[dict[str, Any]] = []
@@ -136,11 +182,11 @@ class Worker:
     orders: Connection
     doing: set[int] = field(default_factory=set)
 
-    def hand(self, number: int) -> None:
+    def hand(self, order: Order) -> None:
         """Hand it a render."""
-        self.doing.add(number)
+        self.doing.add(order.number)
         with suppress(OSError):  # it has died, which is noticed elsewhere
-            self.orders.send(number)
+            self.orders.send(order)
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -162,3 +208,7 @@ def prepare(*, flows: bool) -> None:
     """Have workers forked from a process that has imported everything, which takes seconds."""
     modules = ["benchmarks.chaos.worker"]
     _CONTEXT.set_forkserver_preload([*modules, "prefect_sora.flows"] if flows else modules)
+    # One that does nothing: the storm begins when the others can be forked at once.
+    first = _CONTEXT.Process(target=int)
+    first.start()
+    first.join()

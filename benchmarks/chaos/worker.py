@@ -6,15 +6,18 @@ import resource
 import sys
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
-from benchmarks.chaos.orders import SCOPE, Answer, Place, request_of
+from benchmarks.chaos.orders import SCOPE, STRANGER, Answer, Order, Place, request_of
 from prefect_sora import transport
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
 from prefect_sora.rendering import render
+from prefect_sora.resuming import resume
 from prefect_sora.storage import VideoFolder
+from prefect_sora.wishes import identify
 
 TIMEOUT_SECONDS = 300.0
 POLL_SECONDS = 0.25
@@ -44,14 +47,14 @@ async def _serve(orders: Connection, place: Place) -> None:
 
     def receive() -> None:
         try:
-            number: int | None = orders.recv()
+            order: Order | None = orders.recv()
         except EOFError:
-            number = None
-        if number is None:
+            order = None
+        if order is None:
             asyncio.get_running_loop().remove_reader(orders.fileno())
             ended.set()
             return
-        task = asyncio.create_task(_run(number, render_one, orders))
+        task = asyncio.create_task(_run(order, place, render_one, orders))
         running.add(task)
         task.add_done_callback(running.discard)
 
@@ -59,8 +62,11 @@ async def _serve(orders: Connection, place: Place) -> None:
     await ended.wait()
 
 
-async def _run(number: int, render_one: Render, orders: Connection) -> None:
+async def _run(order: Order, place: Place, render_one: Render, orders: Connection) -> None:
+    number = order.number
     try:
+        if order.decided:
+            await _decide(number, place)
         video = await render_one(number)
     except Exception as error:
         # What is none of ours is a finding, and told as one by its name.
@@ -70,6 +76,36 @@ async def _run(number: int, render_one: Render, orders: Connection) -> None:
     else:
         answer = Answer(number, _peak(), video_id=video.video_id, sha256=video.sha256)
     orders.send(answer)
+
+
+async def _decide(number: int, place: Place) -> None:
+    """Do what a person does who can see the server: name the job, or say that there is none."""
+    client, ledger = VideoClient(place.server), Ledger(VideoFolder(place.store, place.options))
+    try:
+        wish = await identify(request_of(number), client, SCOPE)
+        state = await ledger.state(wish.folder)
+        if state.name != "reserved":
+            return
+        truth = (await client.http.get(place.truth)).raise_for_status().json()["jobs"]
+        free = [
+            job
+            for job in truth
+            if job["fields"]["prompt"] == wish.request.prompt
+            and await ledger.holder(client.server.identity, job["id"]) in (None, wish.key)
+        ]
+        # A twin's job will do where the twin has taken ours.
+        free.sort(key=lambda job: not job["idempotency_key"].startswith(wish.fingerprint))
+        await resume(
+            state,
+            client,
+            ledger,
+            adopt_video_id=free[0]["id"] if free else None,
+            resubmit=not free,
+            timeout_seconds=TIMEOUT_SECONDS,
+            poll_interval_seconds=POLL_SECONDS,
+        )
+    finally:
+        await client.close()
 
 
 def _plain(place: Place) -> Render:
@@ -91,11 +127,15 @@ def _plain(place: Place) -> Render:
 def _flow(place: Place) -> Render:
     from prefect_sora import OpenAICredentials, VideoStore, text_to_video
 
+    strange = place.profile == STRANGER.name
+    profile: Any = STRANGER.model_dump(mode="json") if strange else "auto"
+    provider = OpenAICredentials(base_url=place.base_url, profile=profile)
+
     async def render_one(number: int) -> StoredVideo:
         request = request_of(number)
         video: StoredVideo = await text_to_video(
             request.prompt,
-            OpenAICredentials(base_url=place.base_url),
+            provider,
             VideoStore(url=place.store, storage_options=place.options),
             model=None,
             size=request.size,

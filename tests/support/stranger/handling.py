@@ -1,12 +1,14 @@
 """Handling: a stranger and its gateway from a test's side."""
 
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from threading import Event
 from typing import Any
 
@@ -14,13 +16,24 @@ import httpx2
 
 from tests.support.stranger.character import Character, Manner, Manners
 
+# Below where systems take the ports of outgoing connections from: one of these might get the
+# port while its process is dead, and keep it.
+_PORTS = range(20_000, 30_000)
+
+
+def _free_port() -> int:
+    for port in SystemRandom().sample(_PORTS, 200):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
+
 
 @dataclass
 class Process:
     """One of the two, which keeps its port through any death."""
 
     words: list[str]
-    port: int = 0
+    port: int = field(default_factory=_free_port)
     _process: subprocess.Popen[str] | None = None
 
     @property
@@ -47,8 +60,7 @@ class Process:
         )
         assert self._process.stdout is not None
         said = self._process.stdout.readline().strip()
-        assert said, f"{' '.join(self.words)} did not start"
-        self.port = int(said.rpartition(":")[2])
+        assert said == self.root, f"{' '.join(self.words)} did not start"
 
     def kill(self) -> None:
         """End it as a power cut would."""
