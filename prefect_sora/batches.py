@@ -30,7 +30,7 @@ from prefect_sora.parameters import (
     TimeoutSeconds,
     WhenCancelled,
 )
-from prefect_sora.providers import distinct
+from prefect_sora.providers import distinct, first_there, ways_to
 from prefect_sora.requests import VideoRequest
 from prefect_sora.results import BatchResult, Result
 from prefect_sora.storage.filesystems import scheme_of
@@ -108,7 +108,7 @@ async def render_video(
     block = store_of(store)
     video = await render_whole(
         request,
-        [each.get_client for each in await distinct(provider)],
+        await ways_to(provider),
         block.ledger,
         scope or await run_scope(),
         timeout_seconds=timeout_seconds,
@@ -170,7 +170,7 @@ async def render_batch(
     Budget(max_cost_usd)
     block, several = store_of(store), await distinct(provider)
     rows = await _rows(requests, defaults, block)
-    server = await several[0].get_server()
+    server = (await first_there(several)).server
     planned = plan(
         rows,
         server,

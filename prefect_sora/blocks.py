@@ -5,6 +5,7 @@ saved document of it.
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -17,7 +18,9 @@ from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.local import ensure_running
+from prefect_sora.masks import is_mask, masked, usable
 from prefect_sora.prices import PriceList, read_prices
+from prefect_sora.profiles import AUTO
 from prefect_sora.profiles import Name as ProfileName
 from prefect_sora.recognising import profile_of, recognised
 from prefect_sora.server import Server, azure_server, local_server, remote
@@ -38,9 +41,17 @@ _FOLDER_LOGO: Final = (
 class _Connects:
     """What renders: anything that gives a client of a video server."""
 
+    async def describe(self) -> Server:
+        """Describe the server as it stands here, asking it nothing.
+
+        Its profile may be `auto`, so what it can do is not known; its name, its account
+        and the keys of what is rendered there are.
+        """
+        raise AssertionError("each provider says it")
+
     async def get_server(self) -> Server:
         """Describe the server: its address, its account, what it can do."""
-        raise AssertionError("each provider says it")
+        return await self.describe()
 
     async def get_client(self) -> VideoClient:
         """Connect: one client per server and event loop, shared and closed with it.
@@ -96,16 +107,20 @@ class OpenAICredentials(_Connects, Block):
     )
     prices: PriceList = None
 
-    async def get_server(self) -> Server:
-        """Describe the server."""
-        described = remote(
+    async def describe(self) -> Server:
+        """Describe the server; what it can do is not looked up."""
+        return remote(
             self.base_url,
-            api_key=_usable(self.api_key, "api_key"),
+            api_key=usable(self.api_key, "api_key"),
             organization=self.organization,
             project=self.project,
-            profile=await profile_of(self.profile),
+            profile=AUTO,
             prices=read_prices(self.prices),
         )
+
+    async def get_server(self) -> Server:
+        """Describe the server, which is asked what it can do where its profile is `auto`."""
+        described = replace(await self.describe(), profile=await profile_of(self.profile))
         return await recognised(described)
 
 
@@ -150,9 +165,9 @@ class AzureOpenAICredentials(_Connects, Block):
     )
     prices: PriceList = None
 
-    async def get_server(self) -> Server:
+    async def describe(self) -> Server:
         """Describe the server."""
-        api_key = _usable(self.api_key, "api_key")
+        api_key = usable(self.api_key, "api_key")
         if self.entra_id and api_key is not None:
             raise InvalidRequestError(
                 "Both api_key and entra_id are given.", next_step="Give one; nothing was sent."
@@ -198,7 +213,7 @@ class LocalRenderer(_Connects, Block):
             fields["folder"] = str(fields["folder"])
         super().__init__(**fields)
 
-    async def get_server(self) -> Server:
+    async def describe(self) -> Server:
         """Start the renderer, unless it runs, and describe it."""
         return local_server(await asyncio.to_thread(ensure_running, self.folder))
 
@@ -263,8 +278,8 @@ class VideoStore(Block):
     def folder(self) -> VideoFolder:
         """The writer of this store."""
         options = self.storage_options.get_secret_value() if self.storage_options else {}
-        if any(_is_mask(value) for value in options.values()):
-            raise _masked("storage_options")
+        if any(is_mask(value) for value in options.values()):
+            raise masked("storage_options")
         return VideoFolder(self.url, options)
 
     @property
@@ -284,21 +299,3 @@ Store = Annotated[
 def store_of(store: VideoStore | str | Path) -> VideoStore:
     """Take a store as it is, or make one of its URL."""
     return store if isinstance(store, VideoStore) else VideoStore(url=str(store))
-
-
-def _usable(secret: SecretStr | None, name: str) -> SecretStr | None:
-    if secret is not None and _is_mask(secret.get_secret_value()):
-        raise _masked(name)
-    return secret
-
-
-def _is_mask(value: object) -> bool:
-    return isinstance(value, str) and set(value) == {"*"}  # eight, or ten, of them
-
-
-def _masked(name: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{name} is a row of asterisks: Prefect hides secrets in a run's parameters.",
-        next_step="Pass a saved block to a deployment by reference, as "
-        '{"$ref": {"block_document_slug": "type-slug/name"}}, not the block itself.',
-    )

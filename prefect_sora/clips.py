@@ -56,7 +56,7 @@ async def render_clip(
         try:
             return await bring_home(job, several, store, how)
         except RenderFailedError as error:
-            last = (await several[-1].get_server()).label
+            last = (await several[-1].describe()).label
             await pass_on_failed(error, job, last, store_of(store).ledger)
             logger().warning("Passed on to the next provider: %s", error.message)
 

@@ -1,53 +1,36 @@
-"""Fallback: a render that one server has certainly not made is passed on to the next of a list.
+"""Fallback: a video that one server has certainly not made is passed on to the next of a list.
 
 That it was is written down, as an attempt that is closed unsent. So no other worker
 can have it accepted there after all, and a later run goes straight to where it went.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import time
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any
 
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import (
-    ApiError,
-    InvalidRequestError,
-    ModerationError,
-    ReferenceImageError,
-    RenderFailedError,
-    SoraError,
-)
+from prefect_sora.courses import PassedOnError, pass_on
+from prefect_sora.errors import RenderFailedError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
-from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
-from prefect_sora.records import PASSED_ON, Failed
+from prefect_sora.next_steps import in_store
+from prefect_sora.passing import Asked, Connect, Way, may_pass_on, on_the_first
+from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.recovering import recover
+from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
-from prefect_sora.submitting import PassedOnError, submit
-from prefect_sora.wishes import Wish, identify
+from prefect_sora.server import Server
+from prefect_sora.sources import as_written, may_change
+from prefect_sora.submitting import job_of, submit
+from prefect_sora.wishes import Wish, checked, load_reference, wish_of
 
 log = logging.getLogger(__name__)
-
-TURNS: Final = 3
-"""How often one server is asked where other workers keep beginning anew there. Ours."""
-
-Connect = Callable[[], Awaitable[VideoClient]]
-
-
-def may_pass_on(error: SoraError) -> bool:
-    """Whether the error says for certain that nothing was accepted, or charged, there.
-
-    What moderation refuses is refused: to look for somebody who lets it through is a
-    person's decision. A picture that cannot be read is so everywhere.
-    """
-    theirs = isinstance(error, (ApiError, RenderFailedError, InvalidRequestError))
-    ours = isinstance(error, (ModerationError, ReferenceImageError))
-    return theirs and not ours and error.paid == "no"
 
 
 async def submit_to_first(
     request: VideoRequest,
-    servers: Sequence[Connect],
+    ways: Sequence[Way],
     ledger: Ledger,
     scope: str,
     *,
@@ -59,7 +42,7 @@ async def submit_to_first(
 
     Args:
         request: What to render.
-        servers: How to connect to each, the preferred first.
+        ways: The servers, the preferred first.
         ledger: The store's records.
         scope: Whom the render is shared with.
         parent_key: The render that this one starts from.
@@ -70,68 +53,88 @@ async def submit_to_first(
         SoraError: As `identify` and `submit` say; what the last server said, or the first
             that may have accepted it.
     """
+    asked = AskedVideo(request, ledger, scope, parent_key, reference_options, submitting)
+    return await on_the_first(ways, asked)
 
-    async def identified(client: VideoClient) -> Wish:
-        return await identify(
-            request, client, scope, parent_key=parent_key, reference_options=reference_options
+
+class AskedVideo(Asked[Wish, VideoJob]):
+    """A video that is to be made, as `submit_to_first` takes it."""
+
+    def __init__(
+        self,
+        request: VideoRequest,
+        ledger: Ledger,
+        scope: str,
+        parent_key: str | None = None,
+        reference_options: Mapping[str, Any] | None = None,
+        submitting: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.request, self.ledger, self.scope = request, ledger, scope
+        self.parent_key, self.options = parent_key, reference_options
+        self.submitting = dict(submitting or {})
+        self.at_url = may_change(request.reference)
+        self.reference: Reference | None = None
+
+    async def load(self) -> None:
+        """Load and fit its picture."""
+        self.reference = await load_reference(self.request, self.options)
+        self.inputs_sha256 = self.reference.source_sha256 if self.reference else None
+
+    def as_written(self) -> dict[str, Any]:
+        """The request with its picture's URL; with the picture's hash where it has none."""
+        url = as_written(str(self.request.reference)) if self.at_url else None
+        return self.request.canonical(url or self.inputs_sha256)
+
+    def wish(self, server: Server, inputs_sha256: str | None) -> Wish:
+        """Compute its key with this picture, or with another than is at hand."""
+        at_hand = inputs_sha256 == self.inputs_sha256
+        return wish_of(
+            self.request,
+            server,
+            self.scope,
+            self.reference if at_hand else None,
+            reference_sha256=inputs_sha256,
+            parent_key=self.parent_key,
         )
 
-    async def made(wish: Wish, client: VideoClient, unless_passed_on: bool) -> VideoJob:
-        return await submit(wish, client, ledger, unless_passed_on=unless_passed_on, **submitting)
+    def unsent(self, wish: Wish, server: Server) -> Reserved:
+        """Reserve it for nobody."""
+        return wish.reservation(server, 1, None)
 
-    return await on_the_first(servers, ledger, identified, made)
+    def found(self, state: RenderState) -> VideoJob | None:
+        """Its job, where it was accepted or is kept."""
+        if state.stored:
+            return job_of(state.stored.video, self.request)
+        return state.accepted.job if state.accepted and state.is_on_its_way else None
 
-
-class _HasFolder(Protocol):
-    """A wish, of a video or of pictures."""
-
-    @property
-    def folder(self) -> str:
-        """The render's folder below the store's root."""
-
-
-_Wish = TypeVar("_Wish", bound=_HasFolder)
-_Made = TypeVar("_Made")
-
-
-async def on_the_first(
-    servers: Sequence[Connect],
-    ledger: Ledger,
-    identified: Callable[[VideoClient], Awaitable[_Wish]],
-    made: Callable[[_Wish, VideoClient, bool], Awaitable[_Made]],
-) -> _Made:
-    """Have something made by the first server; by the next only where one has certainly not.
-
-    Args:
-        servers: How to connect to each, the preferred first.
-        ledger: The store's records.
-        identified: Makes the wish that a server is asked.
-        made: Asks it, and where its last argument is true, raises `PassedOnError` in place
-            of sending anything for a wish that was passed on.
-
-    Raises:
-        SoraError: What the last server said, or the first that may have made it.
-    """
-    for connect in servers[:-1]:
-        for turn in range(TURNS):
-            wish = None
+    async def settle(self, state: RenderState, client: VideoClient) -> VideoJob | None:
+        """Look for its job at the server; in doubt, do as the policy says."""
+        with in_store(self.ledger.place, state.key):
             try:
-                client = await connect()
-                wish = await identified(client)
-                return await made(wish, client, True)
-            except PassedOnError:
-                break
-            except SoraError as error:
-                if not may_pass_on(error):
+                return await recover(state, client, self.ledger)
+            except UncertainSubmitError as error:
+                if self.submitting.get("in_doubt") != "resubmit":
                     raise
-                if wish is None or await pass_on(wish.folder, ledger):
-                    log.warning("Passed on to the next provider: %s", error.message)
-                    break
-                # Another worker has begun a new attempt there: what comes of it counts.
-                if turn == TURNS - 1:
-                    raise
-    client = await servers[-1]()
-    return await made(await identified(client), client, False)
+                doubt = error
+        now = await self.ledger.state(state.folder)
+        log.warning("Render %s is in doubt; paying again, as the policy says.", state.key)
+        record = Failed(
+            key=state.key,
+            attempt=now.newest,
+            at=time(),
+            kind="failed",
+            message=f"Paid for again, as the policy says. {doubt.message}",
+            paid="unknown",
+        )
+        await self.ledger.fail(state.folder, record)
+        return None
+
+    async def make(self, wish: Wish, client: VideoClient, passed_on_after: int | None) -> VideoJob:
+        """Submit it."""
+        wish = checked(wish, client.server)
+        return await submit(
+            wish, client, self.ledger, passed_on_after=passed_on_after, **self.submitting
+        )
 
 
 async def pass_on_failed(
@@ -152,41 +155,14 @@ async def pass_on_failed(
         raise error
 
 
-async def pass_on(folder: str, ledger: Ledger) -> bool:
-    """Close a render at one server for good, so that it may be sent to another.
-
-    Returns:
-        False where another worker has begun a new attempt meanwhile, has it accepted, or
-        had it fail at a price.
-
-    Raises:
-        StorageError: The records cannot be read or written: then it must not be passed on.
-    """
-    state = await ledger.state(folder)
-    if state.passed_on or state.name == "new":
-        return True
-    if state.failed is None or state.failed.paid != "no" or state.reserved is None:
-        return False
-    mine = state.reserved.model_copy(
-        update={
-            "attempt": state.attempt + 1,
-            "at": time(),
-            "owner": new_owner(),
-            "uncertain_since": None,
-        }
-    )
-    if not await ledger.reserve(folder, mine):
-        return False
-    try:
-        record = Failed(
-            key=mine.key,
-            attempt=mine.attempt,
-            at=time(),
-            kind="refused",
-            code=PASSED_ON,
-            message="It was passed on to the next provider of a list.",
-        )
-        await ledger.fail(folder, record)
-    finally:
-        ledger.release(mine)
-    return True
+__all__ = [
+    "AskedVideo",
+    "Connect",
+    "PassedOnError",
+    "Way",
+    "may_pass_on",
+    "on_the_first",
+    "pass_on",
+    "pass_on_failed",
+    "submit_to_first",
+]

@@ -169,7 +169,7 @@ async def keyframe_to_video(
     clip = VideoRequest.of(**video)
     several = listed(provider)
     # What one server of several has ended, another may render.
-    service = (await several[0].get_server()).service if len(several) == 1 else None
+    service = (await several[0].describe()).service if len(several) == 1 else None
     video_catalogue.check(clip, service)
     request = ImageRequest.of(
         prompt=keyframe,

@@ -15,13 +15,11 @@ from prefect.runtime import task_run as running_task
 from prefect_sora import reports
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.budgets import Budget
-from prefect_sora.client import VideoClient
-from prefect_sora.fallback import on_the_first
 from prefect_sora.handles import StoredImage
-from prefect_sora.images import drawing
+from prefect_sora.images.asked import AskedPictures
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest, Source
-from prefect_sora.images.wishes import ImageWish, identify
-from prefect_sora.providers import Providers, distinct
+from prefect_sora.passing import on_the_first
+from prefect_sora.providers import Providers, ways_to
 from prefect_sora.requests import title
 from prefect_sora.submitting import Policy
 from prefect_sora.tasks import run_scope
@@ -77,28 +75,13 @@ async def generate_image(
     block = store_of(store)
     scope = scope or await run_scope()
 
-    async def identified(client: VideoClient) -> ImageWish:
-        return await identify(
-            request,
-            client.server,
-            scope,
-            parent_key=parent_key,
-            reference_options=reference_options,
-        )
-
-    async def made(wish: ImageWish, client: VideoClient, unless_passed_on: bool) -> StoredImage:
-        return await drawing.draw(
-            wish,
-            client,
-            block.ledger,
-            timeout_seconds=timeout_seconds,
-            in_doubt=in_doubt,
-            budget=Budget(max_cost_usd, block.daily_budget_usd),
-            unless_passed_on=unless_passed_on,
-        )
-
-    servers = [each.get_client for each in await distinct(provider)]
-    image = await on_the_first(servers, block.ledger, identified, made)
+    drawing = {
+        "timeout_seconds": timeout_seconds,
+        "in_doubt": in_doubt,
+        "budget": Budget(max_cost_usd, block.daily_budget_usd),
+    }
+    asked = AskedPictures(request, block.ledger, scope, parent_key, reference_options, drawing)
+    image = await on_the_first(await ways_to(provider), asked)
     await reports.show_image(image, block.folder)
     return image
 

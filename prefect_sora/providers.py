@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from prefect_sora.blocks import Provider
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import InvalidRequestError
+from prefect_sora.connections import connect
+from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import VideoJob
+from prefect_sora.passing import Way, may_pass_on
 
 Providers = Provider | Sequence[Provider]
 
@@ -33,7 +35,7 @@ async def distinct(provider: Providers) -> list[Provider]:
     """
     several = listed(provider)
     if len(several) > 1:
-        labels = [(await each.get_server()).label for each in several]
+        labels = [(await each.describe()).label for each in several]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise InvalidRequestError(
@@ -41,6 +43,32 @@ async def distinct(provider: Providers) -> list[Provider]:
                 next_step="Name each server once; nothing was sent.",
             )
     return several
+
+
+async def ways_to(provider: Providers) -> list[Way]:
+    """Describe the providers, and how to connect to each; none is asked anything.
+
+    Raises:
+        InvalidRequestError: As `distinct` says.
+    """
+    several = await distinct(provider)
+    return [Way(await each.describe(), each.get_client) for each in several]
+
+
+async def first_there(provider: Providers) -> VideoClient:
+    """Connect to the first provider that tells what it can do, to check requests against.
+
+    Raises:
+        SoraError: What the last of them said.
+    """
+    several = await distinct(provider)
+    for each in several[:-1]:
+        try:
+            return await each.get_client()
+        except SoraError as error:
+            if not may_pass_on(error):
+                raise
+    return await several[-1].get_client()
 
 
 async def of_label(label: str, provider: Providers) -> Provider:
@@ -55,7 +83,7 @@ async def of_label(label: str, provider: Providers) -> Provider:
     if len(several) == 1:
         return several[0]
     for each in several:
-        if (await each.get_server()).label == label:
+        if (await each.describe()).label == label:
             return each
     raise InvalidRequestError(
         f"It was made by {label}, which is none of the providers given.",
@@ -65,5 +93,9 @@ async def of_label(label: str, provider: Providers) -> Provider:
 
 
 async def client_of(job: VideoJob, provider: Providers) -> VideoClient:
-    """Connect to the provider that made a job; as `of_label` says."""
-    return await (await of_label(job.provider, provider)).get_client()
+    """Connect to the provider that made a job; as `of_label` says.
+
+    For a video that is kept the server is asked nothing, so it need not be there.
+    """
+    holder = await of_label(job.provider, provider)
+    return connect(await holder.describe()) if job.stored else await holder.get_client()

@@ -110,6 +110,24 @@ async def names_beside(
         return []
 
 
+def may_change(source: str | Path | bytes | None) -> bool:
+    """Whether a source is a URL, whose bytes may be others when it is asked again.
+
+    A file of this machine is not: who edits one between two runs means another picture.
+    """
+    if source is None or isinstance(source, (bytes, Path)) or not _SCHEME.match(source):
+        return False
+    return not source.lower().startswith(("data:", "file:"))
+
+
+def as_written(url: str) -> str:
+    """A URL as it tells one picture from another: whole, but without user and password.
+
+    It may hold secrets: hash it.
+    """
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
+
+
 def public_address(source: str | Path | bytes | None) -> str | None:
     """Say where a source is, for records and people.
 

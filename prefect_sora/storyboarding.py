@@ -32,7 +32,7 @@ from prefect_sora.parameters import (
     TimeoutSeconds,
     WhenCancelled,
 )
-from prefect_sora.providers import distinct
+from prefect_sora.providers import first_there
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.storyboards import Shot, Storyboard, naming
@@ -102,7 +102,7 @@ async def storyboard(
 async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[VideoRequest]:
     """Check all shots against model, server and keyframes, before any of them is paid for."""
     requests = await board.requests()
-    first = await (await distinct(provider))[0].get_client()
+    first = await first_there(provider)
     for number, request in enumerate(requests, start=1):
         with naming(number):
             for warning in (await identify(request, first, scope)).warnings:

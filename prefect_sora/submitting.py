@@ -16,6 +16,7 @@ from typing import Final, Literal
 from prefect_sora.attempts import accept, another_worker_holds_it, refuse
 from prefect_sora.budgets import Budget, binding, charge
 from prefect_sora.client import VideoClient
+from prefect_sora.courses import PassedOnError
 from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import (
     InvalidRequestError,
@@ -32,6 +33,7 @@ from prefect_sora.matching import Doubt
 from prefect_sora.next_steps import in_store
 from prefect_sora.reconciling import find_accepted, uncertain
 from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.requests import VideoRequest
 from prefect_sora.sending import LapsedError, UnclearError, doubt_of, send
 from prefect_sora.shielding import release
 from prefect_sora.wishes import Wish
@@ -46,10 +48,6 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 
 Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
-
-
-class PassedOnError(Exception):
-    """The render was passed on from this server to the next of a list."""
 
 
 class _AgainError(Exception):
@@ -68,7 +66,7 @@ async def submit(
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
     budget: Budget | None = None,
-    unless_passed_on: bool = False,
+    passed_on_after: int | None = None,
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
 
@@ -81,7 +79,7 @@ async def submit(
             may take, see `deadlines.deadline_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
         budget: What may be spent. What was accepted before is returned whatever it cost.
-        unless_passed_on: Send nothing where the render was passed on to another server.
+        passed_on_after: Send nothing where it was passed on in an attempt later than this one.
 
     Raises:
         BudgetExceededError: The budget does not allow it; nothing was sent.
@@ -100,7 +98,7 @@ async def submit(
     with in_store(ledger.place, wish.key):
         budget = binding(budget, wish.request, client)
         until = time() + timeout_seconds
-        return await _submit(wish, client, ledger, until, in_doubt, budget, unless_passed_on)
+        return await _submit(wish, client, ledger, until, in_doubt, budget, passed_on_after)
 
 
 async def _submit(
@@ -110,7 +108,7 @@ async def _submit(
     deadline: float,
     in_doubt: Policy,
     budget: Budget | None,
-    unless_passed_on: bool,
+    passed_on_after: int | None,
 ) -> VideoJob:
     rounds = busy = 0
     held_pause_s = 0.25
@@ -119,12 +117,12 @@ async def _submit(
             state = await ledger.state(wish.folder)
         _refuse_a_collision(state, wish)
         if state.stored:
-            return _job_of(state.stored.video, wish)
+            return job_of(state.stored.video, wish.request)
         if state.accepted and not state.failed:
             return state.accepted.job
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
-        if state.passed_on and unless_passed_on:
+        if passed_on_after is not None and state.passed_on and state.attempt > passed_on_after:
             raise PassedOnError
         doubt = None
         if state.name == "reserved":
@@ -275,13 +273,14 @@ def _nothing_sent(paid: Paid) -> Iterator[None]:
         raise
 
 
-def _job_of(video: StoredVideo, wish: Wish) -> VideoJob:
+def job_of(video: StoredVideo, request: VideoRequest) -> VideoJob:
+    """The job of a request whose video is kept."""
     fields = video.model_dump(include=set(VideoJob.model_fields))
     return VideoJob(
         **fields,
-        kind=wish.request.kind,
-        size=wish.request.size,
-        seconds=wish.request.seconds,
+        kind=request.kind,
+        size=request.size,
+        seconds=request.seconds,
         submitted_at=video.created_at,
         stored=True,
     )

@@ -23,7 +23,7 @@ from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
-from prefect_sora.providers import Providers, client_of, distinct
+from prefect_sora.providers import Providers, client_of, ways_to
 from prefect_sora.requests import VideoRequest, title
 from prefect_sora.submitting import Policy
 from prefect_sora.variants import Variant
@@ -89,7 +89,7 @@ async def submit_video(
     block = store_of(store)
     job = await fallback.submit_to_first(
         request,
-        [each.get_client for each in await distinct(provider)],
+        await ways_to(provider),
         block.ledger,
         scope or await run_scope(),
         parent_key=parent_key,

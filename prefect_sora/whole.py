@@ -6,11 +6,13 @@ from typing import Any
 
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.client import VideoClient
+from prefect_sora.connections import connect
 from prefect_sora.errors import RenderFailedError
-from prefect_sora.fallback import Connect, pass_on_failed, submit_to_first
+from prefect_sora.fallback import pass_on_failed, submit_to_first
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
+from prefect_sora.passing import Way
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.waiters import OnProgress
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 
 async def render_whole(
     request: VideoRequest,
-    servers: Sequence[Connect],
+    ways: Sequence[Way],
     ledger: Ledger,
     scope: str,
     *,
@@ -36,7 +38,7 @@ async def render_whole(
 
     Args:
         request: What to render.
-        servers: How to connect to each, the preferred first.
+        ways: The servers, the preferred first.
         ledger: The store's records.
         scope: Whom the render is shared with.
         timeout_seconds: As in `rendering.wait`, like the next three.
@@ -52,11 +54,11 @@ async def render_whole(
     """
     while True:
         job = await submit_to_first(
-            request, servers, ledger, scope, timeout_seconds=timeout_seconds, **submitting
+            request, ways, ledger, scope, timeout_seconds=timeout_seconds, **submitting
         )
         if on_submitted:
             on_submitted(job)
-        client = await _client_of(job, servers)
+        client = await _client_of(job, ways)
         try:
             video = await wait(
                 job,
@@ -70,15 +72,15 @@ async def render_whole(
             )
             return await keep(video, client, ledger)
         except RenderFailedError as error:
-            last = await servers[-1]()
-            await pass_on_failed(error, job, last.server.label, ledger)
+            await pass_on_failed(error, job, ways[-1].server.label, ledger)
             log.warning("Passed on to the next provider: %s", error.message)
 
 
-async def _client_of(job: VideoJob, servers: Sequence[Connect]) -> VideoClient:
-    """Find the server that has the job; a single one is taken at its word."""
-    for connect in servers[:-1]:
-        client = await connect()
-        if client.server.label == job.provider:
-            return client
-    return await servers[-1]()
+async def _client_of(job: VideoJob, ways: Sequence[Way]) -> VideoClient:
+    """Find the server that has the job; a single one is taken at its word.
+
+    For a video that is kept the server is asked nothing, so it need not be there.
+    """
+    there = (way for way in ways[:-1] if way.server.label == job.provider)
+    way = next(there, ways[-1])
+    return connect(way.server) if job.stored else await way.connect()

@@ -1,7 +1,7 @@
 """Wish: a request with its identity, checked before anything is sent or written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any
 
@@ -26,6 +26,7 @@ class Wish:
     folder: str
     parent_key: str | None = None
     warnings: list[str] = field(default_factory=list)
+    reference_sha256: str | None = None
 
     @property
     def key(self) -> str:
@@ -57,7 +58,9 @@ class Wish:
             request_digest=self.request_digest,
             request=self.request.model_dump(mode="json", exclude={"reference"}),
             reference=public_address(self.request.reference),
-            reference_sha256=self.reference.source_sha256 if self.reference else None,
+            reference_sha256=self.reference.source_sha256
+            if self.reference
+            else self.reference_sha256,
             server=server.identity,
             provider=server.label,
             scope=self.scope,
@@ -66,6 +69,64 @@ class Wish:
             uncertain_since=uncertain_since,
             account=(doubted.account if doubted else None) if in_doubt else server.account,
         )
+
+
+def wish_of(
+    request: VideoRequest,
+    server: Server,
+    scope: str,
+    reference: Reference | None,
+    *,
+    reference_sha256: str | None = None,
+    parent_key: str | None = None,
+) -> Wish:
+    """Compute the key of a request: nobody is asked, and nothing is checked.
+
+    Args:
+        request: What to render.
+        server: Where; what it can do need not be known.
+        scope: Whom the render is shared with.
+        reference: Its picture, fitted.
+        reference_sha256: That picture's hash, where its bytes are not at hand.
+        parent_key: The render that this one starts from.
+    """
+    hashed = reference.source_sha256 if reference else reference_sha256
+    digest = fingerprint(request, server, scope, hashed)
+    return Wish(
+        request=request,
+        reference=reference,
+        scope=scope,
+        fingerprint=digest,
+        request_digest=request_digest(request, server, hashed),
+        folder=folder_name(request, digest),
+        parent_key=parent_key,
+        reference_sha256=hashed,
+    )
+
+
+def checked(wish: Wish, server: Server) -> Wish:
+    """Check a wish against its model and the server, of which is known what it can do.
+
+    Raises:
+        InvalidRequestError: It cannot be rendered as it stands; nothing was sent.
+    """
+    request = wish.request
+    capabilities.check(request, server)
+    known_there = request.model_copy(update={"model": server.model_for(request.model)})
+    return replace(wish, warnings=catalogue.check(known_there, server.service))
+
+
+async def load_reference(
+    request: VideoRequest, options: Mapping[str, Any] | None = None
+) -> Reference | None:
+    """Load the picture that a request starts from, fitted; None where it has none.
+
+    Raises:
+        ReferenceImageError: It cannot be loaded or fitted; nothing was sent.
+    """
+    if request.reference is None:
+        return None
+    return await prepare(request.reference, request.pixels, request.fit, options=options)
 
 
 async def identify(
@@ -81,24 +142,8 @@ async def identify(
     Raises:
         InvalidRequestError: It cannot be rendered as it stands; nothing was sent.
     """
-    server = client.server
-    capabilities.check(request, server)
-    known_there = request.model_copy(update={"model": server.model_for(request.model)})
-    warnings = catalogue.check(known_there, server.service)
-    reference = None
-    if request.reference is not None:
-        reference = await prepare(
-            request.reference, request.pixels, request.fit, options=reference_options
-        )
-    hashed = reference.source_sha256 if reference else None
-    digest = fingerprint(request, server, scope, hashed)
-    return Wish(
-        request=request,
-        reference=reference,
-        scope=scope,
-        fingerprint=digest,
-        request_digest=request_digest(request, server, hashed),
-        folder=folder_name(request, digest),
-        parent_key=parent_key,
-        warnings=warnings,
-    )
+    wish = wish_of(request, client.server, scope, None, parent_key=parent_key)
+    warnings = checked(wish, client.server).warnings
+    reference = await load_reference(request, reference_options)
+    wish = wish_of(request, client.server, scope, reference, parent_key=parent_key)
+    return replace(wish, warnings=warnings)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from prefect_sora.client import VideoClient
+from prefect_sora.courses import PassedOnError, pass_on
 from prefect_sora.errors import (
     ModerationError,
     ReferenceImageError,
@@ -14,17 +15,17 @@ from prefect_sora.errors import (
     SoraError,
     UncertainSubmitError,
 )
-from prefect_sora.fallback import Connect, pass_on, submit_to_first
+from prefect_sora.fallback import submit_to_first
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.passing import Way
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
-from prefect_sora.submitting import PassedOnError
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.renders import clip, go
 from tests.support.scripted import QUICK
 
-Clients = Callable[[Server], Connect]
+Clients = Callable[[Server], Way]
 
 
 @pytest.fixture
@@ -38,12 +39,12 @@ async def to() -> AsyncIterator[Clients]:
     """Connect to a server each time it is asked."""
     made: list[VideoClient] = []
 
-    def connecting(server: Server) -> Connect:
+    def connecting(server: Server) -> Way:
         async def connect() -> VideoClient:
             made.append(VideoClient(server))
             return made[-1]
 
-        return connect
+        return Way(server, connect)
 
     yield connecting
     for client in made:
@@ -51,20 +52,20 @@ async def to() -> AsyncIterator[Clients]:
 
 
 @pytest.fixture
-def both(server: Server, second: Renderer, to: Clients) -> list[Connect]:
+def both(server: Server, second: Renderer, to: Clients) -> list[Way]:
     """Two servers, the first of them preferred."""
     other = replace(server, base_url=second.base_url, identity="second", label="second")
     return [to(server), to(other)]
 
 
 async def submitted(
-    servers: list[Connect], ledger: Ledger, request: VideoRequest | None = None
+    servers: list[Way], ledger: Ledger, request: VideoRequest | None = None
 ) -> VideoJob:
     return await submit_to_first(request or clip(), servers, ledger, "tonight")
 
 
 async def test_the_first_is_asked_and_no_other(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger
 ) -> None:
     job = await submitted(both, disk)
     assert (job.provider, renderer.accepted(), second.requests()) == ("test", 1, [])
@@ -74,7 +75,7 @@ async def test_the_first_is_asked_and_no_other(
     "refusal", ["status:400", "status:401", "status:402", "status:404", "status:500"]
 )
 async def test_the_next_is_asked_where_the_first_has_refused(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger, refusal: str
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger, refusal: str
 ) -> None:
     renderer.faults([{"on": "create", "do": refusal, "times": 9}])
     job = await submitted(both, disk)
@@ -82,7 +83,7 @@ async def test_the_next_is_asked_where_the_first_has_refused(
 
 
 async def test_a_later_run_finds_it_where_it_went_and_asks_the_first_nothing(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger
 ) -> None:
     renderer.faults([{"on": "create", "do": "status:400"}])
     first = await submitted(both, disk)
@@ -94,7 +95,7 @@ async def test_a_later_run_finds_it_where_it_went_and_asks_the_first_nothing(
 
 
 async def test_the_next_is_asked_where_the_first_cannot_be_reached(
-    server: Server, second: Renderer, both: list[Connect], to: Clients, disk: Ledger
+    server: Server, second: Renderer, both: list[Way], to: Clients, disk: Ledger
 ) -> None:
     nobody = to(replace(server, base_url="http://127.0.0.1:9/v1", identity="nobody"))
     job = await submitted([nobody, both[1]], disk)
@@ -102,7 +103,7 @@ async def test_the_next_is_asked_where_the_first_cannot_be_reached(
 
 
 async def test_what_the_first_has_accepted_without_an_answer_stays_there(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger
 ) -> None:
     renderer.faults([{"on": "create", "do": "drop_after"}])
     job = await submitted(both, disk)
@@ -111,7 +112,7 @@ async def test_what_the_first_has_accepted_without_an_answer_stays_there(
 
 
 async def test_no_other_is_asked_while_nobody_can_tell(
-    renderer: Renderer, server: Server, second: Renderer, both: list[Connect], to: Clients,
+    renderer: Renderer, server: Server, second: Renderer, both: list[Way], to: Clients,
     disk: Ledger,
 ) -> None:  # fmt: skip
     mute = to(replace(server, profile=QUICK.model_copy(update={"can_list": False}), local=False))
@@ -131,7 +132,7 @@ async def test_no_other_is_asked_while_nobody_can_tell(
     ids=["moderation", "a picture that is none"],
 )
 async def test_what_is_wrong_with_the_request_is_not_tried_elsewhere(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger,
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger,
     request_: VideoRequest, fault: str, error: type[SoraError],
 ) -> None:  # fmt: skip
     renderer.faults([{"on": "create", "do": fault}])
@@ -141,7 +142,7 @@ async def test_what_is_wrong_with_the_request_is_not_tried_elsewhere(
 
 
 async def test_the_error_of_the_last_is_told_and_it_is_asked_again_next_time(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger
 ) -> None:
     for each in (renderer, second):
         each.faults([{"on": "create", "do": "status:400"}])
@@ -160,7 +161,7 @@ async def test_once_passed_on_no_other_worker_can_have_it_accepted_there(
     [folder] = await disk.folders()
     assert await pass_on(folder, disk)
     with pytest.raises(PassedOnError):
-        await go(client, disk, unless_passed_on=True)
+        await go(client, disk, passed_on_after=0)
     assert renderer.accepted() == 0
 
 
@@ -169,11 +170,11 @@ async def test_what_is_accepted_or_being_sent_is_not_passed_on(
 ) -> None:
     job = await go(client, disk)
     assert not await pass_on(job.folder, disk)
-    assert (await go(client, disk, unless_passed_on=True)).video_id == job.video_id
+    assert (await go(client, disk, passed_on_after=0)).video_id == job.video_id
 
 
 async def test_workers_that_race_pay_one_server_once(
-    renderer: Renderer, second: Renderer, both: list[Connect], disk: Ledger
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger
 ) -> None:
     # Some of them see the first refuse, and others could see it accept.
     renderer.faults([{"on": "create", "do": "status:400", "times": 1}])

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
+from prefect_sora.courses import PassedOnError
 from prefect_sora.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -43,7 +44,6 @@ from prefect_sora.images.wishes import ImageWish, identify
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState
 from prefect_sora.server import remote
-from prefect_sora.submitting import PassedOnError
 from prefect_sora.sweeping import Swept, sweep
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.renders import a_dead_process
@@ -701,5 +701,5 @@ async def test_once_passed_on_no_other_worker_can_have_it_drawn_there(
         await draw(wish, client, ledger)
     assert await pass_on(wish.folder, ledger)
     with pytest.raises(PassedOnError):
-        await draw(wish, client, ledger, unless_passed_on=True)
+        await draw(wish, client, ledger, passed_on_after=0)
     assert images(renderer) == 0

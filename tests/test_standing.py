@@ -154,7 +154,7 @@ async def test_a_late_acceptance_is_not_hidden_by_a_newer_refusal(
     client: VideoClient, ledger: Ledger, renderer: Renderer, ended: str
 ) -> None:
     state = await written(ledger, client, (One(1, accepted=True), One(2, ended=ended)))
-    assert (await go(client, ledger, unless_passed_on=True)).video_id == "video_1"
+    assert (await go(client, ledger, passed_on_after=0)).video_id == "video_1"
     assert [one.name for one in await ledger.unfinished()] == ["accepted"]
     assert not await pass_on(state.folder, ledger)
     assert renderer.requests("create") == []

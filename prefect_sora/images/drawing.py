@@ -12,6 +12,7 @@ from typing import Final
 from prefect_sora.attempts import another_worker_holds_it, refuse
 from prefect_sora.budgets import Budget, charge_usd
 from prefect_sora.client import VideoClient
+from prefect_sora.courses import PassedOnError
 from prefect_sora.errors import (
     InvalidRequestError,
     RateLimitError,
@@ -32,7 +33,7 @@ from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, Reserved
 from prefect_sora.sending import CONNECT_ATTEMPTS, UnclearError
 from prefect_sora.shielding import release, to_its_end
-from prefect_sora.submitting import LONGEST_PAUSE_SECONDS, PassedOnError, Policy
+from prefect_sora.submitting import LONGEST_PAUSE_SECONDS, Policy
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ async def draw(
     timeout_seconds: float | None = None,
     in_doubt: Policy = "stop",
     budget: Budget | None = None,
-    unless_passed_on: bool = False,
+    passed_on_after: int | None = None,
 ) -> StoredImage:
     """Return the pictures of this render: found in the store, or paid for now.
 
@@ -60,7 +61,7 @@ async def draw(
             worker, or for a server that asks to come back later. None: `TIMEOUT_SECONDS`.
         in_doubt: Whether to stop or to pay again where nobody can tell.
         budget: What may be spent. What was kept before is returned whatever it cost.
-        unless_passed_on: Send nothing where the render was passed on to another server.
+        passed_on_after: Send nothing where it was passed on in an attempt later than this one.
 
     Raises:
         PassedOnError: It was passed on.
@@ -76,7 +77,7 @@ async def draw(
     with in_store(ledger.place, wish.key):
         by = timeout_seconds or TIMEOUT_SECONDS
         limits = _binding(budget, wish)
-        return await _draw(wish, client, ledger, by, in_doubt, limits, unless_passed_on)
+        return await _draw(wish, client, ledger, by, in_doubt, limits, passed_on_after)
 
 
 async def _draw(
@@ -86,7 +87,7 @@ async def _draw(
     timeout: float,
     policy: Policy,
     budget: Budget | None,
-    unless_passed_on: bool,
+    passed_on_after: int | None,
 ) -> StoredImage:
     deadline = time() + timeout
     busy, pause_s = 0, 0.25
@@ -101,7 +102,7 @@ async def _draw(
             return state.pictures.image
         if state.failed and state.failed.kind == "moderated":
             raise state.failed.error()
-        if state.passed_on and unless_passed_on:
+        if passed_on_after is not None and state.passed_on and state.attempt > passed_on_after:
             raise PassedOnError
         if state.name == "reserved":
             if state.reserved and ledger.is_held(state.reserved):

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any, Final
 
@@ -69,6 +69,63 @@ class ImageWish:
         )
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """The pictures of an edit; the hash of all is known where their bytes are not at hand."""
+
+    images: tuple[Reference, ...] = ()
+    mask: Reference | None = None
+    sha256: str | None = None
+
+
+async def load_inputs(request: ImageRequest, options: Mapping[str, Any] | None = None) -> Inputs:
+    """Load the pictures and the mask of an edit; of another request there are none.
+
+    Raises:
+        ReferenceImageError: One cannot be loaded, or is none; nothing was sent.
+    """
+    images = tuple([await _loaded(source, options) for source in request.images])
+    mask = None
+    if request.mask is not None:
+        mask = await _loaded(request.mask, options, "mask")
+        await asyncio.to_thread(check_mask, mask.data, images[0].data)
+    hashes = [each.source_sha256 for each in images]
+    return Inputs(images, mask, inputs_sha256(hashes, mask.source_sha256 if mask else None))
+
+
+def wish_of(
+    request: ImageRequest,
+    server: Server,
+    scope: str,
+    inputs: Inputs,
+    *,
+    parent_key: str | None = None,
+) -> ImageWish:
+    """Compute the key of a request: nobody is asked, and nothing is checked."""
+    digest = fingerprint(request, server, scope, inputs.sha256)
+    return ImageWish(
+        request=request,
+        inputs=inputs.images,
+        mask=inputs.mask,
+        scope=scope,
+        fingerprint=digest,
+        request_digest=request_digest(request, server, inputs.sha256),
+        inputs_sha256=inputs.sha256,
+        folder=folder_name(request, digest),
+        usd_each=catalogue.usd_each(request, server),
+        parent_key=parent_key,
+    )
+
+
+def checked(wish: ImageWish, server: Server) -> ImageWish:
+    """Check a wish against its model.
+
+    Raises:
+        InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
+    """
+    return replace(wish, warnings=catalogue.check(wish.request, server.service))
+
+
 async def identify(
     request: ImageRequest,
     server: Server,
@@ -83,28 +140,9 @@ async def identify(
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
     warnings = catalogue.check(request, server.service)
-    inputs = tuple([await _loaded(source, reference_options) for source in request.images])
-    mask = None
-    if request.mask is not None:
-        mask = await _loaded(request.mask, reference_options, "mask")
-        await asyncio.to_thread(check_mask, mask.data, inputs[0].data)
-    hashed = inputs_sha256(
-        [each.source_sha256 for each in inputs], mask.source_sha256 if mask else None
-    )
-    digest = fingerprint(request, server, scope, hashed)
-    return ImageWish(
-        request=request,
-        inputs=inputs,
-        mask=mask,
-        scope=scope,
-        fingerprint=digest,
-        request_digest=request_digest(request, server, hashed),
-        inputs_sha256=hashed,
-        folder=folder_name(request, digest),
-        usd_each=catalogue.usd_each(request, server),
-        parent_key=parent_key,
-        warnings=warnings,
-    )
+    inputs = await load_inputs(request, reference_options)
+    wish = wish_of(request, server, scope, inputs, parent_key=parent_key)
+    return replace(wish, warnings=warnings)
 
 
 async def wish_again(reserved: Reserved, client: VideoClient) -> ImageWish:

@@ -9,7 +9,7 @@ from typing import Final
 from uuid import uuid4
 
 _RENDER: Final = r"(?:[a-z0-9-]+-)?[0-9a-f]{12}"
-_HIDDEN: Final = r"\.(?:characters|claims|open|paces|paid|spending)"
+_HIDDEN: Final = r"\.(?:characters|claims|open|paces|paid|spending|written)"
 _FOLDER: Final = re.compile(rf"{_RENDER}|(?:films|batches)/{_RENDER}|{_HIDDEN}(?:/[^/]+)?")
 _ABOVE: Final = re.compile(rf"|films|batches|{_HIDDEN}")
 

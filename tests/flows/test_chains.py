@@ -15,6 +15,8 @@ from prefect_sora import (
     edit_chain,
     extend_chain,
     remix_chain,
+    render_batch,
+    storyboard,
     text_to_video,
 )
 from tests.support.renderer import Renderer, StartRenderer
@@ -158,6 +160,21 @@ async def test_a_job_that_fails_for_nothing_is_made_by_the_next(
     again = await text_to_video("a red kite", several, store, scope="kites", **SMALL)
     assert again.url == video.url
     assert (renderer.accepted(), second.accepted()) == (1, 1)
+
+
+async def test_the_next_is_asked_where_the_first_is_down_and_nobody_knows_its_kind(
+    provider: OpenAICredentials, store: VideoStore, renderer: Renderer
+) -> None:
+    down = OpenAICredentials(base_url="http://127.0.0.1:9/v1")  # its profile is `auto`
+    several, scope = [down, provider], "kites"
+    video = await text_to_video("a red kite", several, store, scope=scope, **SMALL)
+    table = [{"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}]
+    batch = await render_batch(table, several, store, scope=scope, **WAITING)
+    film = {"title": "Kites", "model": None, "size": "64x64", "seconds": 1, "shots": ["one"]}
+    await storyboard(film, several, store, scope=scope, **WAITING)
+    assert video.provider == provider.base_url.partition("://")[2]
+    assert [each.url for each in batch.videos] == [video.url]
+    assert renderer.accepted() == 2
 
 
 async def test_where_there_is_no_remix_one_may_be_emulated_from_the_last_frame(

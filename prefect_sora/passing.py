@@ -1,0 +1,327 @@
+"""Passing on: a request is made by the first of several servers that makes it, and by no other.
+
+What was accepted, or kept, or may have been, is found before anything is sent anywhere, from
+the records alone: no server has to be there for that, and no picture has to be as it was.
+Which render a request stands for is its course; see there for how workers agree on it.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from prefect_sora.client import VideoClient
+from prefect_sora.courses import Course, PassedOnError, Turn, pass_on
+from prefect_sora.errors import (
+    ApiError,
+    InvalidRequestError,
+    ModerationError,
+    Paid,
+    ReferenceImageError,
+    RenderFailedError,
+    SoraError,
+)
+from prefect_sora.identity import key_of
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import RenderState, Reserved
+from prefect_sora.server import Server
+
+log = logging.getLogger(__name__)
+
+TURNS: Final = 3
+"""How often one server is asked where other workers keep beginning anew there. Ours."""
+
+LOOK_SECONDS: Final = 0.5
+"""How long to wait between two looks at what another worker does. Ours."""
+
+PATIENCE: Final = 120
+"""How many looks a worker that has just chosen another picture has to begin with it, before
+it is taken for dead. Ours."""
+
+Connect = Callable[[], Awaitable[VideoClient]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One server that may be asked.
+
+    Attributes:
+        server: Who it is. What it can do need not be known yet.
+        connect: Connects to it, having asked it what it can do.
+    """
+
+    server: Server
+    connect: Connect
+
+
+class _AWish(Protocol):
+    @property
+    def folder(self) -> str:
+        """The render's folder below the store's root."""
+
+
+_Wish = TypeVar("_Wish", bound=_AWish)
+_Made = TypeVar("_Made")
+
+
+class Asked(ABC, Generic[_Wish, _Made]):
+    """What is to be made: a video, or pictures.
+
+    Attributes:
+        ledger: The store's records.
+        scope: Whom it is shared with.
+        at_url: Whether a picture of it is at a URL, whose bytes may change.
+        inputs_sha256: Hash of its pictures, once they are loaded.
+    """
+
+    ledger: Ledger
+    scope: str
+    at_url: bool = False
+    inputs_sha256: str | None = None
+
+    @abstractmethod
+    async def load(self) -> None:
+        """Load its pictures.
+
+        Raises:
+            ReferenceImageError: One cannot be loaded.
+        """
+
+    @abstractmethod
+    def as_written(self) -> dict[str, Any]:
+        """The request as plain JSON, with what was written of its pictures."""
+
+    @abstractmethod
+    def wish(self, server: Server, inputs_sha256: str | None) -> _Wish:
+        """Make its wish with these pictures; asks nobody."""
+
+    @abstractmethod
+    def unsent(self, wish: _Wish, server: Server) -> Reserved:
+        """Make a reservation that closes a render which was never begun."""
+
+    @abstractmethod
+    def found(self, state: RenderState) -> _Made | None:
+        """What was made, or is being made, by the records."""
+
+    @abstractmethod
+    async def settle(self, state: RenderState, client: VideoClient) -> _Made | None:
+        """Find out what became of a render in doubt; sends nothing.
+
+        Raises:
+            UncertainSubmitError: Nobody can tell.
+        """
+
+    @abstractmethod
+    async def make(self, wish: _Wish, client: VideoClient, passed_on_after: int | None) -> _Made:
+        """Check the wish against its server, and have it made.
+
+        Raises:
+            PassedOnError: It was passed on in an attempt later than that; nothing was sent.
+        """
+
+
+def may_pass_on(error: SoraError) -> bool:
+    """Whether the error says for certain that nothing was accepted, or charged, there.
+
+    What moderation refuses is refused: to look for somebody who lets it through is a
+    person's decision. A picture that cannot be read is so everywhere.
+    """
+    theirs = isinstance(error, (ApiError, RenderFailedError, InvalidRequestError))
+    ours = isinstance(error, (ModerationError, ReferenceImageError))
+    return theirs and not ours and error.paid == "no"
+
+
+async def on_the_first(ways: Sequence[Way], asked: Asked[_Wish, _Made]) -> _Made:
+    """Have something made by the first server; by the next only where one has certainly not.
+
+    Args:
+        ways: The servers, the preferred first.
+        asked: What is to be made.
+
+    Raises:
+        SoraError: What the last server said, or the first that may have made it.
+    """
+    missing: ReferenceImageError | None = None
+    try:
+        await asked.load()
+    except ReferenceImageError as error:
+        if not asked.at_url:
+            raise
+        missing = error
+    if len(ways) == 1 and not asked.at_url:
+        client = await ways[0].connect()
+        return await asked.make(asked.wish(client.server, asked.inputs_sha256), client, None)
+    return await _Passing(ways, asked, missing).run()
+
+
+class _Passing(Generic[_Wish, _Made]):
+    """One call's way along a request's course."""
+
+    def __init__(
+        self,
+        ways: Sequence[Way],
+        asked: Asked[_Wish, _Made],
+        missing: ReferenceImageError | None,
+    ) -> None:
+        self.ways, self.asked, self.missing = ways, asked, missing
+        self.ledger = asked.ledger
+        only = ways[0].server.identity if len(ways) == 1 else None
+        self.course = Course.of(asked.ledger, asked.as_written(), asked.scope, only)
+        self.tried: list[str] = []
+        self.begun_anew = 0
+
+    async def run(self) -> _Made:
+        turn = await self.course.newest()
+        older = turn.number if turn else 0
+        patience = PATIENCE
+        while True:
+            if turn is None:
+                await self._begin()
+            else:
+                way = self._way_of(turn)
+                same = self.missing is None and turn.inputs_sha256 == self.asked.inputs_sha256
+                state = await self.ledger.state(turn.folder)
+                if way is None:
+                    _refuse_what_is_elsewhere(turn, state)
+                if (made := self.asked.found(state)) is not None:
+                    self._tell_of_the_picture(same)
+                    return made
+                if way and same:
+                    if made := await self._ask(turn, way):
+                        return made
+                elif (
+                    state.reserved
+                    and state.name == "reserved"
+                    and self.ledger.is_held(state.reserved)
+                ):
+                    await asyncio.sleep(LOOK_SECONDS)  # its worker will know
+                elif way and state.name == "reserved":
+                    made = await self.asked.settle(state, await way.connect())
+                    if made is not None:
+                        self._tell_of_the_picture(same)
+                        return made
+                elif self.missing is not None:
+                    raise self.missing
+                elif turn.number > older and state.name == "new" and patience:
+                    # Its worker has just begun: to take it away would begin a tug of war.
+                    patience -= 1
+                    await asyncio.sleep(LOOK_SECONDS)
+                else:
+                    await self._change(turn)
+            turn = await self.course.newest()
+
+    async def _begin(self) -> None:
+        """Write the first turn: where the records of before there were courses say, or first."""
+        if self.missing is not None:
+            raise self.missing
+        states = []
+        if len(self.ways) > 1:
+            folders = [self._wish(way, self.asked.inputs_sha256).folder for way in self.ways]
+            states = list(await asyncio.gather(*(self.ledger.state(f) for f in folders)))
+        doubts = [n for n, state in enumerate(states) if state.name == "reserved"]
+        for n in doubts if len(doubts) > 1 else ():
+            # Two may have accepted it: nothing more is sent before it is known of both.
+            await self.asked.settle(states[n], await self.ways[n].connect())
+            states[n] = await self.ledger.state(states[n].folder)
+        ranked = sorted(range(len(states)), key=lambda n: _rank(states[n]))
+        first = ranked[0] if ranked else 0
+        if states and all(state.passed_on for state in states):
+            first = len(states) - 1  # where it was passed on to
+        await self._turn_to(self.ways[first])
+
+    async def _ask(self, turn: Turn, way: Way) -> _Made | None:
+        """Ask a turn's server; None where the course goes on."""
+        error: SoraError | None = None
+        try:
+            client = await way.connect()
+            wish = self._wish(way, turn.inputs_sha256)
+            return await self.asked.make(wish, client, turn.after)
+        except PassedOnError:
+            pass
+        except SoraError as refused:
+            if not may_pass_on(refused) or self._next(way) is None:
+                raise
+            error = refused
+        following = self._next(way)
+        if error is not None and not await self._closed(turn, way):
+            # Another worker has begun a new attempt there: what comes of it counts.
+            self.begun_anew += 1
+            if self.begun_anew < TURNS:
+                return None
+            if (await self.ledger.state(turn.folder)).name == "reserved":
+                error.about(paid="unknown")  # of an earlier attempt
+            raise error
+        if error is not None:
+            log.warning("Passed on to the next provider: %s", error.message)
+        self.tried.append(turn.server)
+        await self._turn_to(following or way)
+        return None
+
+    async def _change(self, turn: Turn) -> None:
+        """Close a render with another picture, or at a server not of our list, and begin ours."""
+        way = self._way_of(turn)
+        why = "Its picture has changed, and nothing had been accepted of it."
+        if await self._closed(turn, way, whatever_paid=way is not None, why=why):
+            await self._turn_to(way or self.ways[0])
+
+    async def _closed(self, turn: Turn, way: Way | None, **how: Any) -> bool:
+        there = way.server if way else Server("", turn.server, turn.label)
+        unsent = self.asked.unsent(self.asked.wish(there, turn.inputs_sha256), there)
+        return await pass_on(turn.folder, self.ledger, unsent=unsent, **how)
+
+    async def _turn_to(self, way: Way) -> None:
+        wish = self._wish(way, self.asked.inputs_sha256)
+        state = await self.ledger.state(wish.folder)
+        await self.course.turn_to(
+            wish.folder,
+            way.server.identity,
+            way.server.label,
+            self.asked.inputs_sha256,
+            state.next_attempt - 1,
+        )
+
+    def _wish(self, way: Way, inputs_sha256: str | None) -> _Wish:
+        return self.asked.wish(way.server, inputs_sha256)
+
+    def _way_of(self, turn: Turn) -> Way | None:
+        return next((way for way in self.ways if way.server.identity == turn.server), None)
+
+    def _next(self, way: Way) -> Way | None:
+        """The next of the list that this call has not asked, beginning anew at its end."""
+        here = self.ways.index(way)
+        others = (*self.ways[here + 1 :], *self.ways[:here])
+        return next((o for o in others if o.server.identity not in self.tried), None)
+
+    def _tell_of_the_picture(self, same: bool) -> None:
+        if self.missing is not None:
+            log.warning("%s What was begun with it is continued.", self.missing.message)
+        elif not same:
+            log.warning(
+                "A picture at a URL has changed since this render was begun. What was begun is "
+                "continued; to render the new picture, name another take or scope."
+            )
+
+
+def _rank(state: RenderState) -> int:
+    if state.is_kept:
+        return 0
+    if state.is_on_its_way:
+        return 1
+    return 2 if state.name == "reserved" else 4 if state.passed_on else 3
+
+
+def _refuse_what_is_elsewhere(turn: Turn, state: RenderState) -> None:
+    """Stop where a server that is not among ours has made it, or may have."""
+    paid: Paid = "yes" if state.is_kept or state.is_on_its_way else "unknown"
+    if state.failed:
+        paid = state.failed.paid
+    if paid != "no" and state.name != "new":
+        raise InvalidRequestError(
+            f"It was sent to {turn.label}, which is none of the providers given.",
+            key=key_of(turn.folder),
+            paid=paid,
+            next_step="Nothing was sent this time. Add that server to the list, or name another "
+            "take or scope to render it anew.",
+        )
