@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any
 
+from prefect_sora.asked import Asked, Way, may_pass_on
 from prefect_sora.client import VideoClient
-from prefect_sora.courses import PassedOnError, pass_on
+from prefect_sora.courses import pass_on
 from prefect_sora.errors import RenderFailedError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
-from prefect_sora.passing import Asked, Connect, Way, may_pass_on, on_the_first
+from prefect_sora.passing import on_the_first
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.recovering import recover
 from prefect_sora.references import Reference
@@ -153,16 +154,3 @@ async def pass_on_failed(
     """
     if job.provider == last or not may_pass_on(error) or not await pass_on(job.folder, ledger):
         raise error
-
-
-__all__ = [
-    "AskedVideo",
-    "Connect",
-    "PassedOnError",
-    "Way",
-    "may_pass_on",
-    "on_the_first",
-    "pass_on",
-    "pass_on_failed",
-    "submit_to_first",
-]

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from prefect_sora.asked import Way, may_pass_on
 from prefect_sora.blocks import Provider
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import VideoJob
-from prefect_sora.passing import Way, may_pass_on
 
 Providers = Provider | Sequence[Provider]
 

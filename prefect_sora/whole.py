@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prefect_sora.asked import Way
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
@@ -12,7 +13,6 @@ from prefect_sora.fallback import pass_on_failed, submit_to_first
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.passing import Way
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.waiters import OnProgress

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from prefect_sora.asked import Way
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     InvalidRequestError,
@@ -22,7 +23,6 @@ from prefect_sora.errors import (
 from prefect_sora.fallback import submit_to_first
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
-from prefect_sora.passing import Way
 from prefect_sora.profiles import Profile
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from prefect_sora.asked import Way
 from prefect_sora.client import VideoClient
 from prefect_sora.courses import PassedOnError, pass_on
 from prefect_sora.errors import (
@@ -18,7 +19,6 @@ from prefect_sora.errors import (
 from prefect_sora.fallback import submit_to_first
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
-from prefect_sora.passing import Way
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from tests.support.renderer import Renderer, StartRenderer

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
-from prefect_sora.courses import PassedOnError
+from prefect_sora.courses import PassedOnError, pass_on
 from prefect_sora.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -34,7 +34,6 @@ from prefect_sora.errors import (
     UnavailableError,
     UncertainSubmitError,
 )
-from prefect_sora.fallback import pass_on
 from prefect_sora.handles import StoredImage
 from prefect_sora.images import keeping
 from prefect_sora.images.drawing import draw

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefect_sora.client import VideoClient
-from prefect_sora.fallback import pass_on
+from prefect_sora.courses import pass_on
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import PASSED_ON, Failed, RenderState, Stored

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import time
 from typing import Any
 
+from prefect_sora.asked import Asked
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import StoredImage
@@ -15,7 +16,6 @@ from prefect_sora.images.requests import ImageRequest, Source
 from prefect_sora.images.wishes import ImageWish, Inputs, checked, load_inputs, wish_of
 from prefect_sora.ledger import Ledger
 from prefect_sora.next_steps import in_store
-from prefect_sora.passing import Asked
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.references import load_source
 from prefect_sora.server import Server
