@@ -9,9 +9,11 @@ from typing import Final, TypeVar
 from prefect_sora.errors import (
     ApiError,
     ModerationError,
+    RateLimitError,
     RenderTimeoutError,
     SoraError,
     StorageError,
+    UnavailableError,
 )
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
@@ -87,8 +89,18 @@ async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) 
         raise
 
 
-async def refuse(error: SoraError, mine: Reserved, folder: str, ledger: Ledger) -> SoraError:
-    """Close the attempt: it is certain that nothing was accepted."""
+async def refuse(
+    error: SoraError, mine: Reserved, folder: str, ledger: Ledger, *, keep_charge: bool = False
+) -> SoraError:
+    """Close the attempt: it is certain that nothing was accepted.
+
+    Args:
+        error: Why.
+        mine: Its reservation.
+        folder: The render's.
+        ledger: The store's records.
+        keep_charge: Whether its charge is left for the attempt that follows.
+    """
     error.about(key=mine.key, paid="no")
     record = Failed(
         key=mine.key,
@@ -103,8 +115,16 @@ async def refuse(error: SoraError, mine: Reserved, folder: str, ledger: Ledger) 
     except StorageError as lost:
         # What the caller has to hear is the refusal; without its record it is looked up again.
         log.warning("That render %s was refused is not recorded: %s", mine.key, lost)
-    await take_back(mine, ledger.store)
+    if not keep_charge:
+        await take_back(mine, ledger.store)
     return error
+
+
+def is_busy(error: SoraError) -> bool:
+    """Whether a server refused for the moment, before any work, and may be asked again."""
+    if isinstance(error, UnavailableError):
+        return error.status == 503 and not error.never_sent
+    return isinstance(error, RateLimitError)
 
 
 def another_worker_holds_it(state: RenderState) -> RenderTimeoutError:

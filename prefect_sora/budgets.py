@@ -114,16 +114,29 @@ async def _price(request: VideoRequest, client: VideoClient) -> Price:
 
 
 async def _settle(folder: str, attempt: int, ledger: Ledger) -> None:
-    """Take back what earlier attempts were charged that are known to have cost nothing.
-
-    An attempt that is neither accepted nor closed was lost on its way, and looked for
-    before another may be sent.
-    """
-    for state in await ledger.attempts(folder):
-        lost = state.name == "reserved"
-        unpaid = lost or (state.failed is not None and state.failed.paid == "no")
-        if state.reserved and state.attempt < attempt and unpaid:
+    """Take back what earlier attempts were charged that are known to have cost nothing."""
+    before = [state for state in await ledger.attempts(folder) if state.attempt < attempt]
+    owed = {
+        state.reserved.charged_as for state in before if state.reserved and _owes(state, before)
+    }
+    for state in before:
+        if state.reserved and state.reserved.charged_as not in owed:
             await take_back(state.reserved, ledger.store)
+
+
+def _owes(state: RenderState, attempts: list[RenderState]) -> bool:
+    """Whether an attempt may have cost something.
+
+    One that is neither accepted nor closed was lost on its way, and looked for before another
+    may be sent: a later one has adopted its job, or there is none.
+    """
+    if state.name != "reserved":
+        return state.failed is None or state.failed.paid != "no"
+    return any(
+        later.accepted is not None and later.accepted.job.adopted
+        for later in attempts
+        if later.attempt > state.attempt
+    )
 
 
 async def _before(ledger: Ledger, is_in: Callable[[RenderState], bool]) -> Before:

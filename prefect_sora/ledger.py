@@ -48,7 +48,7 @@ from prefect_sora.storage.refusals import plain_url
 
 LEASE_SECONDS: Final = 180.0
 """How long a reservation speaks for its worker: longer than it may take to send the create
-request (`submitting.SEND_SECONDS`) and to get its answer. Ours."""
+request (`windows.SEND_SECONDS`) and to get its answer. Ours."""
 
 TORN: Final = "unreadable"
 """Who holds a claim that cannot be read: nobody's key."""
@@ -104,6 +104,10 @@ class Ledger:
     async def reservation(self, folder: str, attempt: int) -> Reserved | None:
         """Read who began an attempt, where that can be read."""
         return await self._read(folder, "reserved", attempt, Reserved)
+
+    async def closed(self, folder: str, attempt: int) -> Failed | None:
+        """Read how an attempt was closed without a video, where it was."""
+        return await self._read(folder, "failed", attempt, Failed)
 
     async def attempts(self, folder: str) -> list[RenderState]:
         """Read all attempts of a render, the first one first."""

@@ -82,8 +82,19 @@ class Reserved(Record):
     usd_each: float | None = None
     charged_to: tuple[str, ...] = ()
     """The periods whose budgets it counts against: see `spending`."""
+    limits_usd: tuple[float, ...] = ()
+    """Of each of these, what may be spent in it."""
+    charged_attempt: int | None = None
+    """The attempt, refused for the moment, whose charge it took over; None: it has its own."""
+    send_seconds: float | None = None
+    """How long after `at` its create may leave at the latest; None: `windows.SEND_SECONDS`."""
     account: str | None = None
     """Who was, or may have been, asked, as `Server.account` says it; None where not known."""
+
+    @property
+    def charged_as(self) -> int:
+        """The attempt under which its charge stands."""
+        return self.charged_attempt or self.attempt
 
     @property
     def in_doubt_since(self) -> float:

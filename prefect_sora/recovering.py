@@ -10,7 +10,7 @@ from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
 from prefect_sora.reconciling import find_accepted
 from prefect_sora.records import RenderState, Reserved
-from prefect_sora.sending import doubt_of
+from prefect_sora.windows import doubt_of
 from prefect_sora.wire import Video
 
 

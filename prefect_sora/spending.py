@@ -247,7 +247,7 @@ async def take_back(reserved: Reserved, store: VideoFolder) -> None:
     """
     for period in reserved.charged_to:
         try:
-            await chain_of(store, period).take_back(reserved.key, reserved.attempt)
+            await chain_of(store, period).take_back(reserved.key, reserved.charged_as)
         except StorageError as error:
             log.warning("The charge of render %s still counts: %s", reserved.key, error)
 

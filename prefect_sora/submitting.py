@@ -1,61 +1,37 @@
-"""Submit: a render is paid for once, whoever asks for it, however often.
+"""Submit: a video is paid for once, whoever asks for it, however often.
 
-`reserve → send → record`, and after a crash or a lost answer `reconcile`: look at
-the server for the job that may have been accepted, and adopt it. One reservation
-sends at most one create.
+`reserve → send → record`, and after a crash or a lost answer `reconcile`: look at the
+server for the job that may have been accepted, and adopt it. `paying` carries it out.
+Nothing that ends the caller may come between an answer and its record, so both are one
+task of their own, which a cancelled caller still waits for.
 """
 
-import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from random import random
+from functools import partial
 from time import time
-from typing import Final, Literal
 
-from prefect_sora.attempts import accept, another_worker_holds_it, refuse
+from prefect_sora.attempts import accept, is_busy, recorded, refuse
 from prefect_sora.budgets import Budget, binding, charge
 from prefect_sora.client import VideoClient
-from prefect_sora.courses import PassedOnError
 from prefect_sora.deadlines import deadline_seconds
-from prefect_sora.errors import (
-    InvalidRequestError,
-    Paid,
-    RateLimitError,
-    SoraError,
-    StorageError,
-    UnavailableError,
-    UncertainSubmitError,
-)
+from prefect_sora.deciding import Call
+from prefect_sora.deciding import Policy as Policy
+from prefect_sora.errors import SoraError, UnavailableError
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.ledger import Ledger
+from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.matching import Doubt
 from prefect_sora.next_steps import in_store
+from prefect_sora.paying import made_once
 from prefect_sora.reconciling import find_accepted, uncertain
-from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import VideoRequest
-from prefect_sora.sending import LapsedError, UnclearError, doubt_of, send
-from prefect_sora.shielding import release
+from prefect_sora.sending import UnclearError, connected
+from prefect_sora.shielding import to_its_end
+from prefect_sora.windows import Window, doubt_of
+from prefect_sora.wire import Video
 from prefect_sora.wishes import Wish
 
 log = logging.getLogger(__name__)
-
-SUBMIT_ROUNDS: Final = 3
-"""How often one call sends a create that was shown not to have been accepted. Ours."""
-
-LONGEST_PAUSE_SECONDS: Final = 5.0
-"""How long a server that says "too many" and not until when is left alone. Ours."""
-
-Policy = Literal["stop", "resubmit"]
-"""What to do where a create may have been accepted and the server cannot tell."""
-
-
-class _AgainError(Exception):
-    """The attempt is closed without a job, and another may be made."""
-
-    def __init__(self, why: SoraError | None) -> None:
-        super().__init__(str(why))
-        self.why = why
 
 
 async def submit(
@@ -87,8 +63,9 @@ async def submit(
         PassedOnError: It was passed on.
         ModerationError: Refused, now or in an earlier attempt.
         ApiError: Refused; nothing was paid.
+        RenderTimeoutError: Another worker has it, or it could not be sent in time.
         UncertainSubmitError: It may have been accepted, and the server cannot tell.
-        StorageError: The records cannot be read or written; nothing was sent.
+        StorageError: The records cannot be read or written; the error says what was sent.
     """
     for warning in wish.warnings:
         log.warning("%s", warning)
@@ -97,180 +74,116 @@ async def submit(
         timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
     with in_store(ledger.place, wish.key):
         budget = binding(budget, wish.request, client)
-        until = time() + timeout_seconds
-        return await _submit(wish, client, ledger, until, in_doubt, budget, passed_on_after)
+        call = Call(time() + timeout_seconds, in_doubt, passed_on_after)
+        return await made_once(VideoSender(wish, client, ledger), ledger, call, budget)
 
 
-async def _submit(
-    wish: Wish,
-    client: VideoClient,
-    ledger: Ledger,
-    deadline: float,
-    in_doubt: Policy,
-    budget: Budget | None,
-    passed_on_after: int | None,
-) -> VideoJob:
-    rounds = busy = 0
-    held_pause_s = 0.25
-    while True:
-        with _nothing_sent("unknown"):
-            state = await ledger.state(wish.folder)
-        _refuse_a_collision(state, wish)
+class VideoSender:
+    """How the create of a video is sent, and looked up; a `Sender`."""
+
+    by_store = False
+
+    def __init__(self, wish: Wish, client: VideoClient, ledger: Ledger) -> None:
+        self.wish, self.client, self.ledger = wish, client, ledger
+
+    def had(self, state: RenderState) -> VideoJob:
+        """The job of a render that is accepted or kept."""
         if state.stored:
-            return job_of(state.stored.video, wish.request)
-        if state.accepted and not state.failed:
-            return state.accepted.job
-        if state.failed and state.failed.kind == "moderated":
-            raise state.failed.error()
-        if passed_on_after is not None and state.passed_on and state.attempt > passed_on_after:
-            raise PassedOnError
-        doubt = None
-        if state.name == "reserved":
-            if state.reserved and ledger.is_held(state.reserved):
-                if time() > deadline:
-                    raise another_worker_holds_it(state)
-                await asyncio.sleep(held_pause_s)
-                held_pause_s = min(held_pause_s * 1.5, 2.0)
-                continue
-            # Its owner may have recorded the outcome and let go between our two looks.
-            if (await ledger.state(wish.folder)) != state:
-                continue
-            doubt = doubt_of(state, client.server.profile)
+            return job_of(state.stored.video, self.wish.request)
+        assert state.accepted is not None  # noqa: S101 - that is what `Have` says
+        return state.accepted.job
+
+    def reservation(
+        self, attempt: int, state: RenderState, in_doubt: bool
+    ) -> tuple[Reserved, Doubt | None]:
+        """What is written down before anything is sent, and what is to be looked for first."""
+        server = self.client.server
+        doubt = doubt_of(state, server.profile) if in_doubt else None
         since = doubt.since if doubt else None
-        mine = wish.reservation(client.server, state.attempt + 1, since, state.reserved)
-        if budget:
-            mine = mine.model_copy(update={"charged_to": tuple(budget.limits(mine))})
-        with _nothing_sent("no" if state.name == "new" else "unknown"):
-            won = await ledger.reserve(wish.folder, mine)
-        if not won:
-            continue
-        try:
-            return await _attempt(wish, mine, client, ledger, doubt, in_doubt, budget)
-        except _AgainError as again:
-            why = again.why
-        except StorageError as error:
-            if error.key is None:  # while it looked for what may have been accepted
-                error.about(paid="unknown")
-            raise
-        finally:
-            release(mine, ledger)
-        if isinstance(why, RateLimitError) or (
-            isinstance(why, UnavailableError) and why.status == 503
-        ):
-            # A server that says "at once" is not to be hammered either.
-            pause_s = max(why.retry_after_s or 0.0, min(0.5 * 2**busy, LONGEST_PAUSE_SECONDS))
-            busy += 1
-            if time() + pause_s > deadline:
-                raise why
-            # Spread: those that were refused together need not come back together.
-            await asyncio.sleep(pause_s * (1 + random() / 4))  # noqa: S311 - no secret
-        elif why:
-            rounds += 1
-            if rounds >= SUBMIT_ROUNDS:
-                raise why
-            if isinstance(why, UncertainSubmitError):
-                in_doubt = "stop"  # it pays again once a call, and not once a round
+        return self.wish.reservation(server, attempt, since, state.reserved), doubt
 
+    async def found(self, mine: Reserved, doubt: Doubt | None) -> VideoJob | None:
+        """Look for what was accepted before, or is there already; nothing is paid."""
+        if self.wish.request.kind == "existing":
+            video_id = str(self.wish.request.source_video_id)
+            try:
+                video = await self.client.retrieve(video_id)
+            except SoraError as error:
+                raise await refuse(error, mine, self.wish.folder, self.ledger) from None
+        elif doubt is None:
+            return None
+        else:
+            adopted = await find_accepted(mine, self.wish.folder, self.client, self.ledger, doubt)
+            if adopted is None:
+                return None
+            video = adopted
+        return await self._accept(mine, video, adopted=True)
 
-async def _attempt(
-    wish: Wish,
-    mine: Reserved,
-    client: VideoClient,
-    ledger: Ledger,
-    doubt: Doubt | None,
-    policy: Policy,
-    budget: Budget | None,
-) -> VideoJob:
-    """Send the create request once, unless an earlier one turns out to be accepted."""
-    if wish.request.kind == "existing":
-        try:
-            video = await client.retrieve(str(wish.request.source_video_id))
-        except SoraError as error:
-            raise await refuse(error, mine, wish.folder, ledger) from None
-        return await accept(mine, wish.folder, video, client.server, ledger, adopted=True)
-    try:
-        if doubt and (job := await _found(wish, mine, client, ledger, doubt)):
-            return job
-        if budget:
-            await _charge(wish, mine, client, ledger, budget)
-        return await send(wish, mine, client, ledger)
-    except LapsedError:
-        nothing = UnavailableError("The reservation lapsed before the request was sent.")
-        await refuse(nothing, mine, wish.folder, ledger)
-        raise _AgainError(None) from None
-    except RateLimitError as error:
-        # Refused before any work: the one answer after which sending again is safe.
-        raise _AgainError(error) from None
-    except UnclearError as unclear:
-        why, sent_at, said = unclear.why, unclear.sent_at, str(unclear)
-    except UncertainSubmitError as error:
-        raise await _by_policy(error, mine, wish, ledger, policy) from None
-    log.warning("No clear answer to the create request: %s", said)
-    longest = client.server.profile.longest_create_s
-    until = time() if why is None or why.ended else sent_at + longest
-    try:
-        job = await _found(wish, mine, client, ledger, Doubt(sent_at, until))
-    except UncertainSubmitError as error:
-        if why is None:
-            raise
-        raise await _by_policy(error, mine, wish, ledger, policy) from None
-    if job:
+    async def in_store(self, state: RenderState) -> VideoJob:
+        """Say that the store alone tells nothing: a video without a record is at the server."""
+        assert state.reserved is not None  # noqa: S101 - `by_store` is False
+        raise uncertain(state.reserved, "The store alone does not tell.")
+
+    async def charge(self, mine: Reserved, budget: Budget) -> None:
+        """Count the attempt against its budgets."""
+        await charge(self.wish.request, mine, self.wish.folder, self.client, self.ledger, budget)
+
+    async def send(self, mine: Reserved, window: Window) -> VideoJob:
+        """Send the create request of a reservation, and record its outcome.
+
+        Raises:
+            LapsedError: The reservation is too old to send anything under it.
+            UnclearError: Sent, and nothing is known; the reservation stands for that.
+            ApiError: Refused or never sent; the attempt is closed.
+            StorageError: Accepted, and the store would not take the id, which the error names.
+        """
+        return await to_its_end(mine, self._send(mine, window))
+
+    async def looked_up(self, mine: Reserved, unclear: UnclearError) -> VideoJob | None:
+        """Find the job of a create whose answer is unclear; None where there is none.
+
+        Raises:
+            UncertainSubmitError: Nobody can tell.
+        """
+        longest, why = self.client.server.profile.longest_create_s, unclear.why
+        until = time() if why is None or why.ended else unclear.sent_at + longest
+        job = await self.found(mine, Doubt(unclear.sent_at, until))
+        if job is None and unclear.is_taken:
+            # Something of ours was accepted, for it was answered with an id.
+            raise uncertain(mine, str(unclear))
         return job
-    if why is None:
-        # Something of ours was accepted, for it was answered with an id.
-        raise uncertain(mine, said)
-    raise _AgainError(await refuse(why, mine, wish.folder, ledger))
 
+    async def _send(self, mine: Reserved, window: Window) -> VideoJob:
+        client, ledger, key = self.client, self.ledger, f"{self.wish.fingerprint}-{mine.attempt}"
 
-async def _charge(
-    wish: Wish, mine: Reserved, client: VideoClient, ledger: Ledger, budget: Budget
-) -> None:
-    try:
-        await charge(wish.request, mine, wish.folder, client, ledger, budget)
-    except SoraError as error:
-        raise await refuse(error, mine, wish.folder, ledger) from None
+        async def ask(sent_at: float) -> tuple[Video, float]:
+            try:
+                return await client.submit(self.wish.request, self.wish.reference, key), sent_at
+            except UnavailableError as error:
+                if error.never_sent:
+                    raise
+                raise UnclearError(error.message, sent_at, error) from None
 
+        try:
+            video, sent_at = await connected(ask, window)
+        except SoraError as error:
+            await refuse(error, mine, self.wish.folder, ledger, keep_charge=is_busy(error))
+            raise
+        claim = partial(ledger.claim, client.server.identity, video.id, mine.key)
+        holder = await recorded(claim, video.id, mine.key)
+        # A claim that cannot be read is most likely ours, torn: the id is as new as our answer.
+        if holder not in (mine.key, TORN):
+            raise UnclearError(
+                f"The server answered with video {video.id}, which render {holder} of this store "
+                "took for its own while it was in doubt.",
+                sent_at,
+                is_taken=True,
+            )
+        return await self._accept(mine, video, adopted=False)
 
-async def _found(
-    wish: Wish, mine: Reserved, client: VideoClient, ledger: Ledger, doubt: Doubt
-) -> VideoJob | None:
-    found = await find_accepted(mine, wish.folder, client, ledger, doubt)
-    if found is None:
-        return None
-    return await accept(mine, wish.folder, found, client.server, ledger, adopted=True)
-
-
-async def _by_policy(
-    error: UncertainSubmitError, mine: Reserved, wish: Wish, ledger: Ledger, policy: Policy
-) -> Exception:
-    """Stop for a person, or close the attempt as paid for nothing."""
-    if policy == "stop":
-        return error
-    log.warning("Render %s is in doubt; paying again, as the policy says.", mine.key)
-    await ledger.fail(
-        wish.folder,
-        Failed(
-            key=mine.key,
-            attempt=mine.attempt,
-            at=time(),
-            kind="failed",
-            message=f"Paid for again, as the policy says. {error.message}",
-            paid="unknown",
-        ),
-    )
-    return _AgainError(error)
-
-
-@contextmanager
-def _nothing_sent(paid: Paid) -> Iterator[None]:
-    """Say of a store that fails what this means for the money."""
-    try:
-        yield
-    except StorageError as error:
-        error.about(paid=paid)
-        if "Nothing was sent" not in (error.next_step or ""):
-            error.next_step = f"Nothing was sent this time. {error.next_step or ''}".strip()
-        raise
+    async def _accept(self, mine: Reserved, video: Video, *, adopted: bool) -> VideoJob:
+        server = self.client.server
+        return await accept(mine, self.wish.folder, video, server, self.ledger, adopted=adopted)
 
 
 def job_of(video: StoredVideo, request: VideoRequest) -> VideoJob:
@@ -284,12 +197,3 @@ def job_of(video: StoredVideo, request: VideoRequest) -> VideoJob:
         submitted_at=video.created_at,
         stored=True,
     )
-
-
-def _refuse_a_collision(state: RenderState, wish: Wish) -> None:
-    if state.reserved and state.reserved.fingerprint != wish.fingerprint:
-        raise InvalidRequestError(
-            "Another request has the same key in this store, which is one chance in 10^14.",
-            key=wish.key,
-            next_step="Set take to another number.",
-        )

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from prefect_sora import attempts, job_lists, sending, shielding
+from prefect_sora import attempts, job_lists, shielding, windows
 from prefect_sora.attempts import accept
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
@@ -357,7 +357,7 @@ async def test_what_was_given_up_too_long_ago_is_reserved_anew_before_it_is_sent
     client: VideoClient, disk: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Looking for the lost job takes longer than others believe a create may take to leave.
-    monkeypatch.setattr(sending, "SEND_SECONDS", CONNECT_TIMEOUT_SECONDS + 1.0)
+    monkeypatch.setattr(windows, "SEND_SECONDS", CONNECT_TIMEOUT_SECONDS + 1.0)
     await left_in_doubt(client, disk, owner=a_dead_process())
     job = await go(client, disk)
     assert (job.attempt, job.adopted, renderer.accepted()) == (3, False, 1)

@@ -17,8 +17,9 @@ from prefect_sora.records import Reserved
 from prefect_sora.references import Reference, load_source, public_address
 from prefect_sora.server import Server
 
-LEASE_SLACK_SECONDS: Final = 60.0
-"""How much longer a reservation speaks for its worker than its request may take. Ours."""
+LEASE_SLACK_SECONDS: Final = 90.0
+"""How much longer a reservation speaks for its worker than its request may take: longer than
+it may take to leave (`windows.MAX_SEND_SECONDS`). Ours."""
 
 
 @dataclass(frozen=True)
