@@ -148,13 +148,18 @@ async def sweep(
 
 
 async def client_among(clients: Iterable[VideoClient], state: RenderState) -> VideoClient:
-    """Choose the server that a render was sent to.
+    """Choose the server that a render was sent to, as the account that it was sent under.
+
+    Of several accounts on one server the one that sent it is asked; where that cannot be
+    told of any, the first: another account's list may not show it.
 
     Raises:
         InvalidRequestError: It is none of them.
     """
     accepted = state.accepted
-    for client in clients:
+    account = state.reserved.account if state.reserved else None
+    by_account = {True: 0, None: 1, False: 2}
+    for client in sorted(clients, key=lambda one: by_account[one.server.is_account(account)]):
         if state.reserved:
             is_it = state.reserved.server == client.server.identity
         else:  # a torn reservation; who accepted it is known by name

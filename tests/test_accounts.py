@@ -3,8 +3,10 @@
 import pytest
 from pydantic import SecretStr
 
+from prefect_sora.client import VideoClient
 from prefect_sora.ledger import Ledger
 from prefect_sora.server import Server, azure_server, remote
+from prefect_sora.sweeping import client_among
 from prefect_sora.tokens import entra_tokens
 from prefect_sora.wishes import identify
 from tests.support.renders import clip, go, left_in_doubt
@@ -84,3 +86,21 @@ async def test_while_a_doubt_lasts_its_account_is_the_one_that_was_asked(
     assert state.reserved is not None
     second = wish_of_bob.reservation(client.server, 2, state.reserved.at, state.reserved)
     assert client.server.is_account(second.account) is False
+
+
+async def test_of_two_accounts_on_one_server_the_one_that_sent_it_brings_it_home(
+    scripted: Script, disk: Ledger
+) -> None:
+    server, alice = scripted(Jobs(lose=0), api_key=ALICE)
+    bob, unsaid = (VideoClient(remote(server.base_url, api_key=key)) for key in (BOB, None))
+    job = await go(alice, disk)
+    state = await disk.state(job.folder)
+    assert await client_among([bob, unsaid, alice], state) is alice
+    assert await client_among([bob, unsaid], state) is bob  # of neither; the first is as good
+    for client in (bob, unsaid):
+        await client.close()
+
+
+async def test_one_process_pays_for_one_digest(scripted: Script) -> None:
+    _, client = scripted(Jobs(lose=0), api_key=ALICE)
+    assert len({client.server.account for _ in range(10_000)}) == 1

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
+from pathlib import Path
 from threading import Thread
 
 import httpx2
@@ -66,6 +67,21 @@ def test_a_refused_key_appears_in_no_output_and_in_no_log_of_prefect(
     logs = httpx2.post(f"{prefect_api}/logs/filter", json=newest).text
     assert "Incorrect API key provided" in logs
     assert CANARY not in logs
+
+
+def test_the_key_stands_in_no_record(cli: Cli, echo: str, prefect_api: str, store: str) -> None:
+    ended = cli(
+        *("render", "a canary in a cage", *TINY, "--store", store),
+        OPENAI_BASE_URL=echo,
+        OPENAI_API_KEY=CANARY,
+        PREFECT_API_URL=prefect_api,
+        PREFECT_SORA_PROFILE="openai",
+    )
+
+    assert ended.code == 3
+    records = [path.read_text() for path in Path(store).rglob("*.json")]
+    assert any('"account"' in text for text in records)
+    assert not any(CANARY in text for text in records)
 
 
 @pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"]])
