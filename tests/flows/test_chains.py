@@ -170,7 +170,12 @@ async def test_the_next_is_asked_where_the_first_is_down_and_nobody_knows_its_ki
     video = await text_to_video("a red kite", several, store, scope=scope, **SMALL)
     table = [{"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}]
     batch = await render_batch(table, several, store, scope=scope, **WAITING)
-    film = {"title": "Kites", "model": None, "size": "64x64", "seconds": 1, "shots": ["one"]}
+    film = {
+        "title": "Kites",
+        "model": None,
+        "size": "64x64",
+        "shots": [{"prompt": "one", "seconds": 1}],
+    }
     await storyboard(film, several, store, scope=scope, **WAITING)
     assert video.provider == provider.base_url.partition("://")[2]
     assert [each.url for each in batch.videos] == [video.url]
