@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from prefect_sora.errors import InvalidRequestError, UnavailableError
 from prefect_sora.handles import Character, StoredVideo
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import read_record
+from prefect_sora.threads import BYTES, start
 
 MAX_NAME_CHARACTERS: Final = 80
 """OpenAI's openapi.yaml, `CreateVideoCharacterBody.name` (2026-08-21)."""
@@ -71,7 +73,7 @@ async def create_character(
 async def _read(video: StoredVideo | Path | str, ledger: Ledger) -> bytes:
     try:
         if isinstance(video, StoredVideo):
-            data = await asyncio.to_thread(_read_kept, ledger, f"{video.folder}/video.mp4")
+            data = await start(BYTES, partial(_read_kept, ledger, f"{video.folder}/video.mp4"))
         else:
             data = await asyncio.to_thread(_read_file, Path(video).expanduser())
     except OSError as error:

@@ -1,8 +1,8 @@
 """Clean up: what a server still holds and the store has kept is deleted there, and nothing else."""
 
-import asyncio
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from time import time
 from typing import Literal
 
@@ -11,6 +11,7 @@ from prefect_sora.errors import SoraError
 from prefect_sora.handles import RemoteVideo
 from prefect_sora.ledger import Ledger
 from prefect_sora.listing import every_video, remote_video
+from prefect_sora.threads import BYTES, start
 
 Verdict = Literal["kept", "deleted", "too young", "not kept", "unfinished", "failed"]
 """`kept` stands whole in the store, so it may be deleted; `not kept` is nowhere but there."""
@@ -54,7 +55,7 @@ async def look(client: VideoClient, ledger: Ledger, older_than_seconds: float) -
             found.append(Found(remote, "too young", record.video.url))
         else:
             name = f"{record.video.folder}/video.mp4"
-            whole = await asyncio.to_thread(_size, ledger, name) == record.video.size_bytes
+            whole = await start(BYTES, partial(_size, ledger, name)) == record.video.size_bytes
             why = None if whole else "its file in the store is not as it was recorded"
             found.append(Found(remote, "kept" if whole else "not kept", record.video.url, why))
     return found

@@ -1,9 +1,11 @@
 """Frames: a finished video is opened once, and decoded for all who want to see it."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 import av
@@ -18,11 +20,14 @@ class OpenVideo:
     container: av.container.InputContainer
     stream: av.VideoStream
     seconds: float | None
+    until: float = math.inf  # of the monotonic clock
 
     def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Frames from where the container stands, each with its time from the start."""
         start = self.stream.start_time or 0
         for frame in self.container.decode(self.stream):
+            if monotonic() > self.until:
+                raise unreadable("looking at it takes too long")
             if frame.pts is not None and frame.time_base is not None:
                 yield float((frame.pts - start) * frame.time_base), frame
 
@@ -35,21 +40,32 @@ class OpenVideo:
 
 
 @contextmanager
-def opened(file: Path | BinaryIO) -> Iterator[OpenVideo]:
+def opened(file: Path | BinaryIO, within_seconds: float = math.inf) -> Iterator[OpenVideo]:
     """Open a video as MP4 and nothing else.
+
+    Args:
+        file: The video.
+        within_seconds: When its frames come to an end, looked at or not.
 
     Raises:
         CorruptVideoError: It is no readable MP4 video.
     """
+    until = monotonic() + within_seconds
     opening = file.open("rb") if isinstance(file, Path) else nullcontext(file)
     try:
         # Opened by us and as MP4 alone: FFmpeg would follow a URL, or a playlist's entries.
-        with opening as source, av.open(source, "r", format="mp4") as container:
+        # A name in it that is no UTF-8 is no reason not to look at its pictures.
+        with (
+            opening as source,
+            av.open(source, "r", format="mp4", metadata_errors="replace") as container,
+        ):
             if not container.streams.video:
                 raise unreadable("it has no video stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise unreadable("its codec is not known")
             stream.codec_context.thread_count = 1  # each further one holds frames of its own
-            yield OpenVideo(container, stream, _seconds(container, stream))
+            yield OpenVideo(container, stream, _seconds(container, stream), until)
     except av.FFmpegError as error:
         raise unreadable(type(error).__name__) from error
 
@@ -86,9 +102,9 @@ class Viewer:
         """No frame comes any more; `last` did."""
 
 
-def show(file: Path | BinaryIO, *viewers: Viewer) -> None:
+def show(file: Path | BinaryIO, *viewers: Viewer, within_seconds: float = math.inf) -> None:
     """Decode once for all viewers, no further than the last of them needs."""
-    with opened(file) as video:
+    with opened(file, within_seconds) as video:
         for viewer in viewers:
             viewer.begin(video)
         frame = None

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Final
@@ -36,6 +37,7 @@ from prefect_sora.mp4 import Mp4Info, Mp4Scanner
 from prefect_sora.next_steps import in_store
 from prefect_sora.stills import put_stills
 from prefect_sora.storage import VideoFolder, Written
+from prefect_sora.threads import BYTES, start
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
         if "video.mp4" not in names:
             return None
         try:
-            found = await asyncio.to_thread(_read_back, ledger.store, name)
+            found = await start(BYTES, partial(_read_back, ledger.store, name))
         except CorruptVideoError as error:
             log.warning("%s is not the video %s: %s", name, video.video_id, error.message)
             return None

@@ -7,6 +7,7 @@ file may be remote; only the ranges needed are read.
 """
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -71,14 +72,22 @@ def probe(file: Path | BinaryIO) -> MediaInfo:
         )
 
 
-def stills(file: Path | BinaryIO, *, columns: int = 4, rows: int = 3) -> Stills:
+def stills(
+    file: Path | BinaryIO, *, columns: int = 4, rows: int = 3, within_seconds: float = math.inf
+) -> Stills:
     """Make a video's thumbnail, spritesheet and preview, decoding it once.
 
+    Args:
+        file: The video.
+        columns: Of the spritesheet.
+        rows: Of the spritesheet.
+        within_seconds: How long decoding it may take.
+
     Raises:
-        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+        CorruptVideoError: It is no readable MP4 video, or takes too long. Fetch it again.
     """
     first, sheet, moving = _Thumbnail(), _Sheet(columns, rows), _Preview()
-    show(file, first, sheet, moving)
+    show(file, first, sheet, moving, within_seconds=within_seconds)
     return Stills(first.webp(), sheet.jpeg(), moving.webp())
 
 
@@ -109,6 +118,7 @@ def preview(
     width: int = PREVIEW_SIDE,
     fps: float = PREVIEW_FPS,
     max_seconds: float = PREVIEW_SECONDS,
+    within_seconds: float = math.inf,
 ) -> bytes:
     """Make a WebP that moves, of the video's first seconds.
 
@@ -118,11 +128,13 @@ def preview(
         width: Of its longer side, in pixels.
         fps: Frames a second.
         max_seconds: Where it ends.
+        within_seconds: How long decoding it may take.
 
     Raises:
-        CorruptVideoError: It is no readable MP4 video. Fetch it again.
+        CorruptVideoError: It is no readable MP4 video, or takes too long. Fetch it again.
     """
-    show(file, viewer := _Preview(max_bytes, width, fps, max_seconds))
+    viewer = _Preview(max_bytes, width, fps, max_seconds)
+    show(file, viewer, within_seconds=within_seconds)
     return viewer.webp()
 
 

@@ -160,7 +160,10 @@ async def _cancel(task: asyncio.Task[None] | None) -> None:
 async def show(video: StoredVideo, folder: VideoFolder) -> None:
     """Put the kept clip into the UI: a preview that moves, the clip itself, the facts."""
     if heard := _listener.get():
-        heard.kept(video)
+        try:
+            heard.kept(video)
+        except Exception as error:
+            logger().warning("The clip is kept, but cannot be told of: %s", error)
     logger().info(
         "Kept %s (%s, %dx%d) at %s",
         video.video_id,
@@ -186,6 +189,17 @@ async def show_image(image: StoredImage, folder: VideoFolder) -> None:
     logger().info("Kept %d picture(s) of render %s at %s", len(image.files), image.key, image.url)
     if not (TaskRunContext.get() or FlowRunContext.get()):
         return
+    try:
+        await acreate_markdown_artifact(
+            key=f"image-{image.key}",
+            markdown=await _image_markdown(image, folder),
+            description=plain(f"{image.title} · {image.width}x{image.height}"),
+        )
+    except Exception as error:
+        logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
+
+
+async def _image_markdown(image: StoredImage, folder: VideoFolder) -> str:
     parts = [f"## {plain(image.title)}"]
     small = await read_small(folder, f"{image.folder}/thumbnail.webp")
     if small:
@@ -199,14 +213,7 @@ async def show_image(image: StoredImage, folder: VideoFolder) -> None:
         ("Take", str(image.take)),
         *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
     ]
-    try:
-        await acreate_markdown_artifact(
-            key=f"image-{image.key}",
-            markdown="\n\n".join([*parts, table(facts)]),
-            description=plain(f"{image.title} · {image.width}x{image.height}"),
-        )
-    except Exception as error:
-        logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
+    return "\n\n".join([*parts, table(facts)])
 
 
 async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:

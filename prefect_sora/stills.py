@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from functools import partial
 from typing import Final
 
 from prefect_sora import media
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
 from prefect_sora.storage import VideoFolder
+from prefect_sora.threads import DRAWING, start
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,13 @@ MAX_STILL_BYTES: Final = 20 * 1024 * 1024
 
 STILL_TIMEOUT_SECONDS: Final = 60.0
 """Longest download of one. Ours; what comes later is drawn."""
+
+DRAW_SECONDS: Final = 60.0
+"""Longest decoding of one video for its pictures. Ours: twenty seconds of Full HD take about five,
+and the record of a video that is kept waits for them."""
+
+GIVE_UP_SECONDS: Final = 300.0
+"""Longest wait for pictures, their turn included, where a frame or a store does not end. Ours."""
 
 _SUFFIXES: Final = {
     b"\xff\xd8\xff": ".jpg",
@@ -33,7 +42,7 @@ async def put_stills(
     """Put thumbnail, spritesheet and preview beside the video; return their URLs by field.
 
     The server's own where it has them, else drawn from the video. They never
-    fail a render: what is missing is missing.
+    fail a render, whatever they meet: what is missing is missing, and a warning says why.
 
     Args:
         store: Holds the video.
@@ -42,16 +51,28 @@ async def put_stills(
         client: Asks the server; None draws all of them.
     """
     urls: dict[str, str] = {}
+    try:
+        await _put_all(store, folder, video_id, client, urls)
+    except Exception:  # no picture stands between a paid video and its record
+        log.warning("No more pictures of video %s.", video_id, exc_info=True)
+    return {f"{name}_url": url for name, url in urls.items()}
+
+
+async def _put_all(
+    store: VideoFolder,
+    folder: str,
+    video_id: str,
+    client: VideoClient | None,
+    urls: dict[str, str],
+) -> None:
     if client:
         for variant in sorted(client.server.profile.variants):
             data, suffix = await fetch_still(client, video_id, variant)
             if suffix:
                 await _put(store, folder, variant, suffix, data, urls)
-    drawn = await asyncio.to_thread(_draw, store, f"{folder}/video.mp4", {*urls})
-    for name, data in drawn.items():
+    for name, data in (await _drawn(store, f"{folder}/video.mp4", {*urls})).items():
         if name not in urls:
             await _put(store, folder, name, DRAWN_SUFFIXES[name], data, urls)
-    return {f"{name}_url": url for name, url in urls.items()}
 
 
 async def _put(
@@ -84,15 +105,28 @@ async def _fetched(client: VideoClient, video_id: str, variant: str) -> bytes:
     return b""
 
 
+async def _drawn(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
+    drawing = start(DRAWING, partial(_draw, store, name, given))
+    done, _ = await asyncio.wait([drawing], timeout=GIVE_UP_SECONDS)
+    if not done:
+        log.warning("No preview of %s: nothing was drawn in %g s.", name, GIVE_UP_SECONDS)
+        return {}
+    return drawing.result()
+
+
 def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
-    """Draw all pictures, or the preview alone where the server gave the others."""
+    """Draw all pictures, or the preview alone where the server gave the others.
+
+    A file that plays may hold anything: names in no known coding, codecs that FFmpeg does not
+    have, sizes that no memory holds. What drawing raises is not known beforehand.
+    """
     try:
         with store.open(name) as file:
             if given >= DRAWN_SUFFIXES.keys() - {"preview"}:
-                return {"preview": media.preview(file)}
-            return asdict(media.stills(file))
-    except (SoraError, OSError) as error:
-        log.warning("No preview of %s: %s", name, error)
+                return {"preview": media.preview(file, within_seconds=DRAW_SECONDS)}
+            return asdict(media.stills(file, within_seconds=DRAW_SECONDS))
+    except Exception as error:
+        log.warning("No preview of %s: %s: %s", name, type(error).__name__, error)
         return {}
 
 

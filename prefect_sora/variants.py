@@ -1,8 +1,8 @@
 """Variants: the other files of a finished video, the server's own or drawn from the video."""
 
 import tempfile
-from asyncio import to_thread
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from prefect_sora.handles import VideoJob
 from prefect_sora.keeping import download
 from prefect_sora.stills import DRAWN_SUFFIXES, fetch_still
 from prefect_sora.storage import VideoFolder
+from prefect_sora.threads import DRAWING, start
 
 Still = Literal["thumbnail", "spritesheet"]
 Variant = Literal["video"] | Still
@@ -41,7 +42,7 @@ async def download_still(video: VideoJob, client: VideoClient, path: Path, varia
         with tempfile.TemporaryDirectory(prefix="prefect-sora-") as folder:
             whole = Path(folder) / "video.mp4"
             await download(video, client, whole)
-            data = asdict(await to_thread(media.stills, whole))[variant]
+            data = asdict(await start(DRAWING, partial(media.stills, whole)))[variant]
         suffix = DRAWN_SUFFIXES[variant]
     target = path.expanduser().absolute().with_suffix(suffix)
     await VideoFolder(str(target.parent)).put(target.name, data)

@@ -10,6 +10,7 @@ import logging
 import re
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import time
 
@@ -20,6 +21,7 @@ from prefect_sora.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.images.requests import recorded
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Reserved
+from prefect_sora.threads import DRAWING, start
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +53,11 @@ async def keep(
             for name, picture in zip(names, pictures, strict=True)
         )
     )
-    sheet = await asyncio.to_thread(sheet_of, pictures)
-    await ledger.store.put(f"{folder}/{THUMBNAIL}", sheet)
+    try:
+        sheet = await start(DRAWING, partial(sheet_of, pictures))
+        await ledger.store.put(f"{folder}/{THUMBNAIL}", sheet)
+    except Exception as error:  # no picture of pictures stands between them and their record
+        log.warning("No thumbnail of render %s: %s: %s", mine.key, type(error).__name__, error)
     first = pictures[0]
     stored = StoredImage(
         key=mine.key,
