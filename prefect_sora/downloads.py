@@ -9,9 +9,10 @@ else whoever reads it is told, and begins anew.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Final
 from urllib.parse import quote, urljoin
 
@@ -27,6 +28,27 @@ CHUNK_BYTES: Final = 64 * 1024
 CHUNK_TIMEOUT_SECONDS: Final = 60.0
 """Longest wait for the next 64 KiB of a file. A body that drips is never silent for
 `transport.READ_TIMEOUT_SECONDS`, and a gigabyte of it would take for ever. Ours."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a file may be on its way.
+
+    Attributes:
+        headers_seconds: Longest wait for all of an answer's headers. Ours.
+        grace_seconds: What a body may take whatever its size. Ours.
+        bytes_per_second: The least that it has to come at besides, over all of the wait for it,
+            pauses and resumes included. Ours: eight that come at this pace fill a line of
+            1 Mbit/s, and thirty megabytes are there within the hour that servers keep a video.
+    """
+
+    headers_seconds: float = 60.0
+    grace_seconds: float = 60.0
+    bytes_per_second: float = 16 * 1024
+
+
+PACE: Final = Pace()
+"""A body that drips is never silent, and would hold its place among the downloads for hours."""
 
 MAX_REDIRECTS: Final = 5
 
@@ -61,8 +83,13 @@ async def opened(
     ask = partial(_answer, http, server, target, params)
     async with ask({}) as response:
         if response.is_error:
-            with contextlib.suppress(httpx2.HTTPError):  # the status says enough
-                await response.aread()
+            try:
+                async with asyncio.timeout(PACE.headers_seconds):
+                    await response.aread()
+            except (httpx2.HTTPError, TimeoutError):  # the status says enough
+                kept = {k: v for k, v in response.headers.items() if k == "retry-after"}
+                status, request = response.status_code, response.request
+                response = httpx2.Response(status, headers=kept, request=request)
             if url is None and _is_own(server, response.url):
                 raise status_error(server, response, verb="content", video_id=video_id)
             # A signature that has run out, or a file not there yet: the job may name it anew.
@@ -107,9 +134,15 @@ async def _answer(
                 "GET", url, headers={"Accept-Encoding": "identity", **headers, **known}
             )
             with in_private():
-                response = await http.send(request, stream=True, follow_redirects=False)
+                async with asyncio.timeout(PACE.headers_seconds):
+                    response = await http.send(request, stream=True, follow_redirects=False)
         except httpx2.HTTPError as error:
             raise _cut_off(server, url, error) from None
+        except TimeoutError:
+            raise UnavailableError(
+                f"{_place(server, url)} did not begin to send the file in "
+                f"{PACE.headers_seconds:g} s."
+            ) from None
         try:
             if response.status_code == 401 and own and stale:
                 stale.forget()
@@ -129,7 +162,7 @@ async def _to_its_end(
     server: Server, response: httpx2.Response, ask: _Ask
 ) -> AsyncGenerator[bytes]:
     """Pass a body on, and where it is cut or stalls, the rest of the same file."""
-    first, at_byte = response, 0
+    first, at_byte, clock = response, 0, _Clock(PACE)
     cut = UnavailableError(f"{_place(server, response.url)} does not send the whole file.")
     async with contextlib.AsyncExitStack() as connection:
         for resumes in range(1 + RESUMES):
@@ -137,21 +170,22 @@ async def _to_its_end(
                 if resumes:
                     await connection.aclose()
                     await first.aclose()
-                    await asyncio.sleep(RESUME_PAUSE_SECONDS * 2 ** (resumes - 1))
-                    rest = ask(_rest_of(first, at_byte))
-                    response = await connection.enter_async_context(rest)
+                    with clock.running():
+                        await asyncio.sleep(RESUME_PAUSE_SECONDS * 2 ** (resumes - 1))
+                        rest = ask(_rest_of(first, at_byte))
+                        response = await connection.enter_async_context(rest)
                     if response.status_code == 429 or response.is_server_error:
                         continue
                     if not _goes_on(first, response, at_byte):
                         break
-                async for chunk in _steady(server, response):
+                async for chunk in _steady(server, response, clock):
                     at_byte += len(chunk)
                     yield chunk
             except UnavailableError as error:
                 cut = error
             else:
                 return
-            if not at_byte or _length(first) is None:
+            if clock.left_seconds <= 0 or not at_byte or _length(first) is None:
                 break  # nothing to go on from, or no end to go on to
     raise cut
 
@@ -181,22 +215,53 @@ def _length(response: httpx2.Response) -> int | None:
     return int(length) if length.isdigit() and not encoded else None
 
 
-async def _steady(server: Server, response: httpx2.Response) -> AsyncIterator[bytes]:
-    """Pass a body on while it keeps coming; the time that its reader takes does not count."""
+class _Clock:
+    """Counts the time that a body is waited for, and not what its reader takes."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._waited_seconds = 0.0
+        self.bytes = 0
+
+    @property
+    def left_seconds(self) -> float:
+        """How much longer the body may be waited for, with what has come of it."""
+        pace = self._pace
+        return pace.grace_seconds + self.bytes / pace.bytes_per_second - self._waited_seconds
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time inside the block."""
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self._waited_seconds += monotonic() - began
+
+
+async def _steady(server: Server, response: httpx2.Response, clock: _Clock) -> AsyncIterator[bytes]:
+    """Pass a body on while it keeps coming, as fast as is of use."""
     chunks = response.aiter_bytes(CHUNK_BYTES)
     while True:
+        longest = min(CHUNK_TIMEOUT_SECONDS, max(clock.left_seconds, 0.0))
         try:
-            async with asyncio.timeout(CHUNK_TIMEOUT_SECONDS):
-                chunk = await anext(chunks, None)
+            with clock.running():
+                async with asyncio.timeout(longest):
+                    chunk = await anext(chunks, None)
         except TimeoutError:
+            place = _place(server, response.url)
+            if clock.left_seconds <= 0:
+                pace = f"{clock.bytes} bytes of it came so far"
+                raise UnavailableError(f"{place} sends the file too slowly: {pace}.") from None
             raise UnavailableError(
-                f"{_place(server, response.url)} sent less than {CHUNK_BYTES // 1024} KiB of the "
+                f"{place} sent less than {CHUNK_BYTES // 1024} KiB of the "
                 f"file in {CHUNK_TIMEOUT_SECONDS:g} s."
             ) from None
         except httpx2.HTTPError as error:
             raise _cut_off(server, response.url, error) from None
         if chunk is None:
             return
+        clock.bytes += len(chunk)
         yield chunk
 
 
