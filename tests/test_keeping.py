@@ -184,7 +184,7 @@ async def test_a_file_that_is_not_given_though_its_job_is_finished_can_be_fetche
     ("content", "job", "expires_in"),
     [
         (410, finished(), None),
-        (404, finished(expires_at=1), None),
+        (404, finished(expires_at=time() - 60), None),
         (404, (404, {}, NO_SUCH), -1),
         (404, (500, {}, NO_SUCH), -1),
         (404, (404, {}, NO_SUCH), None),
