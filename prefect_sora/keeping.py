@@ -187,7 +187,7 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
     with _about(video):
         while True:
             try:
-                async with _turns_of(client).turn(video):
+                async with _turns.setdefault(client, Turns()).turn(video):
                     return await _fetch_once(video, client, folder, name, absence)
             except VideoExpiredError:
                 raise
@@ -203,11 +203,6 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
                 longest = absence.pace_s if unknown else MAX_PAUSE_SECONDS
                 tried = max(attempt, absence.answers)
                 await asyncio.sleep(min(_pause(error, tried, video), longest))
-
-
-def _turns_of(client: VideoClient) -> Turns:
-    """Find the one queue of this client's downloads."""
-    return _turns.setdefault(client, Turns())
 
 
 async def _fetch_once(
