@@ -21,12 +21,16 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.fallback import submit_to_first
-from prefect_sora.handles import VideoJob
+from prefect_sora.handles import StoredImage, VideoJob
+from prefect_sora.images.asked import AskedPictures
+from prefect_sora.images.requests import ImageRequest
 from prefect_sora.ledger import Ledger
+from prefect_sora.passing import on_the_first
 from prefect_sora.profiles import Profile
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
+from tests.support.renderer import Renderer
 from tests.support.renders import clip, go, left_in_doubt
 from tests.support.scripted import QUICK, Jobs, Reply, Scripted
 
@@ -115,7 +119,10 @@ def gallery() -> Any:
 
 def _png(colour: str) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (64, 64), colour).save(file, "PNG")
+    # A corner is clear, so that it is a mask, too.
+    picture = Image.new("RGBA", (64, 64), colour)
+    picture.putpixel((0, 0), (0, 0, 0, 0))
+    picture.save(file, "PNG")
     return file.getvalue()
 
 
@@ -388,6 +395,34 @@ async def test_a_doubt_with_another_picture_is_paid_again_where_the_policy_says_
     assert server.http.posts() == 0
     await submitted([server], disk, request, in_doubt="resubmit")
     assert server.http.posts() == 1
+
+
+@pytest.mark.parametrize("of", ["the picture", "the mask"])
+async def test_a_picture_to_change_that_changes_or_goes_is_paid_once(
+    client: VideoClient, renderer: Renderer, disk: Ledger, gallery: Gallery, of: str
+) -> None:
+    async def connect() -> VideoClient:
+        return client
+
+    async def drawn() -> StoredImage:
+        given: dict[str, Any] = {"picture": gallery.url, "mask": None}
+        if of == "the mask":
+            given = {"picture": _png("red"), "mask": gallery.url}
+        request = ImageRequest(
+            prompt="a kite",
+            model=None,
+            size="64x64",
+            images=(given["picture"],),
+            mask=given["mask"],
+        )
+        asked = AskedPictures(request, disk, "tonight")
+        return await on_the_first([Way(client.server, connect)], asked)
+
+    image = await drawn()
+    for then in ("blue", None):
+        gallery.show(then)
+        assert await drawn() == image
+    assert renderer.counts()["images"] == 1
 
 
 async def test_a_file_of_this_machine_that_was_edited_is_another_request(
