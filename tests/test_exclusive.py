@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE
 from datetime import timedelta
@@ -18,6 +19,7 @@ from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Reserved
 from prefect_sora.storage import VideoFolder
+from prefect_sora.storage.remains import is_our_folder
 from tests.support.renders import clip, go
 from tests.support.s3 import S3, Meddler, traces
 from tests.support.scripted import Jobs, Script
@@ -260,3 +262,15 @@ async def test_another_program_s_files_on_a_disk_are_left_alone_and_not_looked_f
     assert swept == sorted(str(tmp_path / name / part) for name in ours)
     assert traces(folder) == sorted([part, *(f"{name}/{part}" for name in foreign)])
     assert not any("photos" in path or ".git" in path or "notes" in path for path in looked)
+
+
+def test_every_hidden_folder_that_the_package_writes_to_is_known_to_its_sweep() -> None:
+    named = re.compile(r'"\.([a-z]+)/|FOLDER: Final = "\.([a-z]+)"|store\.names\("\.([a-z]+)"')
+    found = {
+        next(filter(None, match.groups()))
+        for path in (HERE / "prefect_sora").rglob("*.py")
+        if "local" not in path.parts
+        for match in named.finditer(path.read_text())
+    }
+    assert {"claims", "spending", "paces", "characters"} <= found
+    assert [name for name in sorted(found) if not is_our_folder(f".{name}")] == []

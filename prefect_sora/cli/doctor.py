@@ -20,6 +20,8 @@ from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, V
 from prefect_sora.profiles import Profile
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+from prefect_sora.storage.filesystems import local_path, scheme_of
+from prefect_sora.storage.mounts import shared_kind
 from prefect_sora.wire import ServedModel
 
 _PACKAGES: Final = ("prefect", "openai", "av", "pillow", "fsspec", "s3fs")
@@ -220,7 +222,17 @@ async def _store(store: str) -> Finding:
         await VideoFolder(store).check()
     except SoraError as error:
         return _trouble("store", error)
-    return Finding("store", True, f"{store}: writes, reads, lists, and lets one writer win")
+    good = f"{store}: writes, reads, lists, and lets one writer win"
+    is_disk = scheme_of(store) in {"file", "local"}
+    if is_disk and (kind := shared_kind(local_path(store))):
+        return Finding(
+            "store",
+            True,
+            f"{good} on this machine; but on {kind} another may not see that in time",
+            "If several machines write there: on NFS mount it without nolock and local_lock; in "
+            "place of what a program mounts (FUSE) name the bucket itself, such as s3://bucket.",
+        )
+    return Finding("store", True, good)
 
 
 async def _prefect() -> Finding:

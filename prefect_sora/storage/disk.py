@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import BinaryIO
 
+from prefect_sora.storage.mounts import shared_kind
 from prefect_sora.storage.remains import (
     is_check,
     is_our_folder,
@@ -98,9 +99,12 @@ class Disk:
         """Remove the `.part` files of dead writers; where that is not known, old ones."""
         swept = []
         born_before = 0.0 if age is None else time.time() - age.total_seconds()
+        # Where others write, too, their locks may not show here.
+        locks_tell = shared_kind(root) is None
         for remain in _remains(root, path):
             with suppress(FileNotFoundError):
-                held = _is_held(remain) if is_part(os.path.basename(remain)) else None
+                is_locked = locks_tell and is_part(os.path.basename(remain))
+                held = _is_held(remain) if is_locked else None
                 if held is False or (held is None and os.stat(remain).st_mtime <= born_before):
                     os.unlink(remain)
                     swept.append(remain)
