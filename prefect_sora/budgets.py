@@ -6,6 +6,7 @@ it sends (`spending`): a render whose price nobody knows is not sent under a bud
 
 import asyncio
 import hashlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.records import Accepted, RenderState, Reserved, Stored
 from prefect_sora.requests import VideoRequest
 from prefect_sora.spending import Before, Charge, chain_of, take_back
+
+log = logging.getLogger(__name__)
 
 _READS_AT_ONCE: Final = 16
 
@@ -56,6 +59,25 @@ class Budget:
         if self.daily_usd is not None:
             limits[_day(reserved.at)] = self.daily_usd
         return limits
+
+
+def budget_of(reserved: Reserved, given: Budget | None = None) -> Budget | None:
+    """The budget under which a render is sent again, from its records alone.
+
+    Args:
+        reserved: Its newest reservation, which says what budgets it was sent under.
+        given: What is said anew; its amounts count before those.
+    """
+    if reserved.charged_to and not reserved.limits_usd:
+        log.warning(
+            "Render %s was sent under a budget whose amount its records do not hold.", reserved.key
+        )
+    told = (reserved.charged_to, reserved.limits_usd)
+    limits = {p.partition("-")[0]: usd for p, usd in zip(*told, strict=False)}
+    run_usd, daily_usd = (given.run_usd, given.daily_usd) if given else (None, None)
+    run_usd = limits.get("run") if run_usd is None else run_usd
+    daily_usd = limits.get("day") if daily_usd is None else daily_usd
+    return None if run_usd is None and daily_usd is None else Budget(run_usd, daily_usd)
 
 
 def binding(budget: Budget | None, request: VideoRequest, client: VideoClient) -> Budget | None:
@@ -128,15 +150,18 @@ def _owes(state: RenderState, attempts: list[RenderState]) -> bool:
     """Whether an attempt may have cost something.
 
     One that is neither accepted nor closed was lost on its way, and looked for before another
-    may be sent: a later one has adopted its job, or there is none.
+    may be sent: a later one has adopted its job, or was closed in doubt, or there is none.
     """
     if state.name != "reserved":
         return state.failed is None or state.failed.paid != "no"
-    return any(
-        later.accepted is not None and later.accepted.job.adopted
-        for later in attempts
-        if later.attempt > state.attempt
-    )
+    return any(_is_for_the_lost(one) for one in attempts if one.attempt > state.attempt)
+
+
+def _is_for_the_lost(state: RenderState) -> bool:
+    if state.accepted:
+        return state.accepted.job.adopted
+    in_doubt = state.reserved is not None and state.reserved.uncertain_since is not None
+    return in_doubt and state.failed is not None and state.failed.paid != "no"
 
 
 async def _before(ledger: Ledger, is_in: Callable[[RenderState], bool]) -> Before:

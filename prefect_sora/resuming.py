@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from time import time
 from typing import Any
 
+from prefect_sora.budgets import Budget, budget_of
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     InvalidRequestError,
@@ -35,6 +36,7 @@ async def resume(
     *,
     adopt_video_id: str | None = None,
     resubmit: bool = False,
+    budget: Budget | None = None,
     **waiting: Any,
 ) -> StoredVideo:
     """Bring one render home; nothing is paid unless `resubmit` says so.
@@ -46,16 +48,21 @@ async def resume(
         adopt_video_id: The video that a person found at the server.
         resubmit: Pay again where it is not known to be accepted, has failed, or is forgotten
             by the server.
+        budget: What may be spent on that. An amount that it does not give is the one that the
+            render was sent under; a budget that it was not sent under does not count.
         waiting: As `rendering.wait` takes it.
 
     Raises:
         UncertainSubmitError: Nobody can tell whether it was accepted.
+        BudgetExceededError: The budget does not allow to pay again; nothing was sent.
         RenderFailedError: It ended without a video, or was never accepted.
         SoraError: As waiting and keeping say.
     """
     if state.stored:
         return state.stored.video
-    job = await take_up(state, client, ledger, adopt_video_id=adopt_video_id, resubmit=resubmit)
+    job = await take_up(
+        state, client, ledger, adopt_video_id=adopt_video_id, resubmit=resubmit, budget=budget
+    )
     again = resubmit and state.accepted is not None and job == state.accepted.job
     try:
         return await keep(await wait(job, client, ledger, **waiting), client, ledger)
@@ -64,7 +71,7 @@ async def resume(
             raise
         await _forget(job, ledger, error)
         with in_store(ledger.place, state.key):
-            job = await _sent_again(state.reserved, state.folder, client, ledger, "yes")
+            job = await _sent_again(state.reserved, state.folder, client, ledger, "yes", budget)
     return await keep(await wait(job, client, ledger, **waiting), client, ledger)
 
 
@@ -75,6 +82,7 @@ async def take_up(
     *,
     adopt_video_id: str | None = None,
     resubmit: bool = False,
+    budget: Budget | None = None,
 ) -> VideoJob:
     """Find the job of a render that is not kept, to wait for; as `resume` does, and says.
 
@@ -82,7 +90,7 @@ async def take_up(
         SoraError: As `resume` says, but for waiting and keeping.
     """
     with in_store(ledger.place, state.key):
-        return await _job(state, client, ledger, adopt_video_id, resubmit)
+        return await _job(state, client, ledger, adopt_video_id, resubmit, budget)
 
 
 async def _job(
@@ -91,6 +99,7 @@ async def _job(
     ledger: Ledger,
     adopt_video_id: str | None,
     resubmit: bool,
+    budget: Budget | None,
 ) -> VideoJob:
     paid = _paid(state)
     if state.is_image:
@@ -123,7 +132,7 @@ async def _job(
     ):
         return state.accepted.job
     if resubmit and state.reserved:
-        return await _sent_again(state.reserved, state.folder, client, ledger, paid)
+        return await _sent_again(state.reserved, state.folder, client, ledger, paid, budget)
     with _knowing(paid):
         found = await recover(state, client, ledger)
     if found is None:
@@ -186,11 +195,17 @@ async def _forget(job: VideoJob, ledger: Ledger, error: SoraError) -> None:
 
 
 async def _sent_again(
-    reserved: Reserved, folder: str, client: VideoClient, ledger: Ledger, paid: Paid
+    reserved: Reserved,
+    folder: str,
+    client: VideoClient,
+    ledger: Ledger,
+    paid: Paid,
+    budget: Budget | None,
 ) -> VideoJob:
     with _knowing(paid):
         wish = await _wish_again(reserved, folder, client, ledger)
-    return await submit(wish, client, ledger, in_doubt="resubmit")
+        allowed = budget_of(reserved, budget)
+        return await submit(wish, client, ledger, in_doubt="resubmit", budget=allowed)
 
 
 async def _wish_again(reserved: Reserved, folder: str, client: VideoClient, ledger: Ledger) -> Wish:

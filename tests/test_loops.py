@@ -15,19 +15,23 @@ from prefect_sora import deciding, windows
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
+    BudgetExceededError,
     RateLimitError,
     RenderFailedError,
     RenderTimeoutError,
     SoraError,
     StorageError,
+    UncertainSubmitError,
 )
 from prefect_sora.images.drawing import draw
 from prefect_sora.images.requests import ImageRequest
+from prefect_sora.images.resuming import resume as resume_pictures
 from prefect_sora.images.wishes import identify as identify_pictures
 from prefect_sora.ledger import Ledger
 from prefect_sora.prices import read_prices
 from prefect_sora.profiles import Profile
 from prefect_sora.rendering import wait
+from prefect_sora.resuming import take_up
 from prefect_sora.spending import chain_of
 from prefect_sora.storage import VideoFolder
 from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
@@ -376,3 +380,29 @@ async def test_a_deadline_that_passes_while_in_doubt_sends_nothing_more(
     # The doubt is settled: the next run sends at once.
     assert (await disk.state(folder)).name == "failed"
     assert (await go(client, disk)).attempt == 3
+
+
+async def resubmitted(make: Make, client: VideoClient, ledger: Ledger, **budget: Any) -> Any:
+    (folder,) = await ledger.folders()
+    state = await ledger.state(folder)
+    if make is drawn:
+        return await resume_pictures(state, client, ledger, resubmit=True, **budget)
+    return await take_up(state, client, ledger, resubmit=True, **budget)
+
+
+@BOTH
+async def test_what_is_resubmitted_asks_the_budget_that_it_was_sent_under(
+    make: Make, scripted: Script, disk: Ledger
+) -> None:
+    server, client = scripted(Both(None), BLIND, prices=PRICES)
+    with pytest.raises(UncertainSubmitError):
+        await make(client, disk, budget=Budget(run_usd=5.0, daily_usd=0.15))
+    # Whether the first one was paid is not known, so it counts.
+    with pytest.raises(BudgetExceededError, match="the store's budget") as caught:
+        await resubmitted(make, client, disk)
+    assert (caught.value.budget_usd, caught.value.paid, server.posts()) == (0.15, "unknown", 1)
+    with pytest.raises(BudgetExceededError, match="the run's budget"):
+        await resubmitted(make, client, disk, budget=Budget(run_usd=0.15))
+    again = await resubmitted(make, client, disk, budget=Budget(run_usd=5.0, daily_usd=0.2))
+    assert again.attempt > 1
+    assert server.posts() == 2

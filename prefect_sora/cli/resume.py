@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from prefect_sora.cli import exits, stopping
 from prefect_sora.cli.interruption import still_unfinished
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Positive, Provider, Shown, Store
+from prefect_sora.cli.options import DEFAULT_STORE, Flag, MaxCost, Positive, Provider, Shown, Store
 from prefect_sora.cli.origins import Origins
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, describe, image_lines, kept_lines, run_command
@@ -56,6 +56,8 @@ class Outcome:
 class _Way:
     adopt_video_id: str | None
     resubmit: bool
+    max_cost: float | None
+    daily_budget: float | None
     waiting: dict[str, Any]
 
 
@@ -65,6 +67,8 @@ def resume(
     provider: Provider = None,
     adopt: Annotated[str | None, Parameter(negative="")] = None,
     resubmit: Flag = False,
+    max_cost: MaxCost = None,
+    daily_budget: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
     timeout: Positive | None = None,
     stall: Positive | None = None,
     poll_interval: Positive = 5.0,
@@ -78,6 +82,9 @@ def resume(
         provider: See above; without it, the server that the record names.
         adopt: Take this video of the server as the render's outcome.
         resubmit: Send, and pay for, a render that is in doubt or has failed once more.
+        max_cost: With --resubmit: see above; without it, what the render was sent under.
+        daily_budget: With --resubmit: what the store's renders of one UTC day may cost, in USD;
+            without it, what the render was sent under.
         timeout: Seconds to wait for each video; without it 600, and more for clips longer than
             8 s, larger than 720p, or of a pro model.
         stall: Seconds that status and progress may stay as they are, in a queue too.
@@ -103,7 +110,7 @@ def resume(
             "poll_interval_seconds": poll_interval,
             "stall_seconds": stall,
         }
-        way = _Way(adopt, resubmit, waiting)
+        way = _Way(adopt, resubmit, max_cost, daily_budget, waiting)
         try:
             with Display(screen) as display:
                 outcomes = stopping.run(lambda: _resumed(keys, ledger, origins, way, display))
@@ -161,6 +168,7 @@ async def _resume(
     except SoraError as error:
         return Outcome(state, "failed", error=error.about(key=state.key))
 
+    from prefect_sora.budgets import Budget
     from prefect_sora.connections import connect
     from prefect_sora.recognising import recognised
     from prefect_sora.resuming import resume
@@ -175,6 +183,7 @@ async def _resume(
             ledger,
             adopt_video_id=way.adopt_video_id,
             resubmit=way.resubmit,
+            budget=Budget(way.max_cost, way.daily_budget),
             on_progress=display.follower(state),
             **way.waiting,
         )
@@ -187,6 +196,7 @@ async def _resume(
 async def _picture(
     state: RenderState, client: "VideoClient", ledger: Ledger, way: _Way
 ) -> StoredImage:
+    from prefect_sora.budgets import Budget
     from prefect_sora.images.resuming import resume
 
     if way.adopt_video_id:
@@ -196,7 +206,8 @@ async def _picture(
             paid="unknown",
             next_step=f"`prefect-sora resume {state.key} --resubmit`",
         )
-    return await resume(state, client, ledger, resubmit=way.resubmit)
+    budget = Budget(way.max_cost, way.daily_budget)
+    return await resume(state, client, ledger, resubmit=way.resubmit, budget=budget)
 
 
 async def _folder(key: str, ledger: Ledger) -> str:

@@ -1,7 +1,8 @@
 """Resume: carry an unfinished image render home, from its records alone."""
 
+from prefect_sora.budgets import Budget, budget_of
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.doubts import bring_home, uncertain
 from prefect_sora.images.drawing import draw
@@ -12,11 +13,19 @@ from prefect_sora.records import RenderState
 
 
 async def resume(
-    state: RenderState, client: VideoClient, ledger: Ledger, *, resubmit: bool = False
+    state: RenderState,
+    client: VideoClient,
+    ledger: Ledger,
+    *,
+    resubmit: bool = False,
+    budget: Budget | None = None,
 ) -> StoredImage:
     """Bring one image render home; nothing is paid unless `resubmit` says so.
 
+    `budget` is what may be spent on that, in place of what the records say it was sent under.
+
     Raises:
+        BudgetExceededError: The budget does not allow to pay again; nothing was sent.
         UncertainSubmitError: Nobody can tell whether it was drawn.
         RenderFailedError: It was refused or failed.
         SoraError: As `draw` says.
@@ -39,4 +48,10 @@ async def resume(
         if not resubmit:
             raise state.failed.error() if state.failed else uncertain(state.reserved)
         wish = await wish_again(state.reserved, client)
-    return await draw(wish, client, ledger, in_doubt="resubmit")
+        allowed = budget_of(state.reserved, budget)
+    try:
+        return await draw(wish, client, ledger, in_doubt="resubmit", budget=allowed)
+    except SoraError as error:
+        if error.paid == "no":  # this time; what was sent before may have cost something
+            error.about(paid=state.failed.paid if state.failed else "unknown")
+        raise
