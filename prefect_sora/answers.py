@@ -174,10 +174,10 @@ def _named(server: Server) -> str:
 
 
 def json_of(response: httpx2.Response) -> object:
-    """Read a body as JSON; None where it is none."""
+    """Read a body as JSON; None where it is none, or where a stream of it broke off."""
     try:
         return json.loads(response.content)
-    except ValueError:
+    except (ValueError, httpx2.StreamError):
         return None
 
 

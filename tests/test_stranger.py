@@ -61,7 +61,6 @@ async def test_a_gateways_own_error_is_no_word_of_the_server_which_accepts_it_la
     await met.holds(paid=1)
 
 
-@BEING_MENDED
 @pytest.mark.parametrize(
     ("clock", "dates"),
     [
@@ -106,7 +105,6 @@ async def test_a_list_that_shows_jobs_otherwise_than_they_were_asked_for_is_no_l
     await met.holds(paid=1)
 
 
-@BEING_MENDED
 @pytest.mark.parametrize("arrived", [(True, True), (False, True)], ids=["both", "one"])
 @pytest.mark.parametrize("hidden", ["seconds", "size", "model"])
 async def test_of_two_lost_renders_that_differ_in_what_is_hidden_none_takes_the_others(
@@ -122,7 +120,6 @@ async def test_of_two_lost_renders_that_differ_in_what_is_hidden_none_takes_the_
     await met.holds()
 
 
-@BEING_MENDED
 async def test_a_lost_render_does_not_take_the_job_of_the_models_bigger_sister(meet: Meet) -> None:
     met = meet()
     pro = CLIP.model_copy(update={"model": "sora-2-pro"})
@@ -133,7 +130,6 @@ async def test_a_lost_render_does_not_take_the_job_of_the_models_bigger_sister(m
     await met.holds()
 
 
-@BEING_MENDED
 @pytest.mark.parametrize("kind", ["edit", "extend"])
 async def test_of_two_lost_renders_made_from_other_videos_none_takes_the_others(
     meet: Meet, kind: str
@@ -152,7 +148,6 @@ async def test_of_two_lost_renders_made_from_other_videos_none_takes_the_others(
     await met.holds()
 
 
-@BEING_MENDED
 async def test_another_accounts_list_is_no_proof_that_ours_was_not_accepted(meet: Meet) -> None:
     met = meet(Character(keys={"sk-alice": "alice", "sk-bob": "bob"}))
     alice, bob = met.client("sk-alice"), met.client("sk-bob")
@@ -169,19 +164,17 @@ async def test_another_accounts_list_is_no_proof_that_ours_was_not_accepted(meet
     await met.holds(paid=1)
 
 
-@BEING_MENDED
 async def test_what_a_server_may_have_forgotten_is_not_paid_again_without_a_person(
     meet: Meet,
 ) -> None:
-    profile = QUICK.model_copy(update={"remembers_seconds": 0.2})
-    met = meet(Character(remembers_s=0.2), profile)
-    met.pair.behave(LOST)
-    assert isinstance(await met.run(), UncertainSubmitError)
-    assert isinstance(await met.run(), UncertainSubmitError)
+    hour = 3600.0
+    met = meet(Character(remembers_s=hour), QUICK.model_copy(update={"remembers_seconds": hour}))
+    await met.dead(clip(), accepted=True, age_s=2 * hour)
+    for _ in range(2):
+        assert isinstance(await met.run(), UncertainSubmitError)
     await met.holds(paid=1)
 
 
-@BEING_MENDED
 async def test_replicas_that_do_not_know_each_others_jobs_lose_none(meet: Meet) -> None:
     met = meet(Character(replicas=3, shares_jobs=False, renders_s=0.3))
     assert isinstance(await met.run(), StoredVideo)
@@ -206,6 +199,17 @@ async def test_one_poll_that_is_told_to_come_back_in_an_hour_ends_no_wait(
     status = 429 if header == "Retry-After" else 0
     met.pair.behave(Manner(on="retrieve", status=status, headers=later))
     outcome = await met.run(timeout_seconds=3.0)
+    assert isinstance(outcome, StoredVideo), outcome
+    await met.holds(paid=1)
+
+
+@pytest.mark.parametrize("cut", [0, 7])
+async def test_a_download_that_fails_without_its_whole_reason_is_tried_again(
+    meet: Meet, cut: int
+) -> None:
+    met = meet()
+    met.pair.behave(Manner(on="content", status=503, cut=cut))
+    outcome = await met.run()
     assert isinstance(outcome, StoredVideo), outcome
     await met.holds(paid=1)
 
