@@ -27,6 +27,10 @@ from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.wire import Video
 
+LATE_LOOKS: Final = 3
+"""How many readings of the list, late enough, have to show nothing of a job before there is none:
+replicas answer in turn, and may each list their own jobs alone. Ours."""
+
 # What makes no other video of a request.
 _SAME_VIDEO: Final[dict[str, Any]] = {"take": 1, "allow_unlisted": False}
 
@@ -64,6 +68,7 @@ class Seen:
         known: Ids of jobs that this render had before.
         clock: How the list's times are read, and when it was asked for.
         is_whole: Whether the list was read back to the doubt.
+        late_looks: How often it was read when an accepted job would have been on it.
         missing: Ids of jobs that the list would have to show and does not.
         latest: From when on an accepted job would be on the list.
         can_wait: Whether a live worker that may be about to claim a job is still waited for.
@@ -79,6 +84,7 @@ class Seen:
     first_seen: Mapping[str, float] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     is_whole: bool = True
+    late_looks: int = LATE_LOOKS
     missing: frozenset[str] = frozenset()
     can_wait: bool = True
     can_read_again: bool = True
@@ -181,6 +187,8 @@ def _absent(mine: Asked, seen: Seen, server: Server) -> Outcome:
             "It is not on the server's list, which may have forgotten it: a job is known to stay "
             f"there for {memory_s / 3600:g} hours, and it was sent longer ago."
         )
+    if seen.late_looks < LATE_LOOKS:
+        return Wait()
     return Nothing()
 
 

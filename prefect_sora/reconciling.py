@@ -59,7 +59,7 @@ class _Search:
         asked = Asked(
             self.mine.key, self.request, self.doubt, reference_sha256=self.mine.reference_sha256
         )
-        pause_s, unread = 0.25, 0
+        pause_s, unread, late_looks = 0.25, 0, 0
         while True:
             asked_at = time()
             is_late = asked_at >= latest
@@ -79,6 +79,7 @@ class _Search:
                 rivals, accepted = await self._others(asked_at)
             missing = self.list.vanished | (accepted - shown)
             unread += is_late and (not is_whole or bool(missing))
+            late_looks += is_late
             seen = Seen(
                 jobs=tuple(self.list.jobs.values()),
                 clock=clock,
@@ -88,6 +89,7 @@ class _Search:
                 first_seen=self.list.first_seen,
                 known=self.known,
                 is_whole=is_whole,
+                late_looks=late_looks,
                 missing=frozenset(missing),
                 can_wait=monotonic() < rivals_until,
                 can_read_again=unread < LIST_ATTEMPTS,

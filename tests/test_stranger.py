@@ -36,9 +36,6 @@ WORDS: list[dict[str, Any]] = [
 ]
 
 
-BEING_MENDED = pytest.mark.xfail(strict=False, reason="shown here first, and being mended")
-
-
 def kept_or_asked(outcome: Outcome) -> bool:
     """Whether it ended in a video, or in the question that only a person can answer."""
     return isinstance(outcome, (StoredVideo, UncertainSubmitError))
@@ -181,7 +178,6 @@ async def test_replicas_that_do_not_know_each_others_jobs_lose_none(meet: Meet) 
     await met.holds(paid=1)
 
 
-@BEING_MENDED
 async def test_replicas_that_list_only_their_own_jobs_prove_nothing(meet: Meet) -> None:
     met = meet(Character(replicas=3, shares_list=False))
     assert isinstance(await met.run(clip(prompt="a swan")), StoredVideo)
