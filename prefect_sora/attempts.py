@@ -61,7 +61,8 @@ async def accept(
         adopted=adopted,
         cost_usd=_cost(request, video, server, size, seconds),
     )
-    return await recorded(lambda: ledger.accept(folder, job), video.id, mine.key)
+    job = await recorded(lambda: ledger.accept(folder, job), video.id, mine.key)
+    return job if adopted else job.model_copy(update={"sent_here": True})
 
 
 async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) -> _T:

@@ -16,6 +16,7 @@ from prefect_sora.batch_reports import Teller
 from prefect_sora.batching import Batch, Plan, plan
 from prefect_sora.blocks import Store, VideoStore, store_of
 from prefect_sora.budgets import Budget
+from prefect_sora.cancellations import by_a_person
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import BatchError, Paid
 from prefect_sora.handles import StoredVideo, VideoJob
@@ -115,6 +116,7 @@ async def render_video(
         poll_interval_seconds=poll_interval_seconds,
         stall_seconds=stall_seconds,
         on_cancel=on_cancel,
+        by_person=by_a_person,
         on_submitted=_submitted,
         in_doubt=in_doubt,
         budget=Budget(max_cost_usd, block.daily_budget_usd),

@@ -4,6 +4,8 @@ Frozen, plain JSON, under 1 kB, with no client, no secret and no bytes, so that
 they travel through Prefect, a queue or a file as they are.
 """
 
+from typing import Self, cast
+
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -43,6 +45,20 @@ class VideoJob(_Handle):
         default=None, description="By the server's prices; None where the price is unknown."
     )
     stored: bool = Field(default=False, description="It already stands in the store.")
+    sent_here: bool = Field(
+        default=False,
+        exclude=True,
+        repr=False,
+        description="Who holds this has submitted it, and not found it; never written down.",
+    )
+
+    def __eq__(self, other: object) -> bool:
+        """By what is written down of it."""
+        return type(self) is type(other) and self.model_dump() == cast(Self, other).model_dump()
+
+    def __hash__(self) -> int:
+        """By what tells one job from another."""
+        return hash((self.key, self.attempt, self.video_id))
 
 
 class RenderedVideo(VideoJob):

@@ -54,7 +54,10 @@ InDoubt = Annotated[
 
 WhenCancelled = Annotated[
     OnCancel,
-    Field(description="What becomes of a job whose run is cancelled: it goes on, or is deleted."),
+    Field(
+        description="What becomes of an unfinished job when somebody cancels the run that "
+        "submitted it: it goes on, or is deleted where the server stops by that."
+    ),
 ]
 MaxCostUsd = Annotated[
     float | None,

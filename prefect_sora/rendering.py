@@ -9,7 +9,7 @@ from time import time
 from typing import Any, Final
 
 from prefect_sora.budgets import Budget
-from prefect_sora.cancelling import OnCancel, give_up
+from prefect_sora.cancelling import ByPerson, OnCancel, give_up, leave
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
@@ -46,13 +46,16 @@ async def wait(
     max_poll_attempts: int | None = None,
     stall_seconds: float | None = None,
     on_cancel: OnCancel = "leave",
+    by_person: ByPerson | None = None,
     on_progress: OnProgress | None = None,
 ) -> RenderedVideo:
     """Wait until the server has finished the video; one that is kept is finished.
 
     Without a `timeout_seconds` the wait ends at the deadline that the clip's length, size and
-    model give, or after `max_poll_attempts` polls where these are said. A wait that is
-    cancelled leaves its job, or with `on_cancel="delete"` deletes it.
+    model give, or after `max_poll_attempts` polls where these are said.
+
+    A wait that is cancelled leaves its job. With `on_cancel="delete"` it deletes one that is
+    not finished, where `by_person` says that a person cancelled, and `submit` has just sent it.
 
     Raises:
         RenderFailedError: The job ended without a video. Its attempt is closed, so
@@ -77,7 +80,9 @@ async def wait(
                 )
         except asyncio.CancelledError:
             if on_cancel == "delete":
-                await give_up(job, client, ledger)
+                await give_up(job, client, ledger, by_person)
+            else:
+                leave(job, ledger)
             raise
         except VideoNotFoundError as error:
             if await kept(job, client, ledger):
@@ -105,6 +110,7 @@ async def render(
     poll_interval_seconds: float = 5.0,
     stall_seconds: float | None = None,
     on_cancel: OnCancel = "leave",
+    by_person: ByPerson | None = None,
     on_progress: OnProgress | None = None,
     in_doubt: Policy = "stop",
     budget: Budget | None = None,
@@ -131,6 +137,7 @@ async def render(
         poll_interval_seconds=poll_interval_seconds,
         stall_seconds=stall_seconds,
         on_cancel=on_cancel,
+        by_person=by_person,
         on_progress=on_progress,
     )
     return await keep(rendered, client, ledger)

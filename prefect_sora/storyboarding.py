@@ -93,6 +93,8 @@ async def storyboard(
             group.create_task(filming.chain(chain))
     if filming.failures:
         raise filming.failed()
+    if filming.defects:
+        raise filming.defects[0]
     for (number, take), error in sorted(filming.spare_failures.items()):
         logger().warning("Take %d of shot %d, which the film needs not: %s", take, number, error)
     film: StoredFilm = await keep_film(board.title, filming.cuts(), store, filming.cost_usd())
@@ -126,6 +128,7 @@ class _Filming:
     clips: dict[tuple[int, int], StoredVideo] = field(default_factory=dict)
     failures: dict[int, SoraError] = field(default_factory=dict)
     spare_failures: dict[tuple[int, int], SoraError] = field(default_factory=dict)
+    defects: list[Exception] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
 
     async def chain(self, numbers: Sequence[int]) -> None:
@@ -146,6 +149,9 @@ class _Filming:
                     self.failures[number] = error
                     self.waiting += numbers[position + 1 :]
                     return
+                except Exception as error:
+                    self.defect(number, error)
+                    return
 
     async def render(self, number: int, take: int, request: VideoRequest) -> StoredVideo:
         """Render one take, when it is its turn."""
@@ -162,6 +168,13 @@ class _Filming:
             await self.render(number, take, request)
         except SoraError as error:
             self.spare_failures[number, take] = error
+        except Exception as error:
+            self.defect(number, error)
+
+    def defect(self, number: int, error: Exception) -> None:
+        """Take note of what is no error of ours: the other shots are paid for, and go on."""
+        logger().exception("Shot %d", number)
+        self.defects.append(error)
 
     def cuts(self) -> list[Cut]:
         """What the film shows."""

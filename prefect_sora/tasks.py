@@ -20,6 +20,7 @@ from prefect.tasks import Task
 from prefect_sora import fallback, keeping, rendering, reports, variants
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.budgets import Budget
+from prefect_sora.cancellations import by_a_person
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
@@ -135,8 +136,9 @@ async def wait_for_video(
         max_poll_attempts: Another way to say the deadline, in polls; the sooner of the two ends it.
         stall_seconds: How long status and progress may stay as they are, in a queue
             too, before the wait ends; the job is still resumable.
-        on_cancel: Whether a run that is cancelled, or stopped by Ctrl-C, leaves the job
-            to the next, or deletes it, for all who wait for it.
+        on_cancel: `leave`: whatever ends the run, the job goes on for the next. `delete`: where
+            somebody cancels the run at Prefect, a job that it has submitted, and that is not
+            finished, is deleted for all who wait for it, if the server stops by that.
         on_progress: Called with the server's Video at each change, plain or async.
 
     Raises:
@@ -152,6 +154,7 @@ async def wait_for_video(
             max_poll_attempts=max_poll_attempts,
             stall_seconds=stall_seconds,
             on_cancel=on_cancel,
+            by_person=by_a_person,
             on_progress=tell,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prefect_sora.asked import Way
-from prefect_sora.cancelling import OnCancel
+from prefect_sora.cancelling import ByPerson, OnCancel
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import RenderFailedError
@@ -30,6 +30,7 @@ async def render_whole(
     poll_interval_seconds: float = 5.0,
     stall_seconds: float | None = None,
     on_cancel: OnCancel = "leave",
+    by_person: ByPerson | None = None,
     on_submitted: Callable[[VideoJob], None] | None = None,
     on_progress: OnProgress | None = None,
     **submitting: Any,
@@ -41,10 +42,11 @@ async def render_whole(
         ways: The servers, the preferred first.
         ledger: The store's records.
         scope: Whom the render is shared with.
-        timeout_seconds: As in `rendering.wait`, like the next three.
+        timeout_seconds: As in `rendering.wait`, like the next four.
         poll_interval_seconds: See there.
         stall_seconds: See there.
         on_cancel: See there.
+        by_person: See there.
         on_submitted: Hears of the job that was accepted, or found.
         on_progress: Hears of each change at the server.
         submitting: As `fallback.submit_to_first` takes it.
@@ -68,6 +70,7 @@ async def render_whole(
                 poll_interval_seconds=poll_interval_seconds,
                 stall_seconds=stall_seconds,
                 on_cancel=on_cancel,
+                by_person=by_person,
                 on_progress=on_progress,
             )
             return await keep(video, client, ledger)

@@ -22,6 +22,8 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import flow_run as running_flow
 from pydantic import SecretStr
 
 from prefect_sora import (
@@ -94,7 +96,7 @@ async def test_a_job_that_stalls_ends_the_flow_and_the_next_run_waits_for_it_aga
     assert renderer.accepted() == 1
 
 
-async def test_a_flow_that_is_cancelled_deletes_its_job_where_that_was_asked_for(
+async def test_a_flow_that_nobody_has_cancelled_leaves_its_job_whatever_was_asked_for(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
     renderer.faults([{"on": "create", "do": "stall"}])
@@ -102,6 +104,27 @@ async def test_a_flow_that_is_cancelled_deletes_its_job_where_that_was_asked_for
         text_to_video("a red kite", provider, store, on_cancel="delete", **SMALL)
     )
     await asyncio.to_thread(until, lambda: renderer.requests("retrieve"), "it waits")
+    running.cancel()  # as a time-out, or a sibling that failed, would
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert renderer.requests("delete") == []
+
+
+async def test_a_flow_that_a_person_cancels_deletes_its_job_though_it_is_a_subflow(
+    provider: OpenAICredentials, store: VideoStore, renderer: Renderer
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    ids: list[UUID] = []
+
+    @flow
+    async def outer() -> None:
+        ids.append(UUID(running_flow.id))
+        await text_to_video("a red kite", provider, store, on_cancel="delete", **SMALL)
+
+    running = asyncio.create_task(outer())
+    await asyncio.to_thread(until, lambda: renderer.requests("retrieve"), "it waits")
+    async with get_client() as api:
+        await api.set_flow_run_state(ids[0], State(type=StateType.CANCELLING), force=True)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

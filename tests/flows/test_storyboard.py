@@ -1,5 +1,6 @@
 """The flow `storyboard`: shots are paid for once, go on from one another, and become a film."""
 
+import asyncio
 import io
 import pickle
 from collections.abc import Sequence
@@ -21,10 +22,13 @@ from prefect_sora import (
     StoryboardError,
     VideoStore,
     storyboard,
+    storyboarding,
 )
+from prefect_sora.clips import render_clip
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.reports import Listener, listening
-from tests.support.renderer import Renderer
+from prefect_sora.requests import VideoRequest
+from tests.support.renderer import Renderer, until
 from tests.support.s3 import S3
 
 QUICK: dict[str, Any] = {"poll_interval_seconds": 0.05, "timeout_seconds": 30}
@@ -113,6 +117,28 @@ async def test_a_shot_that_fails_keeps_the_others_and_the_scope_goes_on_with_it(
 
     assert film.shots == 4
     assert renderer.accepted() == paid + 2
+
+
+async def test_a_defect_in_one_shot_loses_no_other(
+    renderer: Renderer,
+    provider: OpenAICredentials,
+    store: VideoStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def breaks(request: VideoRequest, *args: Any) -> StoredVideo:
+        if request.prompt == "a fox":
+            await asyncio.to_thread(until, lambda: renderer.requests("retrieve"), "it waits")
+            raise RuntimeError("a defect")
+        return await render_clip(request, *args)
+
+    monkeypatch.setattr(storyboarding, "render_clip", breaks)
+    with pytest.raises(RuntimeError, match="a defect"):
+        await storyboard(
+            board("a kite", "a fox"), provider, store, scope="A", on_cancel="delete", **QUICK
+        )
+    assert renderer.requests("delete") == []
+    (kite,) = [f for f in await store.ledger.folders() if f.startswith("a-kite")]
+    assert (await store.ledger.state(kite)).name == "stored"
 
 
 async def test_a_take_that_the_film_does_not_show_may_fail(
