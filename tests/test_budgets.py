@@ -382,6 +382,7 @@ async def test_without_a_budget_the_store_is_asked_for_nothing_more(
 
         monkeypatch.setattr(VideoFolder, verb, heard)
     free = VideoClient(replace(client.server, prices=read_prices({"*": 0})))
+    await go(client, disk, clip(take=9))  # before its first reservation it has tried the store
     counts = []
     for take, (who, budget) in enumerate(
         [(client, None), (client, Budget()), (free, Budget(1.0, 1.0))], 1
