@@ -31,21 +31,25 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     now = await ledger.state(state.folder)
     if now != state:
         return _decided(now)
-    # Under the reservation that is in doubt, for one of our own would be a file more at each look.
-    # Another who looks at the same time claims for the same render, and finds the same.
-    mine = state.reserved
+    # Looked for under the reservation that is in doubt: one of our own would be a file more at
+    # each look. Another who looks at the same time claims for the same render.
+    doubted = state.reserved
     found: Video | None
-    if mine.request.get("kind") == "existing":  # nothing was to be paid
-        found = await client.retrieve(str(mine.request["source_video_id"]))
+    if doubted.request.get("kind") == "existing":  # nothing was to be paid
+        found = await client.retrieve(str(doubted.request["source_video_id"]))
     else:
         doubt = doubt_of(state, client.server.profile)
-        found = await find_accepted(mine, state.folder, client, ledger, doubt)
+        found = await find_accepted(doubted, state.folder, client, ledger, doubt)
     if found:
-        return await accept(mine, state.folder, found, client.server, ledger, adopted=True)
-    now = await ledger.state(state.folder)
-    if now != state:
-        return _decided(now)
-    await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
+        return await accept(doubted, state.folder, found, client.server, ledger, adopted=True)
+    # An attempt of its own is closed: the one in doubt stays open to an answer that comes late.
+    mine = _next_attempt(state, doubted)
+    if not await ledger.reserve(state.folder, mine):
+        return _decided(await ledger.state(state.folder))
+    try:
+        await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
+    finally:
+        ledger.release(mine)
     return None
 
 

@@ -196,7 +196,7 @@ async def test_recovering_never_pays(client: VideoClient, disk: Ledger, renderer
     assert renderer.accepted() == 0
     assert (await disk.state(folder)).name == "failed"
     # Closed, so the next run makes a new attempt.
-    assert (await go(client, disk)).attempt == 2
+    assert (await go(client, disk)).attempt == 3
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Whose job: what a server lists is taken only by the render that made it, and never paid anew."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from time import time
@@ -8,6 +9,7 @@ from typing import Any, Final
 import pytest
 from pydantic import SecretStr
 
+from prefect_sora.attempts import accept
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
@@ -354,6 +356,39 @@ async def test_ten_sweeps_of_a_standing_doubt_add_nothing_to_the_store(
         assert one.outcome == "in_doubt"
     assert await disk.store.names(folder) == ["reserved.json"]
     assert server.posts() == 0
+
+
+async def test_an_answer_that_comes_after_a_sweep_has_closed_the_doubt_counts(
+    scripted: Script, disk: Ledger
+) -> None:
+    jobs = Jobs(lose=0)
+    _, client = scripted(jobs)
+    folder = await left_in_doubt(client, disk, owner=a_dead_process())
+    state = await disk.state(folder)
+    assert state.reserved is not None
+    assert await recover(state, client, disk) is None
+    # The worker's machine slept, and wakes.
+    jobs.jobs.append(shown(clip(), "video_late"))
+    late = await client.retrieve("video_late")
+    await disk.claim(client.server.identity, late.id, state.key)
+    await accept(state.reserved, folder, late, client.server, disk, adopted=False)
+    assert (await go(client, disk)).video_id == "video_late"
+
+
+async def test_of_two_sweeps_at_once_both_find_the_same_and_neither_adds_an_attempt(
+    scripted: Script, disk: Ledger
+) -> None:
+    jobs = Jobs(lose=0)
+    server, client = scripted(jobs)
+    folder = await left_in_doubt(client, disk, owner=a_dead_process())
+    jobs.jobs.append(shown(clip()))
+    state = await disk.state(folder)
+    found = await asyncio.gather(
+        recover(state, client, disk), recover(state, client, disk), go(client, disk)
+    )
+    assert {job.video_id for job in found if job} == {"video_lost"}
+    assert server.posts() == 0
+    assert (await disk.state(folder)).name == "accepted"
 
 
 async def test_a_sweep_that_finds_that_another_has_just_reserved_says_so(
