@@ -36,7 +36,10 @@ _NEVER_SENT: Final = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
+    httpx2.ProxyError,  # it did not open the way
     httpx2.LocalProtocolError,  # what we were to send is no HTTP
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
 )
 
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
@@ -59,35 +62,60 @@ def error_of(
     return no_answer(server, error.__cause__ or error)
 
 
-def no_answer(server: Server, cause: BaseException) -> UnavailableError:
-    """Say that no answer came, and whether the request can have been read at all."""
-    never_sent = isinstance(cause, _NEVER_SENT)
+def no_answer(
+    server: Server, cause: BaseException, *, left: bool | None = None
+) -> UnavailableError:
+    """Say that no answer came, and whether the request can have been read at all.
+
+    Args:
+        server: Who was asked.
+        cause: What was raised in place of an answer.
+        left: Whether the request had begun to leave; None: the cause alone tells.
+    """
+    never_sent = left is False or isinstance(cause, _NEVER_SENT)
     # A header that cannot be sent is quoted, escaped, so that no key in it would be recognised.
-    said = "" if isinstance(cause, httpx2.LocalProtocolError) else server.redacted(str(cause))
+    quotable = isinstance(cause, (httpx2.HTTPError, openai.APIError))
+    quotable &= not isinstance(cause, httpx2.LocalProtocolError)
+    said = server.redacted(str(cause)) if quotable else ""
+    step = "Check base_url and that the server runs; `prefect-sora doctor` tells more."
+    if isinstance(cause, httpx2.ProxyError):
+        step = "The proxy of HTTPS_PROXY or ALL_PROXY did not let it through: NO_PROXY, or another."
     return UnavailableError(
         f"{_named(server)} {'cannot be reached' if never_sent else 'gave no whole answer'} "
         f"({type(cause).__name__}{f': {said}' if said else ''}).",
         never_sent=never_sent,
-        next_step="Check base_url and that the server runs; `prefect-sora doctor` tells more.",
+        next_step=step,
     )
 
 
 def not_the_protocol(
-    server: Server, response: httpx2.Response, *, verb: str
+    server: Server,
+    response: httpx2.Response,
+    *,
+    verb: str,
+    wanted: str = "a video job",
+    is_an_api: bool = True,
 ) -> UnavailableError | RejectedError:
-    """Say that an answer came, with success for its status, and was no answer to this."""
+    """Say that an answer came, with success for its status, and was no answer to this.
+
+    Args:
+        server: Who was asked.
+        response: What came.
+        verb: See `error_of`.
+        wanted: What should have come.
+        is_an_api: Something at this address is known to answer as an API.
+    """
     kind = response.headers.get("content-type", "no type").partition(";")[0]
-    message = f"{_named(server)} answered {response.status_code} with {kind}, not with a video job."
-    if kind != "text/html":
+    message = f"{_named(server)} answered {response.status_code} with {kind}, not with {wanted}."
+    if kind != "text/html" or verb in ("retrieve", "list") or is_an_api:
+        # A page comes from a proxy, in a trouble that passes; behind it the server may go on.
         return UnavailableError(
             message,
             status=response.status_code,
             next_step="Check that base_url is a video API's; `prefect-sora doctor` tells more.",
         )
-    # A page comes from a proxy, a login or a website: the request went no further. While we
-    # wait for a job that the same address has accepted, it is maintenance, and passes.
-    waited_for = verb in ("retrieve", "list")
-    return (UnavailableError if waited_for else RejectedError)(
+    # It comes from a login or a website: the request went no further.
+    return RejectedError(
         message,
         status=response.status_code,
         next_step="Point base_url at the API itself, such as https://host/v1.",
@@ -95,9 +123,17 @@ def not_the_protocol(
 
 
 def status_error(
-    server: Server, response: httpx2.Response, *, verb: str, video_id: str | None = None
+    server: Server,
+    response: httpx2.Response,
+    *,
+    verb: str,
+    video_id: str | None = None,
+    is_an_api: bool = True,
 ) -> SoraError:
-    """Turn an answer with an error status into the error that it is; see `error_of`."""
+    """Turn an answer with an error status into the error that it is.
+
+    See `error_of`, and `not_the_protocol`.
+    """
     status, body = response.status_code, json_of(response)
     failure = read_failure(body) or Failure()
     # Some servers repeat the key that they refuse.
@@ -111,7 +147,7 @@ def status_error(
     message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
     asks_for_a_video = verb == "create" or verb in DERIVED
     costs = asks_for_a_video or verb == "character"
-    unclear = costs and status not in REFUSED
+    unclear = costs and status not in REFUSED and is_an_api
     if failure.is_moderation and (not (unclear or status >= 500) or failure.is_coded_moderation):
         return ModerationError(
             message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
@@ -156,7 +192,7 @@ def status_error(
         )
     about["next_step"] = (
         "Check base_url: nothing renders there."
-        if status in (301, 302, 307, 308, 404, 405)
+        if status in (301, 302, 303, 307, 308, 404, 405)
         else "Change the request as the server says."
     )
     return RejectedError(message, **about)

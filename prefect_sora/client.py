@@ -21,6 +21,7 @@ from prefect_sora.answers import (
     poll_after_s,
 )
 from prefect_sora.capabilities import needs
+from prefect_sora.departures import Departure
 from prefect_sora.downloads import Content, opened
 from prefect_sora.handles import Character
 from prefect_sora.orders import order
@@ -42,9 +43,19 @@ class VideoClient(Transport):
         self.watcher: object | None = None  # see watcher.watcher_of: it lives as long as we do
 
     async def submit(
-        self, request: VideoRequest, reference: Reference | None, idempotency_key: str
+        self,
+        request: VideoRequest,
+        reference: Reference | None,
+        idempotency_key: str,
+        departure: Departure | None = None,
     ) -> Video:
         """Send the one request that costs money.
+
+        Args:
+            request: What is to be rendered.
+            reference: Its picture.
+            idempotency_key: For servers that know a request again by it.
+            departure: Until when it may leave; tells afterwards when it left.
 
         Raises:
             ApiError: Refused, so nothing was paid, except `UnavailableError`
@@ -64,10 +75,14 @@ class VideoClient(Transport):
         if reference:
             picture = (reference.filename, reference.data, reference.content_type)
             files.append(("input_reference", picture))
-        response = await self.post(path, fields, files, headers, verb=request.kind)
+        response = await self.post(
+            path, fields, files, headers, verb=request.kind, departure=departure
+        )
         video = read_video(json_of(response), None, self.server.profile.statuses)
         if video is None:
-            raise not_the_protocol(self.server, response, verb=request.kind)
+            raise not_the_protocol(
+                self.server, response, verb=request.kind, is_an_api=await self.is_an_api()
+            )
         return video
 
     async def create_character(self, name: str, filename: str, video: bytes) -> Character:
@@ -176,7 +191,7 @@ class VideoClient(Transport):
             raise error_of(self.server, error, verb="models") from None
         body = json_of(response)
         if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
-            raise not_the_protocol(self.server, response, verb="models")
+            raise not_the_protocol(self.server, response, verb="models", is_an_api=False)
         return [read_model(m) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
 
     async def delete(self, video_id: str) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from contextlib import suppress
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from prefect_sora.client import VideoClient
+from prefect_sora.proxies import is_here
 from prefect_sora.server import Server
 
 log = logging.getLogger(__name__)
@@ -36,10 +35,7 @@ def _warn_of_an_open_way(server: Server) -> None:
     url = urlsplit(server.base_url)
     if url.scheme != "http" or not (server.api_key or server.token or server.query):
         return
-    with suppress(ValueError):
-        if ip_address(url.hostname or "").is_loopback:
-            return
-    if url.hostname != "localhost":
+    if not is_here(server.base_url):
         log.warning(
             "The key to %s travels unencrypted: base_url is http://, and not on this machine.",
             server.label,

@@ -6,6 +6,7 @@ from time import monotonic, time
 from typing import Final, Protocol, TypeVar
 
 from prefect_sora.budgets import Budget
+from prefect_sora.departures import Departure
 from prefect_sora.errors import UnavailableError
 from prefect_sora.matching import Doubt
 from prefect_sora.records import RenderState, Reserved
@@ -43,11 +44,12 @@ class UnclearError(Exception):
         self.sent_at, self.why, self.is_taken = sent_at, why, is_taken
 
 
-async def connected(ask: Callable[[float], Awaitable[_T]], window: Window) -> _T:
+async def connected(ask: Callable[[Departure], Awaitable[_T]], window: Window) -> _T:
     """Send a request once, over as many connections as that takes.
 
     Args:
-        ask: Sends it; it is told when. With `never_sent` in its error it is tried again.
+        ask: Sends it, no later than it may leave. With `never_sent` in its error it is tried
+            again.
         window: Until when it may leave.
 
     Raises:
@@ -60,11 +62,14 @@ async def connected(ask: Callable[[float], Awaitable[_T]], window: Window) -> _T
             await asyncio.sleep(0.25 * 2**n)
         if not window.is_open(time(), monotonic()):
             break
+        departure = Departure(window.left_s(time(), monotonic()))
         try:
-            return await ask(time())
+            return await ask(departure)
         except UnavailableError as error:
             if not error.never_sent:
                 raise
+            if not departure.had_its_time:
+                break  # others' requests kept it
             refused = error
     if refused:
         raise refused

@@ -16,6 +16,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.deciding import Call
 from prefect_sora.deciding import Policy as Policy
+from prefect_sora.departures import Departure
 from prefect_sora.errors import SoraError, UnavailableError
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.ledger import TORN, Ledger
@@ -156,13 +157,15 @@ class VideoSender:
     async def _send(self, mine: Reserved, window: Window) -> VideoJob:
         client, ledger, key = self.client, self.ledger, f"{self.wish.fingerprint}-{mine.attempt}"
 
-        async def ask(sent_at: float) -> tuple[Video, float]:
+        async def ask(departure: Departure) -> tuple[Video, float]:
+            begun = time()
             try:
-                return await client.submit(self.wish.request, self.wish.reference, key), sent_at
+                video = await client.submit(self.wish.request, self.wish.reference, key, departure)
             except UnavailableError as error:
                 if error.never_sent:
                     raise
-                raise UnclearError(error.message, sent_at, error) from None
+                raise UnclearError(error.message, departure.at or begun, error) from None
+            return video, departure.at or begun
 
         try:
             video, sent_at = await connected(ask, window)

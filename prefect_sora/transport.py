@@ -1,9 +1,9 @@
-"""Transport: the openai SDK's verbs, with its retries and redirects off and its secrets unlogged.
+"""Transport: one way to a server, for videos and pictures, with its credentials and none logged.
 
-Its `videos.*` methods are deprecated and retry creates, so calls are made on its verbs.
+What only asks goes by the openai SDK's verbs, with its retries and redirects off; what costs
+money by `creates`.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -12,33 +12,42 @@ import httpx2
 import openai
 from openai import AsyncOpenAI
 
-from prefect_sora.answers import error_of, no_answer
-from prefect_sora.errors import UnavailableError
+from prefect_sora.answers import error_of, json_of, no_answer, status_error
+from prefect_sora.creates import (
+    CONNECT_TIMEOUT_SECONDS,
+    CREATE_TIMEOUT_SECONDS,
+    MAX_JOB_BYTES,
+    Creates,
+)
+from prefect_sora.departures import Departure
+from prefect_sora.errors import SoraError, UnavailableError
 from prefect_sora.private_urls import in_private
+from prefect_sora.proxies import http_client
 from prefect_sora.server import Server
-
-CREATE_TIMEOUT_SECONDS: Final = 90.0
-"""Longest create: a server decodes a reference image and queues, it does not render.
-Ours; with `ledger.LEASE_SECONDS` it bounds how long another worker waits for a dead one."""
-
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-"""Longest connecting, to anything. Ours."""
 
 READ_TIMEOUT_SECONDS: Final = 30.0
 """Longest silence inside an answer, of a poll or of a download. Ours."""
 
 
 class Transport:
-    """Requests to one server, with its credentials."""
+    """Requests to one server, with its credentials.
+
+    Raises:
+        InvalidRequestError: The environment names a proxy that cannot be used.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.http = httpx2.AsyncClient(
+        verify = httpx2.create_ssl_context()
+        self.http = http_client(
+            server.base_url,
+            verify,
             timeout=httpx2.Timeout(
                 READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS, pool=60.0
             ),
             limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
         )
+        self._is_an_api = False
         key = server.api_key.get_secret_value() if server.api_key else ""
         self._openai = AsyncOpenAI(
             base_url=server.base_url,
@@ -47,12 +56,14 @@ class Transport:
             default_query=dict(server.query),
             http_client=self.http,
         )
+        self._creates = Creates(server, verify, self._openai.user_agent)
         # The SDK fills these from the environment, which may mean another server.
         self._openai.organization = server.organization
         self._openai.project = server.project
 
     async def close(self) -> None:
         """Close its connections."""
+        await self._creates.close()
         await self._openai.close()
 
     async def get(
@@ -66,7 +77,7 @@ class Transport:
         Raises:
             openai.APIError: An error status, or no answer.
         """
-        return await self._authorised(
+        response = await self._authorised(
             lambda headers: self._openai.get(
                 path,
                 cast_to=httpx2.Response,
@@ -78,46 +89,84 @@ class Transport:
                 },
             )
         )
+        self._is_an_api |= "json" in response.headers.get("content-type", "")
+        return response
 
     async def post(
         self,
         path: str,
-        fields: object,
+        fields: Mapping[str, Any],
         files: Any = None,
         more: Mapping[str, str] | None = None,
         *,
         verb: str,
+        departure: Departure | None = None,
+        timeout_seconds: float = CREATE_TIMEOUT_SECONDS,
+        max_bytes: int = MAX_JOB_BYTES,
     ) -> httpx2.Response:
         """Send something once: as JSON, or where `files` is a list, empty too, as a form.
 
+        Args:
+            path: Below /v1.
+            fields: What is sent; texts where it is a form.
+            files: Names, each with a file's name, bytes and type.
+            more: Further headers.
+            verb: See `answers.error_of`.
+            departure: Until when it may leave; tells afterwards when it left.
+            timeout_seconds: How long the answer may take from then on, to its end.
+            max_bytes: How long the answer may be.
+
+        Returns:
+            An answer of success, read to its end.
+
         Raises:
+            InvalidRequestError: It cannot be written down; nothing was sent.
             ApiError: Refused; or `UnavailableError`: no answer, and unless it says
                 `never_sent`, it may have been carried out.
         """
-        form = {} if files is None else {"Content-Type": "multipart/form-data"}
-        timeout = httpx2.Timeout(CREATE_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+        departure = departure or Departure()
         try:
-            async with asyncio.timeout(CREATE_TIMEOUT_SECONDS):
-                return await self._authorised(
-                    lambda headers: self._openai.post(
-                        path,
-                        cast_to=httpx2.Response,
-                        body=fields,
-                        files=files,
-                        options={
-                            "headers": {**headers, **(more or {}), **form},
-                            "max_retries": 0,
-                            "follow_redirects": False,
-                            "timeout": timeout,
-                        },
+            with self._unlogged():
+                async with departure.limits(timeout_seconds):
+                    response = await self._creates.send(
+                        path, fields, files, more, departure, max_bytes
                     )
-                )
-        except TimeoutError:
+        except SoraError:
+            raise
+        except TimeoutError as error:
+            if departure.at is None:
+                raise no_answer(self.server, error, left=False) from None
             raise UnavailableError(
-                f"The video server {self.server.base_url} did not answer the create request."
+                f"The video server {self.server.base_url} did not answer the request within "
+                f"{timeout_seconds:g} s."
             ) from None
-        except openai.APIError as error:
-            raise error_of(self.server, error, verb=verb) from None
+        except Exception as error:  # whatever it is, one thing counts: had it left?
+            raise no_answer(self.server, error, left=departure.at is not None) from None
+        if response.is_success:
+            self._is_an_api |= "json" in response.headers.get("content-type", "")
+            return response
+        # A redirect leads to a login, or away from a form that was carried out.
+        away = response.status_code in (302, 303) and not await self.is_an_api()
+        raise status_error(self.server, response, verb=verb, is_an_api=not away)
+
+    async def is_an_api(self) -> bool:
+        """Say whether anything here answers as an API, where a page came in its place.
+
+        A page in place of a new job is a gateway's in trouble, behind which the server may go
+        on, or a website's, which renders nothing. Other questions tell: a website has no answer
+        to any. Where nothing answers them, or with a trouble, it is taken for an API.
+        """
+        for path in ("/videos?limit=1", "/models"):
+            if self._is_an_api:
+                break
+            try:
+                told = await self.peek(path)
+            except SoraError:
+                return True
+            if told.status_code in (408, 429) or told.is_server_error:
+                return True
+            self._is_an_api |= isinstance(json_of(told), (Mapping, list))
+        return self._is_an_api
 
     async def remove(self, path: str) -> None:
         """Delete something below /v1.

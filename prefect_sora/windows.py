@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Final
 
+from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS, CREATE_TIMEOUT_SECONDS
 from prefect_sora.ledger import LEASE_SECONDS
 from prefect_sora.matching import Doubt
 from prefect_sora.profiles import Profile
 from prefect_sora.records import RenderState, Reserved
-from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS, CREATE_TIMEOUT_SECONDS
 
 SEND_SECONDS: Final = 5.0 + CONNECT_TIMEOUT_SECONDS
 """How long after its reservation a create may leave at the latest: what bounds when a dead
@@ -56,6 +56,10 @@ class Window:
     def of(cls, mine: Reserved) -> "Window":
         """The window of a reservation that is stamped now."""
         return cls(mine.at, _seconds(mine))
+
+    def left_s(self, now: float, steady: float) -> float:
+        """Seconds until a request leaves no more, however far it has got."""
+        return self.seconds - max(now - self.at, steady - self.begun)
 
     def is_open(self, now: float, steady: float) -> bool:
         """Whether a request that is begun now leaves in time, however long it connects.

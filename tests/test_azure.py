@@ -1,6 +1,8 @@
 """Azure: a key or a token of Entra ID, each in its header, and none anywhere else."""
 
 import asyncio
+import base64
+import io
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +11,7 @@ from time import time
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 
 from prefect_sora import AzureOpenAICredentials
@@ -19,12 +22,17 @@ from prefect_sora.errors import (
     RejectedError,
     RetiredModelError,
 )
+from prefect_sora.images.drawing import draw
+from prefect_sora.images.requests import ImageRequest
+from prefect_sora.images.wishes import identify as identify_picture
 from prefect_sora.ledger import Ledger
 from prefect_sora.rendering import render
 from prefect_sora.server import azure_server
+from prefect_sora.submitting import submit
 from prefect_sora.tokens import ENTRA_SCOPE, TokenSource, entra_tokens
 from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Video
+from prefect_sora.wishes import identify
 from tests.support.renderer import StartRenderer
 from tests.support.renders import clip
 from tests.support.scripted import Scripted
@@ -90,6 +98,7 @@ class Guarded:
     def __init__(self) -> None:
         self.takes = "token-1"
         self.status = "queued"
+        self.pictures: list[dict[str, str]] = []
 
     def server(self) -> Scripted:
         """Start it."""
@@ -100,11 +109,19 @@ class Guarded:
             if asked.get("authorization") != f"Bearer {self.takes}" or "api-key" in asked:
                 refused = {"error": {"code": "Unauthorized", "message": "Access denied"}}
                 return 401, {}, refused
+            if "/images/" in path:
+                return 200, {}, {"data": self.pictures}
             job = {"id": "video_1", "status": self.status, "created_at": int(time())}
             return 200, {}, {**job, "prompt": "a kite"} if method == "GET" else job
 
         made.answer = answer
         return made
+
+
+def tiny_picture() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (64, 48), "orange").save(data, "PNG")
+    return data.getvalue()
 
 
 @pytest.fixture
@@ -186,6 +203,27 @@ async def test_a_token_that_is_refused_in_the_middle_of_a_wait_is_fetched_anew(
     )
     await client.close()
     assert (video.status, identity.given) == ("completed", ["token-1", "token-2"])
+
+
+@pytest.mark.parametrize("what", ["a video", "a picture"])
+async def test_a_token_that_is_refused_when_it_pays_is_fetched_anew(
+    identity: Identity, guarded: tuple[Guarded, Scripted], disk: Ledger, what: str
+) -> None:
+    deployment, server = guarded
+    deployment.takes = "token-2"
+    block = AzureOpenAICredentials(endpoint=server.root, deployment="d", entra_id=True)
+    client = VideoClient(await block.get_server())
+    if what == "a video":
+        await submit(await identify(clip(), client, "tonight"), client, disk)
+    else:
+        coded = base64.b64encode(tiny_picture()).decode()
+        deployment.pictures = [{"b64_json": coded}]
+        request = ImageRequest.of(prompt="a paper lantern", model=None, size="64x48")
+        await draw(await identify_picture(request, client.server, "tonight"), client, disk)
+    await client.close()
+    sent = [one.headers["authorization"] for one in server.asked("POST")]
+    assert sent == ["Bearer token-1", "Bearer token-2"]
+    assert identity.given == ["token-1", "token-2"]
 
 
 async def test_a_token_is_fetched_anew_before_it_ends_and_once_for_all_who_ask() -> None:

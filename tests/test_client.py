@@ -230,13 +230,57 @@ async def test_a_key_that_the_server_repeats_is_not_repeated(echo: Echo) -> None
     assert "canary" not in str(caught.value)
 
 
-async def test_a_page_in_place_of_a_new_job_is_a_wrong_address_and_nothing_was_paid(
+PAGE: Any = {"content_type": "text/html"}
+
+
+async def test_pages_in_place_of_all_answers_are_a_wrong_address_and_nothing_was_paid(
     echo: Echo,
 ) -> None:
-    echo.answer("/v1/videos", b"<html>", content_type="text/html")
+    for path in ("/v1/videos", "/v1/models"):
+        echo.answer(path, b"<html>", **PAGE)
     with pytest.raises(RejectedError, match="text/html") as caught:
         await connect(remote(f"{echo.url}/v1")).submit(KITE, None, "k")
     assert (caught.value.paid, caught.value.retryable) == ("no", False)
+
+
+@pytest.mark.parametrize("status", [302, 303])
+@pytest.mark.parametrize("elsewhere", ["/login", "/v1/videos/video_1"])
+async def test_a_redirect_of_a_create_is_a_login_only_where_nothing_answers_as_an_api(
+    echo: Echo, status: int, elsewhere: str
+) -> None:
+    echo.answer("/v1/videos", b"", status, **PAGE, location=elsewhere)
+    with pytest.raises(UnavailableError) as caught:  # /v1/models answers 404 with JSON
+        await connect(remote(f"{echo.url}/v1")).submit(KITE, None, "k")
+    assert not caught.value.never_sent
+    echo.answer("/v1/models", b"", status, **PAGE, location=elsewhere)
+    client = VideoClient(remote(f"{echo.url}/v1"))
+    with pytest.raises(RejectedError, match="nothing renders there"):
+        await client.submit(KITE, None, "k")
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"path": "/v1/videos", "body": {"data": []}}, id="a list"),
+        pytest.param({"path": "/v1/models", "body": {"detail": "Not Found"}}, id="a refusal"),
+        pytest.param({"path": "/v1/models", "body": b"<html>", "status": 502}, id="an outage"),
+    ],
+)
+async def test_a_page_in_place_of_a_new_job_alone_leaves_unknown_what_was_paid(
+    echo: Echo, other: dict[str, Any]
+) -> None:
+    client = VideoClient(remote(f"{echo.url}/v1"))
+    if other["path"] == "/v1/videos":  # it answered before as an API
+        echo.answer(**other)
+        await client.list_page()
+    else:
+        echo.answer(**other, **(PAGE if "status" in other else {}))
+    echo.answer("/v1/videos", b"<html>", **PAGE)
+    with pytest.raises(UnavailableError, match="text/html") as caught:
+        await client.submit(KITE, None, "k")
+    assert (caught.value.never_sent, caught.value.ended) == (False, False)
+    await client.close()
 
 
 @pytest.mark.parametrize("auth", ["bearer", "api-key"])

@@ -18,6 +18,7 @@ from PIL import Image
 from prefect_sora import attempts, job_lists, shielding, windows
 from prefect_sora.attempts import accept
 from prefect_sora.client import VideoClient
+from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import new_owner
@@ -27,7 +28,6 @@ from prefect_sora.recovering import adopt
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
-from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt

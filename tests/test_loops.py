@@ -14,6 +14,7 @@ from PIL import Image
 from prefect_sora import deciding, windows
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
+from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.errors import (
     BudgetExceededError,
     RateLimitError,
@@ -34,7 +35,6 @@ from prefect_sora.rendering import wait
 from prefect_sora.resuming import take_up
 from prefect_sora.spending import chain_of
 from prefect_sora.storage import VideoFolder
-from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, go, left_in_doubt
 from tests.support.scripted import QUICK, Jobs, Reply, Script

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS, CREATE_TIMEOUT_SECONDS
 from prefect_sora.images.wishes import LEASE_SLACK_SECONDS
 from prefect_sora.ledger import LEASE_SECONDS
-from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS, CREATE_TIMEOUT_SECONDS
 from prefect_sora.windows import MAX_SEND_SECONDS, SEND_SECONDS, Window, send_seconds
 
 AT, BEGUN = 1_000_000.0, 500.0

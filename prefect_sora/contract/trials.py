@@ -1,6 +1,6 @@
 """Trial: one server under examination, the clip that all behaviours share, and what was seen."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -77,18 +77,10 @@ class CountingClient(VideoClient):
         super().__init__(server)
         self.posts = 0
 
-    async def post(
-        self,
-        path: str,
-        fields: object,
-        files: Any = None,
-        more: Mapping[str, str] | None = None,
-        *,
-        verb: str,
-    ) -> httpx2.Response:
+    async def post(self, path: str, *given: Any, **named: Any) -> httpx2.Response:
         """Send something once, and count it."""
         self.posts += 1
-        return await super().post(path, fields, files, more, verb=verb)
+        return await super().post(path, *given, **named)
 
 
 @dataclass

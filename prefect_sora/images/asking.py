@@ -1,8 +1,4 @@
-"""Ask: the one request that costs money, and the pictures in its answer.
-
-The openai SDK would read an answer of any length and repeat a request by itself; so the
-request goes out on its transport alone.
-"""
+"""Ask: the one request that costs money, and the pictures in its answer."""
 
 import asyncio
 import base64
@@ -13,19 +9,16 @@ from collections.abc import Mapping
 from time import time
 from typing import Any, Final
 
-import httpx2
-
-from prefect_sora.answers import no_answer, status_error
+from prefect_sora.answers import not_the_protocol
 from prefect_sora.client import VideoClient
-from prefect_sora.errors import CorruptVideoError, RejectedError, SoraError, UnavailableError
+from prefect_sora.departures import Departure
+from prefect_sora.errors import CorruptVideoError, SoraError, UnavailableError
 from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import Picture, picture_of
 from prefect_sora.images.requests import MAX_COUNT
 from prefect_sora.images.wishes import ImageWish
-from prefect_sora.private_urls import in_private
 from prefect_sora.sending import UnclearError
 from prefect_sora.server import Server
-from prefect_sora.transport import CONNECT_TIMEOUT_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +45,20 @@ class EndedError(Exception):
 
 
 async def ask(
-    wish: ImageWish, client: VideoClient, idempotency_key: str, timeout_seconds: float
+    wish: ImageWish,
+    client: VideoClient,
+    idempotency_key: str,
+    timeout_seconds: float,
+    departure: Departure | None = None,
 ) -> list[Picture]:
     """Send the request once; return the pictures that came, whole.
+
+    Args:
+        wish: What is to be drawn.
+        client: The server that draws it.
+        idempotency_key: For servers that know a request again by it.
+        timeout_seconds: How long the answer may take, and then the pictures that it names.
+        departure: Until when it may leave; tells afterwards when it left.
 
     Raises:
         UnclearError: It may have been carried out, and the answer is lost or no pictures.
@@ -63,73 +67,59 @@ async def ask(
         ApiError: Refused; nothing was paid.
         ModerationError: Refused by moderation.
     """
-    sent_at = time()
+    departure = departure or Departure()
+    asked_at = time()
     try:
+        body = await _answer(wish, client, idempotency_key, timeout_seconds, departure)
         async with asyncio.timeout(timeout_seconds):
-            body = await _answer(wish, client, idempotency_key, timeout_seconds)
             return await _pictures(body, client)
     except TimeoutError:
         why = UnavailableError(f"No picture came within {timeout_seconds:g} s.")
-        raise UnclearError(why.message, sent_at, why) from None
+        raise UnclearError(why.message, departure.at or asked_at, why) from None
     except CorruptVideoError as error:
-        raise UnclearError(error.message, sent_at) from None
+        raise UnclearError(error.message, departure.at or asked_at) from None
     except UnavailableError as error:
         if error.never_sent:
             raise
-        raise UnclearError(error.message, sent_at, error) from None
+        if error.ended:
+            raise EndedError(error) from None
+        raise UnclearError(error.message, departure.at or asked_at, error) from None
 
 
 async def _answer(
-    wish: ImageWish, client: VideoClient, idempotency_key: str, timeout_seconds: float
-) -> Mapping[str, Any]:
-    server = client.server
-    credentials = await server.authorisation()
-    request = _request(wish, client, idempotency_key, timeout_seconds, credentials)
-    try:
-        with in_private():  # some gateways take their key in the query
-            response = await client.http.send(request, stream=True, follow_redirects=False)
-            try:
-                data = await _read(response)
-            finally:
-                await response.aclose()
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise no_answer(server, error) from None
-    whole = httpx2.Response(response.status_code, headers=_plain(response), content=data)
-    body = _json(data)
-    if whole.is_error or whole.is_redirect:
-        refused = status_error(server, whole, verb="create")
-        if isinstance(refused, UnavailableError) and refused.ended:
-            raise EndedError(refused)
-        raise refused
-    if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
-        raise _no_pictures(server, whole)
-    return body
-
-
-def _no_pictures(server: Server, response: httpx2.Response) -> SoraError:
-    kind = response.headers.get("content-type", "no type").partition(";")[0]
-    message = (
-        f"The server {server.base_url} answered {response.status_code} with {kind}, not with "
-        "pictures."
-    )
-    if kind != "text/html":
-        return UnavailableError(message, status=response.status_code)
-    # A page comes from a proxy, a login or a website: the request went no further.
-    return RejectedError(
-        message,
-        status=response.status_code,
-        next_step="Point base_url at the API itself, such as https://host/v1.",
-    )
-
-
-def _request(
     wish: ImageWish,
     client: VideoClient,
     idempotency_key: str,
     timeout_seconds: float,
-    credentials: Mapping[str, str],
-) -> httpx2.Request:
-    server, given = client.server, wish.request
+    departure: Departure,
+) -> Mapping[str, Any]:
+    fields, files = _order(wish, client.server)
+    headers = {
+        "Idempotency-Key": idempotency_key,
+        "x-litellm-num-retries": "0",  # its proxy would repeat a request by itself
+    }
+    response = await client.post(
+        f"/images/{'edits' if wish.inputs else 'generations'}",
+        fields,
+        files,
+        headers,
+        verb="create",
+        departure=departure,
+        timeout_seconds=timeout_seconds,
+        max_bytes=MAX_ANSWER_BYTES,
+    )
+    body = _json(response.content)
+    if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
+        is_an_api = await client.is_an_api()
+        raise not_the_protocol(
+            client.server, response, verb="create", wanted="pictures", is_an_api=is_an_api
+        )
+    return body
+
+
+def _order(wish: ImageWish, server: Server) -> tuple[dict[str, Any], list[Any] | None]:
+    """The fields of a request for pictures, and where it is a form, its files."""
+    given = wish.request
     fields: dict[str, Any] = {"prompt": given.prompt, "model": server.deployment or given.model}
     fields |= {name: getattr(given, name) for name in catalogue.OPTIONS}
     fields["n"] = given.n if given.n > 1 else None
@@ -137,43 +127,14 @@ def _request(
     if model and model.response_format:
         fields["response_format"] = "b64_json"  # or a URL, which is one more thing to fail
     fields = {k: v for k, v in {**fields, **given.extra}.items() if v is not None}
-    body: dict[str, Any] = {"json": fields}
-    if wish.inputs:
-        # The SDK's own form: one file as `image`, several as `image[]`.
-        name = "image" if len(wish.inputs) == 1 else "image[]"
-        files = [(name, (i.filename, i.data, i.content_type)) for i in wish.inputs]
-        if wish.mask:
-            files.append(("mask", (wish.mask.filename, wish.mask.data, wish.mask.content_type)))
-        form = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
-        body = {"data": form, "files": files}
-    return client.http.build_request(
-        "POST",
-        f"{server.base_url}/images/{'edits' if wish.inputs else 'generations'}",
-        params=dict(server.query) or None,
-        headers={
-            **credentials,
-            "Accept-Encoding": "identity",
-            "Idempotency-Key": idempotency_key,
-            "x-litellm-num-retries": "0",  # its proxy would repeat a request by itself
-        },
-        timeout=httpx2.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
-        **body,
-    )
-
-
-async def _read(response: httpx2.Response) -> bytes:
-    data = bytearray()
-    async for chunk in response.aiter_bytes(64 * 1024):
-        data += chunk
-        if len(data) > MAX_ANSWER_BYTES:
-            raise UnavailableError("The answer has no end: it was cut off.")
-    return bytes(data)
-
-
-def _plain(response: httpx2.Response) -> dict[str, str]:
-    """The headers of a body that is decoded and whole."""
-    coded = ("content-encoding", "content-length", "transfer-encoding")
-    return {name: value for name, value in response.headers.items() if name not in coded}
+    if not wish.inputs:
+        return fields, None
+    # The SDK's own form: one file as `image`, several as `image[]`.
+    name = "image" if len(wish.inputs) == 1 else "image[]"
+    files = [(name, (i.filename, i.data, i.content_type)) for i in wish.inputs]
+    if wish.mask:
+        files.append(("mask", (wish.mask.filename, wish.mask.data, wish.mask.content_type)))
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}, files
 
 
 def _json(data: bytes) -> object:

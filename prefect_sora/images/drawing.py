@@ -13,6 +13,7 @@ from prefect_sora.attempts import is_busy, refuse
 from prefect_sora.budgets import Budget, charge_usd
 from prefect_sora.client import VideoClient
 from prefect_sora.deciding import Call, Policy
+from prefect_sora.departures import Departure
 from prefect_sora.errors import (
     InvalidRequestError,
     RenderFailedError,
@@ -155,9 +156,9 @@ class PictureSender:
     async def _send(self, mine: Reserved, window: Window) -> StoredImage:
         wish, ledger = self.wish, self.ledger
 
-        async def ask_once(_: float) -> list[Picture]:
+        async def ask_once(departure: Departure) -> list[Picture]:
             key = f"{wish.fingerprint}-{mine.attempt}"
-            return await ask(wish, self.client, key, self.timeout_seconds)
+            return await ask(wish, self.client, key, self.timeout_seconds, departure)
 
         try:
             pictures = await connected(ask_once, window)

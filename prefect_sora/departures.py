@@ -1,0 +1,78 @@
+"""Departures: when a request that costs money left, if it left at all; it never leaves late.
+
+The HTTP library's errors do not tell it: a time-out may have come in the queue for a
+connection, in a proxy's handshake, or after the whole request was read.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from time import monotonic, time
+from typing import Any, Final
+
+WINDOW_SECONDS: Final = 60.0
+"""How long a request may wait to leave where nobody has said a shorter time. Ours."""
+
+
+class TooLateError(Exception):
+    """The request was about to leave, and others may by now believe that it never will."""
+
+
+class Departure:
+    """One request on its way out; give it as the `trace` of a request.
+
+    Args:
+        within_s: How long from now it may leave at the latest, seconds.
+
+    Attributes:
+        at: When it left, Unix seconds; None: it did not.
+        had_its_time: It was begun with half of its time left, and not kept by others from it.
+    """
+
+    def __init__(self, within_s: float = WINDOW_SECONDS) -> None:
+        self.at: float | None = None
+        self.had_its_time = False
+        self._within_s = within_s
+        self._since = time(), monotonic()
+        self._limit: asyncio.Timeout | None = None
+        self._answer_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it leaves no more.
+
+        By both clocks: one may be set back, and the other may stand while a machine sleeps.
+        """
+        by_date, by_time = self._since
+        return self._within_s - max(time() - by_date, monotonic() - by_time)
+
+    def limits(self, answer_s: float) -> asyncio.Timeout:
+        """Bound the block that sends it: by the window, and once it has left, by `answer_s`."""
+        self._answer_s = answer_s
+        self._limit = asyncio.timeout(max(0.0, self.left_s))
+        return self._limit
+
+    def begin(self) -> None:
+        """It need no longer wait for others."""
+        self.had_its_time = self.left_s >= self._within_s / 2
+
+    def refused(self) -> None:
+        """What left was refused, unbegun: it may leave anew."""
+        self.at = None
+        if self._limit:
+            self._limit.reschedule(asyncio.get_running_loop().time() + max(0.0, self.left_s))
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hear of each step from httpcore2, in the task that makes it.
+
+        Raises:
+            TooLateError: The next step would be to send it.
+        """
+        if not event.endswith("send_request_headers.started"):
+            return
+        if info["request"].method == b"CONNECT":
+            return  # to a proxy, which is told no more than where to
+        if self.left_s <= 0:
+            raise TooLateError
+        if self._limit:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._answer_s)
+        self.at = time()

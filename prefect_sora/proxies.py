@@ -1,0 +1,58 @@
+"""Proxies: HTTP goes as the environment says, and never to this machine itself through a proxy."""
+
+import logging
+import ssl
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+
+from prefect_sora.errors import InvalidRequestError
+
+log = logging.getLogger(__name__)
+
+_HERE: Final = ("*localhost", "127.0.0.0/8", "127.0.0.1", "[::1]", "0.0.0.0", "[::]")  # noqa: S104 - nothing listens there: some name their own machine so
+
+
+def is_here(base_url: str) -> bool:
+    """Say whether a server is this machine, which no proxy can reach for us."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def http_client(base_url: str, verify: ssl.SSLContext, **options: Any) -> httpx2.AsyncClient:
+    """Make an HTTP client that asks a server, and where its files lie.
+
+    Args:
+        base_url: The server's address.
+        verify: Which certificates are believed.
+        options: Further ones of `httpx2.AsyncClient`.
+
+    Raises:
+        InvalidRequestError: The environment names a proxy that cannot be used.
+    """
+    names = [*_HERE]
+    if is_here(base_url):
+        host = urlsplit(base_url).hostname or ""
+        names.append(f"[{host}]" if ":" in host else host)
+    here = {f"all://{name}": None for name in names}
+    try:
+        return httpx2.AsyncClient(verify=verify, mounts=here, **options)
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        # The setting may hold a password: it is not repeated.
+        missing = isinstance(error, ImportError)
+        why = "is a SOCKS proxy, whose library is missing" if missing else "is none that is known"
+        if is_here(base_url):
+            log.warning("The proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY %s: not used.", why)
+            return httpx2.AsyncClient(verify=verify, trust_env=False, **options)
+    raise InvalidRequestError(
+        f"The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names {why}; nothing was sent.",
+        next_step="Install it with `pip install socksio`, or take the setting away."
+        if missing
+        else "Write it as http://host:port, or take the setting away.",
+    )
