@@ -27,12 +27,9 @@ CLIP = clip(prompt="a  kite", model="sora-2", size="1280x720", seconds=4)
 
 WORDS: list[dict[str, Any]] = [
     {"status": 500, "body": "text"},
-    {"status": 501, "body": "empty"},
-    {"status": 502, "body": "page"},
-    {"status": 503, "body": "text"},
+    {"status": 502, "body": "empty"},
     {"status": 503, "body": "page"},
     {"status": 503, "body": "json"},
-    {"status": 504, "body": "text"},
 ]
 
 
@@ -65,7 +62,6 @@ async def test_a_gateways_own_error_is_no_word_of_the_server_which_accepts_it_la
         ({"times": "zero"}, "the server's"),
         ({"times": "iso"}, "no"),
         ({"times": "local"}, "the server's"),
-        ({"times": "local"}, "no"),
         ({"clock_s": 3600.0}, "the server's"),
         ({"clock_s": 3600.0}, "the gateway's"),
         ({"clock_s": -3600.0}, "no"),
@@ -102,8 +98,11 @@ async def test_a_list_that_shows_jobs_otherwise_than_they_were_asked_for_is_no_l
     await met.holds(paid=1)
 
 
-@pytest.mark.parametrize("arrived", [(True, True), (False, True)], ids=["both", "one"])
-@pytest.mark.parametrize("hidden", ["seconds", "size", "model"])
+@pytest.mark.parametrize(
+    ("hidden", "arrived"),
+    [("seconds", (True, True)), ("size", (False, True)), ("model", (False, True))],
+    ids=["seconds, both accepted", "size, one accepted", "model, one accepted"],
+)
 async def test_of_two_lost_renders_that_differ_in_what_is_hidden_none_takes_the_others(
     meet: Meet, hidden: str, arrived: tuple[bool, bool]
 ) -> None:
@@ -190,11 +189,11 @@ async def test_replicas_that_list_only_their_own_jobs_prove_nothing(meet: Meet) 
 async def test_one_poll_that_is_told_to_come_back_in_an_hour_ends_no_wait(
     meet: Meet, header: str
 ) -> None:
-    met = meet(Character(renders_s=0.5))
+    met = meet(Character(renders_s=0.3))
     later = {header: "3600" if header == "Retry-After" else "3600000"}
     status = 429 if header == "Retry-After" else 0
     met.pair.behave(Manner(on="retrieve", status=status, headers=later))
-    outcome = await met.run(timeout_seconds=3.0)
+    outcome = await met.run(timeout_seconds=2.0)
     assert isinstance(outcome, StoredVideo), outcome
     await met.holds(paid=1)
 
@@ -219,7 +218,7 @@ async def test_a_create_that_is_told_to_come_back_in_an_hour_has_paid_nothing(me
     await met.holds(paid=1)
 
 
-@pytest.mark.parametrize("words", WORDS[:4], ids=lambda w: f"{w['status']} {w['body']}")
+@pytest.mark.parametrize("words", WORDS[:2], ids=lambda w: f"{w['status']} {w['body']}")
 async def test_a_picture_is_not_asked_for_again_on_a_gateways_word(
     meet: Meet, words: dict[str, Any]
 ) -> None:
