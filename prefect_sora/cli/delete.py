@@ -8,7 +8,7 @@ from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
 from prefect_sora.cli.screen import Screen, describe, run_command
 from prefect_sora.cli.sources import find_source
 from prefect_sora.errors import InvalidRequestError, SoraError
-from prefect_sora.ledger import Ledger
+from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
 
@@ -98,9 +98,22 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
         InvalidRequestError: It does.
     """
     key = await ledger.holder(server.identity, video_id)
+    if key == TORN:
+        raise InvalidRequestError(
+            f"A render of this store may have paid for video {video_id}: its claim is unreadable.",
+            video_id=video_id,
+            paid="unknown",
+            next_step="`prefect-sora resume` keeps what is unfinished; --unkept deletes it all the "
+            "same. Nothing was deleted.",
+        )
     for folder in await ledger.find(key) if key else []:
-        state = await ledger.state(folder)
-        if state.accepted and not state.stored and state.accepted.job.video_id == video_id:
+        attempts = await ledger.attempts(folder)
+        kept = any(one.stored and one.stored.video.video_id == video_id for one in attempts)
+        closed = any(
+            one.failed and one.accepted and one.accepted.job.video_id == video_id
+            for one in attempts
+        )
+        if not kept and not closed:  # a crash may have left the claim alone
             raise InvalidRequestError(
                 f"Render {key} of this store has paid for video {video_id} and not kept it yet.",
                 key=key,

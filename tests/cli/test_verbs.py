@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from prefect_sora.cli import exits
+from prefect_sora.cli.delete import _refuse_to_lose
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.identity import key_of
+from prefect_sora.ledger import Ledger
 from tests.cli.conftest import TINY, Begin, Cli
 from tests.support.renderer import Renderer
+from tests.support.renders import left_in_doubt
 
 POLL = ("--poll-interval", "0.1")
 
@@ -61,6 +67,16 @@ def test_a_video_that_is_paid_for_and_not_kept_is_not_deleted_by_mistake(
     assert renderer.requests("delete") == []
     assert cli("delete", job.video_id, "--store", store, "--unkept").code == exits.OK
     assert cli("list", "--store", store).out.strip().endswith("holds no such video.")
+
+
+async def test_a_video_whose_acceptance_a_crash_left_unrecorded_is_not_deleted_by_mistake(
+    client: VideoClient, disk: Ledger
+) -> None:
+    folder = await left_in_doubt(client, disk)
+    await disk.claim(client.server.identity, "video_1", key_of(folder))
+    with pytest.raises(InvalidRequestError, match="paid for video video_1"):
+        await _refuse_to_lose("video_1", client.server, disk)
+    await _refuse_to_lose("video_2", client.server, disk)  # nobody's here
 
 
 def test_what_is_kept_is_deleted_only_when_told_to_and_stays_kept(
