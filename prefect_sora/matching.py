@@ -128,8 +128,23 @@ def words(prompt: str) -> tuple[str, ...]:
 
 def are_akin(one: str, other: str) -> bool:
     """Whether one prompt may have been made of the other: it holds all of its words."""
-    a, b = (set(re.findall(r"\w+", _plain(prompt))) for prompt in (one, other))
-    return a <= b or b <= a or _plain(one) in _plain(other) or _plain(other) in _plain(one)
+    one, other = _plain(one), _plain(other)
+    a, b = (set(re.findall(r"\w+", prompt)) for prompt in (one, other))
+    return a <= b or b <= a or _holds(one, other) or _holds(other, one)
+
+
+def _holds(text: str, part: str) -> bool:
+    """Whether a text holds another one, and not from the middle of a word or number on.
+
+    Some languages put no blanks between their words; their letters have no capitals.
+    """
+    ends = ((m.start(), m.start() + len(part)) for m in re.finditer(f"(?={re.escape(part)})", text))
+    return any(not (_is_in_a_word(text, a) or _is_in_a_word(text, b)) for a, b in ends)
+
+
+def _is_in_a_word(text: str, at: int) -> bool:
+    beside = text[at - 1 : at + 1] if at else ""
+    return len(beside) == 2 and all(c.isdigit() or c.lower() != c.upper() for c in beside)
 
 
 def _plain(prompt: str) -> str:

@@ -116,6 +116,16 @@ async def test_of_two_lost_renders_that_differ_in_what_is_hidden_none_takes_the_
     await met.holds()
 
 
+async def test_two_lost_prompts_that_end_alike_are_told_apart(meet: Meet) -> None:
+    met = meet()
+    six, sixteen = clip(prompt="6 kites over the sea"), clip(prompt="16 kites over the sea")
+    await met.dead(six, accepted=True)
+    await met.dead(sixteen, accepted=True)
+    outcomes = [await met.run(six), await met.run(sixteen)]
+    assert all(isinstance(outcome, StoredVideo) for outcome in outcomes), outcomes
+    await met.holds(paid=2)
+
+
 async def test_a_lost_render_does_not_take_the_job_of_the_models_bigger_sister(meet: Meet) -> None:
     met = meet()
     pro = CLIP.model_copy(update={"model": "sora-2-pro"})
