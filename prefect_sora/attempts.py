@@ -112,7 +112,7 @@ async def refuse(
         code=error.code if isinstance(error, (ApiError, ModerationError)) else None,
     )
     try:
-        await ledger.fail(folder, record)
+        await ledger.fail(folder, record, mine)
     except StorageError as lost:
         # What the caller has to hear is the refusal; without its record it is looked up again.
         log.warning("That render %s was refused is not recorded: %s", mine.key, lost)

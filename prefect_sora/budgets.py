@@ -4,27 +4,20 @@ What was spent is counted from the records and from what every worker writes dow
 it sends (`spending`): a render whose price nobody knows is not sent under a budget.
 """
 
-import asyncio
-import hashlib
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from typing import Final
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.estimates import Price, price, unknown_price
-from prefect_sora.ledger import Ledger
-from prefect_sora.records import Accepted, RenderState, Reserved, Stored
+from prefect_sora.ledger import Ledger, day_of, run_of
+from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.spending import Before, Charge, chain_of, take_back
 
 log = logging.getLogger(__name__)
-
-_READS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -55,9 +48,9 @@ class Budget:
         """The periods that an attempt is charged to, each with its limit."""
         limits = {}
         if self.run_usd is not None:
-            limits[_run(reserved.scope)] = self.run_usd
+            limits[run_of(reserved.scope)] = self.run_usd
         if self.daily_usd is not None:
-            limits[_day(reserved.at)] = self.daily_usd
+            limits[day_of(reserved.at)] = self.daily_usd
         return limits
 
 
@@ -115,11 +108,12 @@ async def charge_usd(
     """Count an attempt whose price is known; as `charge` says."""
     if mine.attempt > 1:
         await _settle(folder, mine.attempt, ledger)
+    before = _Before(ledger)
     for period, limit_usd in budget.limits(mine).items():
         await chain_of(ledger.store, period).charge(
             Charge(key=mine.key, attempt=mine.attempt, usd=usd),
             limit_usd=limit_usd,
-            before=partial(_before, ledger, _begun_in(period)),
+            before=partial(before.sum, period),
         )
 
 
@@ -164,54 +158,21 @@ def _is_for_the_lost(state: RenderState) -> bool:
     return in_doubt and state.failed is not None and state.failed.paid != "no"
 
 
-async def _before(ledger: Ledger, is_in: Callable[[RenderState], bool]) -> Before:
-    """Sum up what the records say was paid in a period."""
-    gate = asyncio.Semaphore(_READS_AT_ONCE)
+class _Before:
+    """What was paid before anybody counted; the open renders are read once for all periods."""
 
-    async def read(folder: str) -> list[float | None]:
-        async with gate:
-            states = await ledger.attempts(folder)
-        pictures = [s.pictures.image.cost_usd for s in states if s.pictures and is_in(s)]
-        return pictures + [
-            _cost(state.accepted, state.stored)
-            for state in states
-            if state.accepted
-            and state.accepted.job.kind != "existing"
-            and not (state.failed and state.failed.paid == "no")
-            and is_in(state)
-        ]
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._open: list[RenderState] | None = None
 
-    found = await asyncio.gather(*(read(folder) for folder in await ledger.folders()))
-    costs = [cost for each in found for cost in each]
-    return Before(
-        usd=round(sum(usd for usd in costs if usd is not None), 6),
-        unpriced=sum(usd is None for usd in costs),
-    )
-
-
-def _cost(accepted: Accepted, stored: Stored | None) -> float | None:
-    """Read what a render cost; records of earlier versions tell it when it is kept."""
-    if accepted.job.cost_usd is None and stored:
-        return stored.video.cost_usd
-    return accepted.job.cost_usd
-
-
-def _begun_in(period: str) -> Callable[[RenderState], bool]:
-    def begun_in(state: RenderState) -> bool:
-        if state.reserved and period == _run(state.reserved.scope):
-            return True
-        record = state.reserved or state.accepted
-        return record is not None and period == _day(record.at)
-
-    return begun_in
-
-
-def _run(scope: str) -> str:
-    return f"run-{hashlib.sha256(scope.encode()).hexdigest()[:16]}"
-
-
-def _day(at: float) -> str:
-    return f"day-{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+    async def sum(self, period: str) -> Before:
+        if self._open is None:
+            self._open = await self._ledger.unfinished()
+        costs = await self._ledger.paid(period, self._open)
+        return Before(
+            usd=round(sum(usd for usd in costs if usd is not None), 6),
+            unpriced=sum(usd is None for usd in costs),
+        )
 
 
 def _number(text: str | None) -> float | None:

@@ -99,7 +99,7 @@ async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
     with _about(video):
         names = await ledger.store.names(video.folder)
         if record := await ledger.stored(video.folder, names):
-            await ledger.sweep(video.folder, all_of_it=False)
+            await ledger.close(video.folder)
             return record.video
         if "video.mp4" not in names:
             return None
@@ -146,8 +146,8 @@ async def _record(
         created_at=time(),
         **stills,
     )
-    standing = await ledger.keep(video.folder, stored)
     begun = await ledger.reservation(video.folder, video.attempt)
+    standing = await ledger.keep(video.folder, stored, begun)
     ours = video.attempt == 1 and begun is not None and begun.owner.is_this_process()
     await ledger.sweep(video.folder, all_of_it=not ours)
     return standing

@@ -192,6 +192,11 @@ class RenderState:
         return "reserved" if self.attempt else "new"
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was begun, and neither kept nor failed."""
+        return self.name in ("reserved", "accepted")
+
+    @property
     def key(self) -> str:
         """The render's key."""
         return key_of(self.folder)

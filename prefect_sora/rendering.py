@@ -66,7 +66,7 @@ async def wait(
         RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
     """
     with _waiting_for(job, ledger):
-        if job.stored or await ledger.stored(job.folder):
+        if job.stored or await ledger.is_kept(job.folder, job.attempt):
             return _rendered(job, None)
         try:
             async with estimating(job, client, ledger, on_progress) as hear:

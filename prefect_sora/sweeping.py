@@ -135,7 +135,7 @@ async def sweep(
             kept(video)
         return Swept(state, "kept", video=video)
 
-    states = await ledger.unfinished()
+    states = await ledger.unfinished(tidy=True)
     looks = asyncio.Semaphore(LOOKS_AT_ONCE)
     looked = await asyncio.gather(
         *(_look(state, ledger, client_of, looks, older_than_seconds) for state in states)
@@ -233,7 +233,7 @@ async def _bring_home(
         return await wait(job, client, ledger, **waiting)
 
     async with gate:
-        state = await ledger.state(found.state.folder)  # its run may have gone on meanwhile
+        state = await ledger.again(found.state)  # its run may have gone on meanwhile
         if state.stored:
             return state.stored.video
         job = await take_up(state, client, ledger)

@@ -382,16 +382,16 @@ async def test_without_a_budget_the_store_is_asked_for_nothing_more(
 
         monkeypatch.setattr(VideoFolder, verb, heard)
     free = VideoClient(replace(client.server, prices=read_prices({"*": 0})))
-    await go(client, disk, clip(take=9))  # before its first reservation it has tried the store
+    await go(client, disk, clip(take=9))  # a new store is tried, and looked at, once
     counts = []
     for take, (who, budget) in enumerate(
-        [(client, None), (client, Budget()), (free, Budget(1.0, 1.0))], 1
+        [(client, None), (client, Budget()), (free, Budget(1.0, 1.0))], 2
     ):
         asked.clear()
         await go(who, disk, clip(take=take), budget=budget)
         counts.append(len(asked))
         assert not [name for name in asked if "spending" in name]
-    assert set(counts) == {4}, "a look, a reservation, a claim, an acceptance"
+    assert set(counts) == {5}, "a look, a marker, a reservation, a claim, an acceptance"
     await free.close()
 
 

@@ -236,7 +236,7 @@ async def test_retries_of_what_was_refused_together_are_spread(
 
 
 async def spent(ledger: Ledger, period: str) -> float:
-    newest = await chain_of(ledger.store, period)._newest()
+    newest = await chain_of(ledger.store, period)._entries.go_on()
     assert newest is not None
     return newest.total_usd
 

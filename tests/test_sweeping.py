@@ -134,17 +134,14 @@ async def test_one_that_breaks_in_an_unforeseen_way_keeps_no_other_from_coming_h
 ) -> None:
     broken = await go(client, disk, clip(prompt="broken"))
     await go(client, disk, clip(prompt="finished"))
-    state = disk.state
-    asked = []
+    again = disk.again
 
-    async def breaks(folder: str) -> RenderState:
-        if folder == broken.folder:
-            asked.append(folder)
-            if len(asked) > 1:  # the first is the listing
-                raise KeyError("a defect")
-        return await state(folder)
+    async def breaks(state: RenderState) -> RenderState:
+        if state.folder == broken.folder:
+            raise KeyError("a defect")
+        return await again(state)
 
-    monkeypatch.setattr(disk, "state", breaks)
+    monkeypatch.setattr(disk, "again", breaks)
     ended = await swept(disk, client)
     assert (ended["finished"].outcome, ended["broken"].outcome) == ("kept", "failed")
 

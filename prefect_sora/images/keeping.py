@@ -77,7 +77,7 @@ async def keep(
         cost_usd=None if mine.usd_each is None else round(mine.usd_each * len(pictures), 6),
         created_at=time(),
     )
-    standing = await ledger.keep_pictures(stored)
+    standing = await ledger.keep_pictures(stored, mine)
     await ledger.sweep(folder, all_of_it=False)
     return standing
 

@@ -19,7 +19,8 @@ from fsspec.utils import tokenize
 
 from prefect_sora.errors import StorageError
 from prefect_sora.storage.disk import Disk
-from prefect_sora.storage.object_stores import ObjectStore, names_below
+from prefect_sora.storage.listings import names_below
+from prefect_sora.storage.object_stores import ObjectStore
 from prefect_sora.storage.refusals import plain_url
 from prefect_sora.threads import LANES
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from prefect_sora.storage.refusals import http_status, service_code
+from prefect_sora.storage.listings import names_below, s3_pages, unless_bucket_is_missing
+from prefect_sora.storage.refusals import http_status
 from prefect_sora.storage.remains import CHECK_PREFIX, is_check, is_our_upload
 from prefect_sora.storage.uploads import MARK, PART_BYTES, ObjectUpload, S3Upload
 
@@ -27,6 +28,8 @@ class ObjectStore:
             # s3fs repeats a request with a body that has been read to its end, and so
             # would store an empty part. botocore repeats it too, and rewinds it first.
             fs.retries = 1
+            # With more s3fs asks for a file's size before it reads the file.
+            fs.max_concurrency = 1
 
     def create(self, path: str, data: bytes) -> bool | None:
         """Write if nothing is there; where the answer got lost, look whose file stands there.
@@ -64,20 +67,26 @@ class ObjectStore:
         try:
             return cast("bytes", self._fs.cat_file(path))
         except FileNotFoundError as error:
-            _unless_bucket_is_missing(error)
+            unless_bucket_is_missing(error)
             return None
 
     def names(self, path: str) -> list[str]:
         """List one level below a prefix."""
+        if self.kind == "s3":
+            return sorted(name for page in self.pages(path, "", "/") for name in page)
         self._fs.invalidate_cache()
         return names_below(self._fs, path)
+
+    def pages(self, path: str, starting: str, delimiter: str) -> Iterator[list[str]]:
+        """List S3 page by page; see `listings`."""
+        return s3_pages(self._fs, path, starting, delimiter)
 
     def delete(self, path: str) -> None:
         """Delete the object."""
         try:
             self._fs.rm_file(path)
         except FileNotFoundError as error:
-            _unless_bucket_is_missing(error)
+            unless_bucket_is_missing(error)
 
     def upload(self, path: str) -> S3Upload | ObjectUpload:
         """Begin an upload in parts."""
@@ -162,29 +171,6 @@ class ObjectStore:
             return self.bears(path, mark)
         except FileNotFoundError:
             return None
-
-
-def names_below(fs: Any, path: str) -> list[str]:
-    """List one level of an fsspec file system."""
-    try:
-        entries = fs.ls(path, detail=True)
-    except FileNotFoundError as error:
-        _unless_bucket_is_missing(error)
-        return []
-    prefix = path.strip("/") + "/" if path.strip("/") else ""
-    names = set()
-    for entry in entries:
-        # The folder's own entry, or the file that bears the folder's name, is not below it.
-        below = entry["name"].strip("/").removeprefix(prefix)
-        if below and "/" not in below:
-            names.add(below + "/" * (entry["type"] == "directory"))
-    return sorted(names)
-
-
-def _unless_bucket_is_missing(error: FileNotFoundError) -> None:
-    """Tell an absent object from an absent bucket: no record is not the same as no store."""
-    if service_code(error) in {"NoSuchBucket", "ContainerNotFound"}:
-        raise error
 
 
 def _since(moment: datetime) -> timedelta:

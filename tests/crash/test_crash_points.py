@@ -111,6 +111,8 @@ class Workshop:
         await store.sweep_parts()  # at the store's root a whole sweep alone tidies up
         left = [name for name in traces(store) if name.endswith(".part") or "unfinished" in name]
         assert left == []
+        assert await ledger.unfinished(tidy=True) == []
+        assert [name for name in await store.names(".open") if "~" in name] == []
 
 
 @pytest.fixture(params=["local", "stranger"])

@@ -1,0 +1,244 @@
+"""Openings: which renders of a store are open, at a cost that follows their number alone.
+
+An attempt is marked before it is reserved, and its marker goes after the record that closes
+it. So whatever dies between two steps leaves a marker too many, and never one too few.
+"""
+
+import logging
+from collections.abc import Coroutine, Sequence
+from time import monotonic, time
+from typing import Any, Final
+
+from prefect_sora.errors import StorageError
+from prefect_sora.ledger.bounds import in_bounds
+from prefect_sora.ledger.markers import Marker, Markers
+from prefect_sora.ledger.payments import Payments, cost_of, periods_of
+from prefect_sora.ledger.reading import Reading, is_render, kinds_of
+from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.standing import telling
+from prefect_sora.storage import VideoFolder
+from prefect_sora.storage.walking import folders_and_names, names_starting
+
+log = logging.getLogger(__name__)
+
+SLOW_SECONDS: Final = 600.0
+"""After so long an attempt is marked anew: its marker may have been taken for a dead one's.
+Far less than `markers.STALE_SECONDS`, for clocks that differ. Ours."""
+
+LOOK_SECONDS: Final = 7 * 86_400.0
+"""How often a sweep looks at all renders: those of an earlier version have no marker. Ours."""
+
+_FIRST_NAMES: Final = 1000
+_REMEMBERED: Final = 10_000
+
+# Stores whose first reservation of this process is made, and those known to be marked.
+_entered: set[VideoFolder] = set()
+_marked: set[VideoFolder] = set()
+
+# When this process began an attempt: by a clock that never steps, and by the wall's.
+_began: dict[tuple[str, str, int], tuple[float, float]] = {}
+
+
+class Openings:
+    """What is open in one store, and what becomes of it."""
+
+    def __init__(self, records: Reading) -> None:
+        self._records, self._store = records, records.store
+        self._markers, self._payments = Markers(records.store), Payments(records.store)
+
+    async def begin(self, folder: str, mine: Reserved) -> None:
+        """Mark an attempt that is about to be reserved.
+
+        Raises:
+            StorageError: The store refuses, so that nothing may be reserved.
+        """
+        _began[self._store.root, folder, mine.attempt] = (monotonic(), time())
+        while len(_began) > _REMEMBERED:
+            del _began[next(iter(_began))]
+        if self._store not in _entered:
+            await self._enter()
+        await self._markers.put(folder, mine)
+
+    async def begun(self, folder: str, mine: Reserved, won: bool) -> None:
+        """Take the marker away where another worker has won; else see that it stands."""
+        if won:
+            await self._mark_again_if_slow(folder, mine.attempt)
+            return
+        await self._tried(self._markers.remove(folder, mine))
+
+    async def accepted(self, folder: str, attempt: int) -> None:
+        """See that the marker stands, which a late answer may find gone."""
+        await self._mark_again_if_slow(folder, attempt)
+
+    async def kept(
+        self, folder: str, attempt: int, usd: float | None, begun: Reserved | None
+    ) -> None:
+        """Close a render: take down what it cost, and take its marker away."""
+        await self._tried(self._kept(folder, attempt, usd, begun))
+
+    async def _kept(
+        self, folder: str, attempt: int, usd: float | None, mine: Reserved | None
+    ) -> None:
+        _began.pop((self._store.root, folder, attempt), None)
+        mine = mine or await self._records.reservation(folder, attempt)
+        if attempt > 1 or mine is None:
+            await self._close(folder)
+            return
+        if mine.request.get("kind") != "existing":
+            await self._payments.note(folder, attempt, usd, mine)
+        await self._markers.remove(folder, mine)
+
+    async def failed(self, folder: str, record: Failed, mine: Reserved | None) -> None:
+        """Close an attempt: take down what it cost, and take its marker away."""
+        await self._tried(self._failed(folder, record, mine))
+
+    async def _failed(self, folder: str, record: Failed, mine: Reserved | None) -> None:
+        _began.pop((self._store.root, folder, record.attempt), None)
+        mine = mine or await self._records.reservation(folder, record.attempt)
+        if mine is None:
+            return  # the sweep reads more
+        if record.video_id and record.paid != "no":
+            await self._note(await self._records.among(folder, [record.attempt]))
+        # Where an earlier attempt's stands, this one's is left: that this attempt has failed
+        # has to be known of a render whose marker is found.
+        if record.attempt == 1 or len(await self._markers.of(folder)) <= 1:
+            await self._markers.remove(folder, mine)
+
+    async def marked(self) -> list[str]:
+        """List the folders of the renders that are open, or may be."""
+        return [*await self._markers.all()]
+
+    async def unfinished(self, slug: str | None, *, tidy: bool) -> list[RenderState]:
+        """Find the open renders; as `Ledger.unfinished` says."""
+        await self._see_that_all_are_marked(anew=tidy)
+        marked = await self._markers.all(slug)
+
+        async def read(folder: str) -> RenderState | None:
+            attempts = {marker.attempt for marker in marked[folder]}
+            state = await self._records.among(folder, attempts)
+            if state and state.is_open:
+                return state
+            if tidy:
+                await self._tried(self._tidy(folder, marked[folder]))
+            return None
+
+        states = [state for state in await in_bounds(read, marked) if state]
+        return sorted(states, key=lambda state: state.folder)
+
+    async def close(self, folder: str) -> None:
+        """Take down what a render cost that is closed, and take its markers away."""
+        await self._tried(self._close(folder))
+
+    async def _close(self, folder: str) -> None:
+        if markers := await self._markers.of(folder):
+            await self._tidy(folder, markers)
+
+    async def _tidy(self, folder: str, markers: Sequence[Marker]) -> None:
+        kinds = kinds_of(await self._store.names(folder))
+        # What was refused, as by a busy server again and again, need not be read.
+        costly = [n for n, found in kinds.items() if found & {"accepted", "stored"}]
+        read = [
+            await self._records.among(folder, [n]) for n in sorted({*costly, *sorted(kinds)[-1:]})
+        ]
+        attempts = [one for one in read if one]
+        if attempts and telling(attempts).is_open:
+            return
+        over = any(one.is_kept for one in attempts)
+        closed = {n for n, found in kinds.items() if over or "failed" in found}
+        left = [m for m in markers if m.attempt not in closed and not m.is_stale]
+        first = min((marker.attempt for marker in left), default=None)
+        gone = [m for m in markers if first is None or m.attempt < first]
+        videos: set[str] = set()
+        for one in attempts:
+            # A late answer may have named the video that a later attempt has adopted.
+            video_id = one.accepted.job.video_id if one.accepted else ""
+            if video_id not in videos or not video_id:
+                await self._note(one)
+            videos.add(video_id)
+        await self._markers.remove_all(gone)
+
+    async def paid(self, period: str, still_open: Sequence[RenderState]) -> list[float | None]:
+        """Read what each attempt cost; as `Ledger.paid` says."""
+        if not await self._payments.is_complete():
+            await self._note_all()
+        paid = await self._payments.of(period)
+        for state in still_open:
+            is_paid, usd = cost_of(state)
+            if is_paid and period in periods_of(state):
+                paid.setdefault((state.folder, state.attempt), usd)
+        return list(paid.values())
+
+    async def _note(self, state: RenderState | None) -> None:
+        if state:
+            is_paid, usd = cost_of(state)
+            if is_paid:
+                periods = periods_of(state)
+                await self._payments.note(state.folder, state.attempt, usd, state.reserved, periods)
+
+    async def _note_all(self) -> None:
+        """Go through all renders of a store that an earlier version has begun."""
+        log.info("What was paid before is counted once: all records of the store are read.")
+
+        async def note(found: tuple[str, list[str]]) -> None:
+            folder, names = found
+            if is_render(f"{folder}/") and any(n.startswith(("accepted", "stored")) for n in names):
+                for state in await self._records.attempts(folder):
+                    await self._note(state)
+
+        await in_bounds(note, folders_and_names(self._store))
+        await self._payments.complete()
+
+    async def _enter(self) -> None:
+        """Say of a store that holds no render yet that all of its renders are marked."""
+        if await self._markers.looked_at() is None:
+            first = await names_starting(self._store, "", at_most=_FIRST_NAMES)
+            if len(first) < _FIRST_NAMES and not any(is_render(name) for name in first):
+                await self._payments.complete()
+                await self._markers.looked(time())
+        _entered.add(self._store)
+
+    async def _see_that_all_are_marked(self, *, anew: bool) -> None:
+        if self._store in _marked and not anew:
+            return
+        at, now = await self._markers.looked_at(), time()
+        if at is None or (anew and not at <= now < at + LOOK_SECONDS):
+            await self._mark_all()
+            await self._markers.looked(now)
+        _marked.add(self._store)
+
+    async def _mark_all(self) -> None:
+        """Look at all renders, and mark those that are open and not marked."""
+        marked = await self._markers.all()
+
+        async def look(found: tuple[str, list[str]]) -> None:
+            folder, names = found
+            kinds = kinds_of(names) if is_render(f"{folder}/") else {}
+            is_on_its_way = any("accepted" in k and "failed" not in k for k in kinds.values())
+            if (
+                not kinds
+                or any("stored" in found for found in kinds.values())
+                or ("failed" in kinds[max(kinds)] and not is_on_its_way)
+            ):
+                return
+            state = await self._records.state(folder)
+            standing = {marker.attempt for marker in marked.get(folder, [])}
+            if state.is_open and state.attempt not in standing:
+                for attempt in range(state.attempt, max(kinds) + 1):
+                    await self._markers.put_again(folder, attempt)
+
+        await in_bounds(look, folders_and_names(self._store))
+
+    async def _mark_again_if_slow(self, folder: str, attempt: int) -> None:
+        began = _began.get((self._store.root, folder, attempt))
+        if began and max(monotonic() - began[0], abs(time() - began[1])) <= SLOW_SECONDS:
+            return
+        found = [m for m in await self._markers.of(folder) if m.attempt == attempt]
+        if not any(time() - marker.begun < SLOW_SECONDS for marker in found):
+            await self._markers.put_again(folder, attempt)
+
+    async def _tried(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what a later sweep does as well: that it fails keeps nothing from being recorded."""
+        try:
+            await work
+        except StorageError as error:
+            log.info("A marker that is no longer needed stays for now: %s", error)
