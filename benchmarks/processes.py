@@ -48,7 +48,9 @@ def seconds_of(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> 
 
 
 @contextmanager
-def serving(module: str, *words: str, ready: Callable[[], object]) -> Iterator[None]:
+def serving(
+    module: str, *words: str, ready: Callable[[], object], start_seconds: float = START_SECONDS
+) -> Iterator[None]:
     """Run `python -m module words` as long as the block lasts, from its first answer on.
 
     Raises:
@@ -62,7 +64,7 @@ def serving(module: str, *words: str, ready: Callable[[], object]) -> Iterator[N
             stderr=log,
         )
         try:
-            until = monotonic() + START_SECONDS
+            until = monotonic() + start_seconds
             while not ready():
                 if process.poll() is not None or monotonic() > until:
                     log.seek(0)
