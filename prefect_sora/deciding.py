@@ -135,7 +135,7 @@ def decide(
         call: What this call has been through.
         fingerprint: What is asked for.
         held: Whether a live worker may be between its reservation and its record.
-        seen_twice: Whether the look before showed the same.
+        seen_twice: Whether the look before showed the same, and that nobody held it.
         by_store: Whether a doubt can be resolved in the store alone: no list shows pictures.
         now: Unix seconds.
     """

@@ -88,16 +88,18 @@ async def made_once(sender: Sender[_T], ledger: Ledger, call: Call, budget: Budg
             with _nothing_sent(call, "unknown"):
                 state = await ledger.state(sender.wish.folder)
             call = replace(call, slow_s=max(call.slow_s, monotonic() - begun))
+            held = state.reserved is not None and ledger.is_held(state.reserved)
             step = decide(
                 state,
                 call,
                 fingerprint=sender.wish.fingerprint,
-                held=state.reserved is not None and ledger.is_held(state.reserved),
+                held=held,
                 seen_twice=state == before,
                 by_store=sender.by_store,
                 now=time(),
             )
-            before, ended = state, None
+            # What was seen while it was held may have been read before its owner's record.
+            before, ended = None if held else state, None
             if isinstance(step, Have):
                 return sender.had(state)
             if isinstance(step, PassOn):
@@ -147,7 +149,12 @@ async def _begun(
         return None
     slow_s = monotonic() - window.begun
     try:
+        if step.in_doubt and (made := await _recorded_late(sender, ledger, mine)) is not None:
+            return _Made(made)
         if (made := await sender.found(mine, doubt)) is not None:
+            return _Made(made)
+        # The search may have taken minutes.
+        if step.in_doubt and (made := await _recorded_late(sender, ledger, mine)) is not None:
             return _Made(made)
         begun = monotonic()
         try:
@@ -175,6 +182,16 @@ async def _begun(
         raise
     finally:
         release(mine, ledger)
+
+
+async def _recorded_late(sender: Sender[_T], ledger: Ledger, mine: Reserved) -> _T | None:
+    """Look once more, now that nobody else begins: its owner may have recorded the outcome."""
+    state = await ledger.state(sender.wish.folder)
+    if not (state.is_kept or state.is_on_its_way):
+        return None
+    nothing = UnavailableError("Another attempt of this render was accepted; nothing was sent.")
+    await refuse(nothing, mine, sender.wish.folder, ledger)
+    return sender.had(state)
 
 
 async def _unclear(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from prefect_sora import deciding, windows
+from prefect_sora.attempts import accept
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
 from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
@@ -31,12 +32,14 @@ from prefect_sora.images.wishes import identify as identify_pictures
 from prefect_sora.ledger import Ledger
 from prefect_sora.prices import read_prices
 from prefect_sora.profiles import Profile
+from prefect_sora.records import RenderState, Reserved
 from prefect_sora.rendering import wait
 from prefect_sora.resuming import take_up
 from prefect_sora.spending import chain_of
 from prefect_sora.storage import VideoFolder
+from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer
-from tests.support.renders import a_dead_process, go, left_in_doubt
+from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 from tests.support.scripted import QUICK, Jobs, Reply, Script
 
 Make = Callable[..., Coroutine[Any, Any, Any]]
@@ -406,3 +409,58 @@ async def test_what_is_resubmitted_asks_the_budget_that_it_was_sent_under(
     again = await resubmitted(make, client, disk, budget=Budget(run_usd=5.0, daily_usd=0.2))
     assert again.attempt > 1
     assert server.posts() == 2
+
+
+class LateRead(Ledger):
+    """A store whose second answer is as old as a busy thread leaves it: its owner goes on first."""
+
+    def __init__(self, store: VideoFolder, owner: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        super().__init__(store)
+        self._owner, self._reads = owner, 0
+
+    async def state(self, folder: str) -> RenderState:
+        read = await super().state(folder)
+        self._reads += 1
+        if self._reads == 2:
+            await self._owner()
+        return read
+
+
+async def test_what_its_owner_records_between_two_looks_is_not_sent_again(
+    scripted: Script, disk: Ledger
+) -> None:
+    server, client = scripted(Both())
+    wish = await identify(clip(), client, "tonight")
+    owners = wish.reservation(client.server, 1, None)
+    assert await disk.reserve(wish.folder, owners)
+
+    async def records_and_lets_go() -> None:
+        video = await client.submit(wish.request, None, "the owner's")
+        await accept(owners, wish.folder, video, client.server, disk, adopted=False)
+        disk.release(owners)
+
+    job = await go(client, LateRead(disk.store, records_and_lets_go))
+
+    assert (job.attempt, server.posts()) == (1, 1)
+
+
+async def test_what_is_recorded_while_another_begins_is_not_sent_again(
+    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = scripted(Both())
+    folder = await left_in_doubt(client, disk)
+    owners = await disk.reservation(folder, 1)
+    assert owners
+    reserve = Ledger.reserve
+
+    async def late(ledger: Ledger, folder: str, mine: Reserved) -> bool:
+        # Its owner was cut off for longer than anybody waits for it, and comes back now.
+        video = await client.submit(clip(), None, "the owner's")
+        await accept(owners, folder, video, client.server, disk, adopted=False)
+        return await reserve(ledger, folder, mine)
+
+    monkeypatch.setattr(Ledger, "reserve", late)
+    job = await go(client, disk)
+
+    assert (job.attempt, server.posts()) == (1, 1)
+    assert (await disk.state(folder)).is_on_its_way
