@@ -71,18 +71,20 @@ class Clock:
 
 def judge(job: Video, request: VideoRequest, server: Server, doubt: Doubt, clock: Clock) -> Verdict:
     """Say whether a listed job can be the one that a request in doubt has made."""
-    source = _source(job, request, server)
-    if source == "another":
+    verbatim = server.profile.prompt_verbatim
+    own_source = job.remixed_from_video_id in (None, request.source_video_id)
+    # A gateway may know the source by another id than the one that it gave us.
+    if not own_source and (verbatim or request.kind not in DERIVED):
         return "another"
-    same = job.prompt is not None and words(job.prompt) == words(request.prompt)
-    if job.prompt is not None and not same:
-        if server.profile.prompt_verbatim:
-            return "another"
-        if not (has_same_shape(job, request) or are_akin(job.prompt, request.prompt)):
+    prompt = job.prompt
+    same = prompt is not None and words(prompt) == words(request.prompt)
+    if prompt is not None and not same:
+        may_be_made_of_it = has_same_shape(job, request) or are_akin(prompt, request.prompt)
+        if verbatim or not may_be_made_of_it:
             return "another"
     if not same and is_far(job, doubt, clock):
         return "another"
-    clear = source == "ours" and is_in_time(job, doubt, clock) and is_alike(job, request, server)
+    clear = own_source and is_in_time(job, doubt, clock) and is_alike(job, request, server)
     return "ours" if same and clear and job.status != "deleted" else "perhaps"
 
 
@@ -130,7 +132,8 @@ def are_akin(one: str, other: str) -> bool:
     """Whether one prompt may have been made of the other: it holds all of its words."""
     one, other = _plain(one), _plain(other)
     a, b = (set(re.findall(r"\w+", prompt)) for prompt in (one, other))
-    return a <= b or b <= a or _holds(one, other) or _holds(other, one)
+    held = len(a & b) == min(len(a), len(b))
+    return held or _holds(one, other) or _holds(other, one)
 
 
 def _holds(text: str, part: str) -> bool:
@@ -143,21 +146,12 @@ def _holds(text: str, part: str) -> bool:
 
 
 def _is_in_a_word(text: str, at: int) -> bool:
-    beside = text[at - 1 : at + 1] if at else ""
+    beside = text[max(at - 1, 0) : at + 1]
     return len(beside) == 2 and all(c.isdigit() or c.lower() != c.upper() for c in beside)
 
 
 def _plain(prompt: str) -> str:
     return " ".join(words(prompt)).casefold()
-
-
-def _source(job: Video, request: VideoRequest, server: Server) -> Verdict:
-    shown = job.remixed_from_video_id
-    if shown is None or (request.kind in DERIVED and shown == request.source_video_id):
-        return "ours"
-    # A gateway may know the source by another id than the one that it gave us.
-    verbatim = server.profile.prompt_verbatim
-    return "another" if request.kind not in DERIVED or verbatim else "perhaps"
 
 
 def has_same_shape(job: Video, request: VideoRequest) -> bool:

@@ -8,7 +8,7 @@ only where nothing on a whole list can be ours and the list would have to show i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from prefect_sora.identity import title_slug
 from prefect_sora.matching import (
@@ -32,7 +32,7 @@ LATE_LOOKS: Final = 3
 replicas answer in turn, and may each list their own jobs alone. Ours."""
 
 # What makes no other video of a request.
-_SAME_VIDEO: Final[dict[str, Any]] = {"take": 1, "allow_unlisted": False}
+_SAME_VIDEO: Final = frozenset({"take", "allow_unlisted"})
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,13 @@ def decide(mine: Asked, rivals: Iterable[Asked], seen: Seen, server: Server) -> 
     """Say what follows for a request in doubt from what is known.
 
     Args:
-        mine: The request in doubt, which can be read.
+        mine: The request in doubt.
         rivals: All other requests of the store on this server that are in doubt or on their way.
         seen: What is known of the server's jobs.
         server: The server.
     """
+    if mine.request is None:
+        return Person("The record of what was asked for cannot be read.")
     case = _Case(mine, [r for r in rivals if not are_twins(mine, r)], seen, server)
     # Oldest first: of several twins, each takes the one that fits it best.
     jobs = sorted(seen.jobs, key=lambda job: job.created_at or 0.0)
@@ -134,7 +136,7 @@ def decide(mine: Asked, rivals: Iterable[Asked], seen: Seen, server: Server) -> 
         if seen.holders.get(job.id) == mine.key and job.id not in seen.known:
             return Adopt(job)
     free = [job for job in jobs if job.id not in seen.known and job.id not in seen.holders]
-    verdicts = {job.id: case.verdict(job, mine) for job in free}
+    verdicts = {job.id: case.verdict(job, mine.request, mine.doubt) for job in free}
     ours = [job for job in free if verdicts[job.id] == "ours" and job.id not in seen.torn]
     for job in ours:
         if not case.contesting(job):
@@ -196,12 +198,11 @@ def are_twins(one: Asked, other: Asked) -> bool:
     """Whether two requests ask for the same video, so that either may have the other's job."""
     if one.request is None or other.request is None:
         return False
-    same = dict(_SAME_VIDEO)
+    apart = set(_SAME_VIDEO)
     if one.reference_sha256 is None:  # no picture, nothing to fit
-        same["fit"] = "cover"
-    return one.reference_sha256 == other.reference_sha256 and (
-        one.request.model_copy(update=same) == other.request.model_copy(update=same)
-    )
+        apart.add("fit")
+    asked = (request.model_dump(exclude=apart) for request in (one.request, other.request))
+    return one.reference_sha256 == other.reference_sha256 and next(asked) == next(asked)
 
 
 class _Case:
@@ -211,7 +212,8 @@ class _Case:
         self.mine, self.rivals, self.seen, self.server = mine, rivals, seen, server
         self._by_words: dict[tuple[str, ...], list[Video]] = {}
         for job in seen.jobs:
-            self._by_words.setdefault(words(job.prompt or ""), []).append(job)
+            if job.prompt is not None:
+                self._by_words.setdefault(words(job.prompt), []).append(job)
         self._contesting: dict[str, list[Asked]] = {}
 
     def contesting(self, job: Video) -> list[Asked]:
@@ -221,21 +223,18 @@ class _Case:
         return self._contesting[job.id]
 
     def _contests(self, job: Video, rival: Asked) -> bool:
-        clock = self.seen.clock
+        clock, request = self.seen.clock, rival.request
         # No clock of the earth shows a job of then as one of now.
         if is_in_time(job, self.mine.doubt, clock) and is_far(job, rival.doubt, clock):
             return False
-        return self.verdict(job, rival) != "another" and not (
-            rival.request and self._would_be_shown_otherwise(job, rival.request)
-        )
-
-    def verdict(self, job: Video, asked: Asked) -> Verdict:
-        """Say whether a job can be that of a request, seen beside the others."""
-        request = asked.request
         if request is None:
-            fits = job.prompt is None or title_slug(job.prompt) == asked.slug
-            return "perhaps" if fits else "another"
-        verdict = judge(job, request, self.server, asked.doubt, self.seen.clock)
+            return job.prompt is None or title_slug(job.prompt) == rival.slug
+        verdict = self.verdict(job, request, rival.doubt)
+        return verdict != "another" and not self._would_be_shown_otherwise(job, request)
+
+    def verdict(self, job: Video, request: VideoRequest, doubt: Doubt) -> Verdict:
+        """Say whether a job can be that of a request, seen beside the others."""
+        verdict = judge(job, request, self.server, doubt, self.seen.clock)
         if verdict == "perhaps":
             beside = (self.mine, *self.rivals)
             if any(_is_plainly_of(job, other.request, request) for other in beside):

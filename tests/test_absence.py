@@ -29,6 +29,10 @@ def test_a_job_that_is_found_is_looked_for_from_the_beginning() -> None:
     assert not any(heard(absence, *[(6.0 + n, False) for n in range(10)]))
 
 
+def test_a_job_that_is_found_twice_contradicts_nothing() -> None:
+    assert heard(Absence(), (0.0, True), (1.0, True)) == [False, False]
+
+
 def test_a_fresh_job_that_shows_up_late_is_no_sign_of_replicas() -> None:
     absence = Absence()
     assert heard(absence, (0.0, False), (1.0, False), (2.0, True)) == [False, False, False]

@@ -9,6 +9,7 @@ import pytest
 
 from prefect_sora.deciding import (
     LONGEST_PAUSE_SECONDS,
+    LONGEST_WAIT_SECONDS,
     SUBMIT_ROUNDS,
     Call,
     Have,
@@ -27,6 +28,7 @@ from prefect_sora.errors import (
     ModerationError,
     RateLimitError,
     RenderTimeoutError,
+    SoraError,
     StorageError,
     UnavailableError,
     UncertainSubmitError,
@@ -34,6 +36,7 @@ from prefect_sora.errors import (
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import Owner
 from prefect_sora.records import PASSED_ON, Accepted, Failed, RenderState, Reserved
+from prefect_sora.windows import SLOW_SECONDS
 
 NOW = 1_000_000.0
 OURS = "a" * 64
@@ -237,3 +240,90 @@ def test_what_kept_it_from_sending_is_said() -> None:
         assert isinstance(go_on.error, error)
         assert go_on.error.paid == "no"
         assert "Nothing was sent" in str(go_on.error)
+
+
+HELD: dict[str, bool] = {"held": True, "seen_twice": False, "by_store": False}
+OPEN = RenderState("f", 1, RESERVED)
+
+
+def test_a_worker_that_holds_it_is_waited_for_longer_and_longer_until_the_deadline() -> None:
+    pauses = [told(OPEN, Call(NOW, waits=n), **HELD) for n in range(8)]
+    grown = [0.25 * 1.5**n for n in range(6)]
+    assert pauses == [Wait(s) for s in [*grown, LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS]]
+    stop = told(OPEN, Call(NOW - 0.1), **HELD)
+    assert isinstance(stop, Stop)
+    assert isinstance(stop.error, RenderTimeoutError)
+    assert "Another worker" in str(stop.error)
+
+
+def test_the_deadline_itself_is_in_time() -> None:
+    call = Call(NOW, begun=1, rounds=SUBMIT_ROUNDS - 2)
+    assert told(RenderState("f"), call, False, False, False) == Reserve(1, in_doubt=False)
+    assert after(call, "unmade", BUSY, now=NOW, spread=0.0)[1] == Wait(0.0)
+    assert after(call, "lapsed", None, now=NOW, spread=0.0)[1] == Wait(0.0)
+    assert after(replace(call, deadline=NOW + 0.5), "busy", BUSY, now=NOW, spread=0.0)[1] == Wait(
+        0.5
+    )
+
+
+def test_an_attempt_that_was_passed_on_before_the_call_began_stops_it_not() -> None:
+    state = RenderState("f", 2, RESERVED, failed=ENDS["passed on"], newest=2)
+    steps = [told(state, Call(NOW, passed_on_after=n), False, True, False) for n in (1, 2, 3)]
+    assert steps == [PassOn(), Reserve(3, in_doubt=False), Reserve(3, in_doubt=False)]
+
+
+@pytest.mark.parametrize("how", ["busy", "unmade"])
+def test_where_the_server_said_nothing_the_call_says_what_kept_it(how: How) -> None:
+    late = Call(NOW - 1, owes=True)
+    for call, error in ((late, RenderTimeoutError), (replace(late, slow_s=9.0), StorageError)):
+        call, stop = after(call, how, None, now=NOW, spread=0.0)
+        assert isinstance(stop, Stop)
+        assert isinstance(stop.error, error)
+        assert call.owes is False
+
+
+def test_what_the_server_said_last_is_remembered() -> None:
+    call, _ = after(Call(NOW + 9), "unmade", BUSY, now=NOW, spread=0.0)
+    assert call.why is BUSY
+    call, stop = after(replace(call, lapses=SUBMIT_ROUNDS), "lapsed", None, now=NOW, spread=0.0)
+    assert stop == Stop(BUSY)
+
+
+def test_what_ends_a_call_is_said_in_words() -> None:
+    def lapsed(late: bool, slow_s: float) -> SoraError:
+        call = Call(NOW - 1 if late else NOW + 1, slow_s=slow_s, lapses=SUBMIT_ROUNDS)
+        _, stop = after(call, "lapsed", None, now=NOW, spread=0.0)
+        assert isinstance(stop, Stop)
+        assert isinstance(stop.error, SoraError)
+        return stop.error
+
+    collision = told(replace(OPEN, reserved=RESERVED.model_copy(update={"fingerprint": "b"})),
+                     Call(NOW), **HELD)  # fmt: skip
+    errors = [collision.error, lapsed(True, 0.0), lapsed(False, SLOW_SECONDS), lapsed(False, 0.0)]
+    assert [(e.message, e.next_step, e.paid, e.key) for e in errors] == [
+        (
+            "Another request has the same key in this store, which is one chance in 10^14.",
+            "Set take to another number.",
+            "no",
+            OPEN.key,
+        ),
+        (
+            "The deadline passed before the create request could be sent.",
+            "Nothing was sent this time. Run it again with the same scope, or give it more time.",
+            "no",
+            None,
+        ),
+        (
+            f"The store is too slow: it took {SLOW_SECONDS:.1f} s for one step, and a create is "
+            "sent only while its reservation is fresh.",
+            "Nothing was sent. Run it again with more time, or with a faster store.",
+            "no",
+            None,
+        ),
+        (
+            "This process was kept from sending the create request for too long.",
+            "Nothing was sent. Run it again, with fewer renders at a time.",
+            "no",
+            None,
+        ),
+    ]

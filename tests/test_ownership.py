@@ -188,6 +188,8 @@ def test_a_rival_of_another_shape_is_none_where_its_shape_is_shown_as_it_was_ask
     assert told(wide, jobs=[job(), its_own]) == Adopt(job())
     assert "render theirs" in why(told(wide, jobs=[job(), job("v2", size="128x48")]))
     assert "render theirs" in why(told(wide, jobs=[job(size=None), its_own]))
+    improved = rival(size="128x64", prompt="a kite, cinematic")  # and none is shown with its words
+    assert "render theirs" in why(told(improved, jobs=[job()]))
     of_another_prompt = job("v2", size="128x64", prompt="the sea")
     assert "render theirs" in why(told(wide, jobs=[job(), of_another_prompt]))
 
@@ -212,6 +214,39 @@ def test_what_may_be_ours_is_given_time_to_be_claimed() -> None:
 def test_at_most_five_are_named() -> None:
     said = why(told(jobs=[job(f"v{n}", prompt=None, created_at=SENT + n) for n in range(6)]))
     assert "v0, v1, v2, v3, v4." in said
+
+
+def test_that_nothing_is_there_is_said_after_three_late_looks() -> None:
+    assert [told(late_looks=n) for n in (1, 2, 3, 4)] == [Wait(), Wait(), Nothing(), Nothing()]
+
+
+def test_a_request_that_cannot_be_read_is_for_a_person() -> None:
+    assert "cannot be read" in why(told(mine=replace(MINE, request=None), jobs=[job()]))
+
+
+def test_what_a_person_is_told_says_why() -> None:
+    old = replace(MINE, doubt=Doubt(LATE - 2 * DAY, LATE - 2 * DAY + 100))
+    assert [
+        why(told(rival(extra={"seed": 1}), jobs=[job()])),
+        why(told(jobs=[job(prompt=None)])),
+        why(told(is_whole=False, can_read_again=False)),
+        why(told(missing=frozenset({"v1"}), can_read_again=False)),
+        why(told(same_account=False)),
+        why(told(mine=old)),
+        why(told(mine=replace(MINE, request=None))),
+    ] == [
+        "Video v1 may be its job, or that of render theirs of this store, whose answer is missing, "
+        "too: what the server shows does not tell them apart.",
+        "What the server says of its jobs does not decide it; it may be one of v1.",
+        "The server's list of jobs cannot be read whole.",
+        "The server's list is not whole: it lacks v1, which this server has accepted. "
+        "Another of its replicas, or another account, may know the job.",
+        "It was sent with another key than the one that asks now, and an account's list shows no "
+        "other account's jobs.",
+        "It is not on the server's list, which may have forgotten it: a job is known to stay there "
+        "for 24 hours, and it was sent longer ago.",
+        "The record of what was asked for cannot be read.",
+    ]
 
 
 def test_a_list_that_is_not_whole_is_read_again_and_then_proves_nothing() -> None:

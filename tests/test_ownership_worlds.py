@@ -1,6 +1,7 @@
 """Worlds: whatever a server shows, nothing is taken that was not made, and none is paid twice.
 
-`OWNERSHIP_EXAMPLES=200000 python -m pytest tests/test_ownership_worlds.py` takes as many worlds.
+`OWNERSHIP_EXAMPLES=100000 python -m pytest tests/test_ownership_worlds.py --timeout 0` takes as
+many worlds.
 """
 
 import os
