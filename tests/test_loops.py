@@ -314,8 +314,8 @@ async def test_who_is_cancelled_while_a_server_is_busy_is_charged_nothing_and_in
 ) -> None:
     closed, fail = asyncio.Event(), Ledger.fail
 
-    async def heard(self: Ledger, folder: str, record: Any) -> None:
-        await fail(self, folder, record)
+    async def heard(self: Ledger, folder: str, *record: Any) -> None:
+        await fail(self, folder, *record)
         closed.set()
 
     monkeypatch.setattr(Ledger, "fail", heard)
