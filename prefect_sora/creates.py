@@ -5,6 +5,7 @@ request was read. The openai SDK would use one, and read an answer of any length
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
@@ -58,6 +59,14 @@ class Creates:
         """Close its connections."""
         await self._http.aclose()
 
+    def place(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Wait for a place among those under way, and have it while the block lasts.
+
+        It is waited for before a reservation is stamped: under one, a request that others keep
+        from leaving would soon be too late.
+        """
+        return self._gate
+
     async def send(
         self,
         path: str,
@@ -86,7 +95,7 @@ class Creates:
             UnavailableError: The answer has no end.
             Exception: No answer came.
         """
-        async with self._gate:
+        async with contextlib.nullcontext() if departure.has_place else self._gate:
             departure.begin()
             return await self._sent(path, fields, files, more, departure, max_bytes)
 

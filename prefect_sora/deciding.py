@@ -154,7 +154,7 @@ def decide(
             return Stop(another_worker_holds_it(state))
         return Wait(min(0.25 * 1.5 ** min(call.waits, 10), LONGEST_WAIT_SECONDS))
     if now > call.deadline and (call.waits or call.begun) and not call.owes:
-        return Stop(call.why or _too_late())
+        return Stop(call.why or too_late())
     if in_doubt and not seen_twice:
         return LookAgain()
     if in_doubt and by_store:
@@ -206,7 +206,8 @@ def _collision(state: RenderState) -> InvalidRequestError:
     )
 
 
-def _too_late() -> RenderTimeoutError:
+def too_late() -> RenderTimeoutError:
+    """Say that nothing was sent in time."""
     return RenderTimeoutError(
         "The deadline passed before the create request could be sent.",
         paid="no",
@@ -224,7 +225,7 @@ def _lapsed(call: Call, late: bool) -> SoraError:
             next_step="Nothing was sent. Run it again with more time, or with a faster store.",
         )
     if late:
-        return _too_late()
+        return too_late()
     return UnavailableError(
         "This process was kept from sending the create request for too long.",
         next_step="Nothing was sent. Run it again, with fewer renders at a time.",

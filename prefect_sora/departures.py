@@ -22,14 +22,16 @@ class Departure:
 
     Args:
         within_s: How long from now it may leave at the latest, seconds.
+        has_place: It waits for no others any more: see `creates.Creates.place`.
 
     Attributes:
         at: When it left, Unix seconds; None: it did not.
         had_its_time: It was begun with half of its time left, and not kept by others from it.
     """
 
-    def __init__(self, within_s: float = WINDOW_SECONDS) -> None:
+    def __init__(self, within_s: float = WINDOW_SECONDS, *, has_place: bool = False) -> None:
         self.at: float | None = None
+        self.has_place = has_place
         self.had_its_time = False
         self._within_s = within_s
         self._since = time(), monotonic()

@@ -8,7 +8,7 @@ done next, `deciding` says; here it is done, for videos and for pictures.
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from random import random
 from time import monotonic, time
@@ -29,6 +29,7 @@ from prefect_sora.deciding import (
     Wait,
     after,
     decide,
+    too_late,
 )
 from prefect_sora.errors import (
     Paid,
@@ -139,10 +140,34 @@ async def _begun(
     """Begin an attempt; None where another worker was quicker."""
     with _nothing_sent(call, "no" if state.name == "new" else "unknown"):
         await ledger.store.require_exclusive()  # before the stamp: it may take its time
+    async with AsyncExitStack() as place:
+        if not step.in_doubt:  # a search takes its time, and may send nothing
+            await _have(place, sender, call)
+        return await _reserved(sender, ledger, charges, state, step, call, place)
+
+
+async def _have(place: AsyncExitStack, sender: Sender[_T], call: Call) -> None:
+    """Wait for a place, before anything is stamped that would lapse meanwhile."""
+    try:
+        async with asyncio.timeout(max(0.0, call.deadline - time())):
+            await place.enter_async_context(sender.place())
+    except TimeoutError:
+        raise call.why or too_late() from None
+
+
+async def _reserved(
+    sender: Sender[_T],
+    ledger: Ledger,
+    charges: Charges,
+    state: RenderState,
+    step: Reserve,
+    call: Call,
+    place: AsyncExitStack,
+) -> _Made[_T] | _Ended | None:
     mine, doubt = sender.reservation(step.attempt, state, step.in_doubt)
     mine = mine.model_copy(update={"send_seconds": send_seconds(call.slow_s)})
     mine = charges.written(mine)
-    window = Window.of(mine)
+    window = Window.of(mine, has_place=not step.in_doubt)
     with _nothing_sent(call, "no" if state.name == "new" else "unknown"):
         won = await ledger.reserve(sender.wish.folder, mine)
     if not won:
@@ -169,6 +194,7 @@ async def _begun(
         charges.settled()
         return _Ended("lapsed", slow_s=slow_s)
     except UnclearError as unclear:
+        await place.aclose()  # a search takes its time
         return await _unclear(sender, ledger, charges, mine, unclear, call)
     except UncertainSubmitError as error:
         charges.settled()

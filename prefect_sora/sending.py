@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from time import monotonic, time
 from typing import Final, Protocol, TypeVar
 
@@ -62,7 +63,7 @@ async def connected(ask: Callable[[Departure], Awaitable[_T]], window: Window) -
             await asyncio.sleep(0.25 * 2**n)
         if not window.is_open(time(), monotonic()):
             break
-        departure = Departure(window.left_s(time(), monotonic()))
+        departure = Departure(window.left_s(time(), monotonic()), has_place=window.has_place)
         try:
             return await ask(departure)
         except UnavailableError as error:
@@ -100,6 +101,9 @@ class Sender(Protocol[_Made_co]):
     @property
     def wish(self) -> Asked:
         """What is asked for."""
+
+    def place(self) -> AbstractAsyncContextManager[None]:
+        """A place among the requests under way at its server."""
 
     def had(self, state: RenderState) -> _Made_co:
         """What is accepted or kept."""

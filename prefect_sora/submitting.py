@@ -7,6 +7,7 @@ task of their own, which a cancelled caller still waits for.
 """
 
 import logging
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from time import time
 
@@ -86,6 +87,10 @@ class VideoSender:
 
     def __init__(self, wish: Wish, client: VideoClient, ledger: Ledger) -> None:
         self.wish, self.client, self.ledger = wish, client, ledger
+
+    def place(self) -> AbstractAsyncContextManager[None]:
+        """A place among the requests under way at the server."""
+        return self.client.place()
 
     def had(self, state: RenderState) -> VideoJob:
         """The job of a render that is accepted or kept."""

@@ -61,6 +61,10 @@ class Transport:
         self._openai.organization = server.organization
         self._openai.project = server.project
 
+    def place(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """A place among the requests under way that cost money: see `creates`."""
+        return self._creates.place()
+
     async def close(self) -> None:
         """Close its connections."""
         await self._creates.close()

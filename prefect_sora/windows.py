@@ -46,16 +46,18 @@ class Window:
         at: The reservation's stamp.
         seconds: How long after it, as others read it in the record.
         begun: When it was stamped, by a clock that nobody sets.
+        has_place: Its create waits for no others of this process any more.
     """
 
     at: float
     seconds: float
     begun: float = field(default_factory=monotonic)
+    has_place: bool = False
 
     @classmethod
-    def of(cls, mine: Reserved) -> "Window":
+    def of(cls, mine: Reserved, *, has_place: bool = False) -> "Window":
         """The window of a reservation that is stamped now."""
-        return cls(mine.at, _seconds(mine))
+        return cls(mine.at, _seconds(mine), has_place=has_place)
 
     def left_s(self, now: float, steady: float) -> float:
         """Seconds until a request leaves no more, however far it has got."""

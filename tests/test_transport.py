@@ -139,6 +139,8 @@ async def test_many_creates_on_few_connections_leave_in_their_time_and_none_is_i
     for job in made:
         state = await disk.state(job.folder)
         assert state.reserved is not None
+        # None was stamped while it waited for its turn.
+        assert state.attempt == 1
         assert job.submitted_at - state.reserved.at < 0.6 + 0.4 + 1  # `created_at` is whole seconds
 
 

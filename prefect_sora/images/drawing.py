@@ -6,6 +6,7 @@ person, or the policy, decides.
 """
 
 import logging
+from contextlib import AbstractAsyncContextManager
 from time import time
 from typing import Final
 
@@ -96,6 +97,10 @@ class PictureSender:
     ) -> None:
         self.wish, self.client, self.ledger = wish, client, ledger
         self.timeout_seconds = timeout_seconds
+
+    def place(self) -> AbstractAsyncContextManager[None]:
+        """A place among the requests under way at the server."""
+        return self.client.place()
 
     def had(self, state: RenderState) -> StoredImage:
         """The pictures of a render that is kept."""
