@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from time import time
 
@@ -329,17 +331,33 @@ asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))
 """
 
 
-async def worker(renderer: Renderer, folder: VideoFolder) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", WORKER,
-        renderer.base_url, folder.root, json.dumps(dict(folder.options)),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+Worker = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def worker(renderer: Renderer, folder: VideoFolder) -> AsyncIterator[Worker]:
+    """Start processes that submit the same; none of them outlives the test."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start() -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", "-c", WORKER,
+            renderer.base_url, folder.root, json.dumps(dict(folder.options)),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 @pytest.mark.parametrize("folder", ["disk", "s3"], indirect=True)
-async def test_of_racing_processes_one_pays(folder: VideoFolder, renderer: Renderer) -> None:
-    workers = [await worker(renderer, folder) for _ in range(4)]
+async def test_of_racing_processes_one_pays(worker: Worker, renderer: Renderer) -> None:
+    workers = [await worker() for _ in range(4)]
     printed = await asyncio.gather(*(w.communicate() for w in workers))
     assert {w.returncode for w in workers} == {0}
     assert len({out for out, _ in printed}) == 1
@@ -348,15 +366,15 @@ async def test_of_racing_processes_one_pays(folder: VideoFolder, renderer: Rende
 
 @pytest.mark.parametrize("folder", ["disk", "s3"], indirect=True)
 async def test_killed_after_the_server_accepted_and_run_again_it_is_one_job(
-    folder: VideoFolder, renderer: Renderer
+    worker: Worker, renderer: Renderer
 ) -> None:
     renderer.faults([{"on": "create", "do": "delay_after:30"}])
-    first = await worker(renderer, folder)
-    await asyncio.to_thread(until, lambda: renderer.accepted() == 1, "the server accepted it")
+    first = await worker()
+    await asyncio.to_thread(until, lambda: renderer.accepted() == 1, "the server accepted it", 60)
     os.kill(first.pid, signal.SIGKILL)
     await first.wait()
 
-    second = await worker(renderer, folder)
+    second = await worker()
     out, _ = await second.communicate()
     assert second.returncode == 0
     assert renderer.accepted() == 1
