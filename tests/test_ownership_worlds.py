@@ -18,7 +18,7 @@ from prefect_sora.requests import VideoRequest
 from tests.support.renders import clip
 from tests.support.worlds import DAY, HOUR, NOW, Maker, Shows, World, makers, shows, worlds
 
-EXAMPLES: Final = int(os.environ.get("OWNERSHIP_EXAMPLES", "100"))
+EXAMPLES: Final = int(os.environ.get("OWNERSHIP_EXAMPLES", "200"))
 MANY: Final = settings(
     max_examples=EXAMPLES,
     deadline=None,  # what else the machine does is no defect
@@ -142,7 +142,7 @@ def test_where_nothing_is_odd_nobody_has_to_decide(
 
 
 @MANY
-@given(makers("mine"), shows(), st.sampled_from([-HOUR, 0.0, HOUR]))
+@given(makers("mine", clip(), 20 * HOUR), shows(), st.sampled_from([-HOUR, 0.0, HOUR]))
 def test_no_page_is_left_unread_that_may_hold_the_job(
     maker: Maker, told: Shows, stepped_s: float
 ) -> None:

@@ -5,7 +5,7 @@ the right outcome of every request: a server may hide, round, rename, improve an
 translate, and write its times by a clock of any kind, but what it does it does always.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -215,13 +215,12 @@ STEPS_S: Final = (0.0, 0.0, 0.0, 1200.0, -1200.0, HOUR, -HOUR)
 
 
 def shows() -> st.SearchStrategy[Shows]:
-    """Servers of all characters."""
-    return st.builds(
+    """Servers of all characters, the plain ones among them."""
+    fields = ["prompt", "model", "size", "seconds", "remixed_from_video_id"]
+    hiding = st.builds(Shows, hides=st.frozensets(st.sampled_from(fields), min_size=1, max_size=3))
+    odd = st.builds(
         Shows,
-        hides=st.frozensets(
-            st.sampled_from(["prompt", "model", "size", "seconds", "remixed_from_video_id"]),
-            max_size=3,
-        ),
+        hides=st.frozensets(st.sampled_from(fields), max_size=3),
         prompts=st.sampled_from(["verbatim", "verbatim", "tidied", "improved", "translated"]),
         rounds=st.booleans(),
         models=st.sampled_from(["verbatim", "verbatim", "dated", "renamed"]),
@@ -229,59 +228,62 @@ def shows() -> st.SearchStrategy[Shows]:
         date_s=st.sampled_from([None, 0.0, 300.0, -8 * HOUR, -3 * 365 * DAY]),
         units=st.sampled_from(["seconds", "seconds", "seconds", "milliseconds", "none"]),
     ).filter(lambda s: not (s.prompts == "translated" and s.rounds))  # docs/paid-once.md, Limits
+    return st.one_of(st.just(Shows()), hiding, odd)
 
 
 @st.composite
-def makers(draw: st.DrawFn, key: str, finishes: bool = True) -> Maker:
+def makers(draw: st.DrawFn, key: str, request: VideoRequest, ago_s: float = 60.0) -> Maker:
     """A request sent at some time, by a worker that lives or not, with what came of it."""
-    ago_s = draw(st.sampled_from([10.0, 60.0, HOUR, 20 * HOUR, 3 * DAY]))
     sent_at = NOW - ago_s
     stamped = sent_at + draw(st.sampled_from(STEPS_S))
     accepted = draw(st.booleans())
-    request = draw(requests())
-    picture = draw(st.sampled_from([None, "red"])) if request.kind == "create" else None
+    picture = draw(st.sampled_from([None, None, "red"])) if request.kind == "create" else None
     asked = Asked(
         key=key,
         request=request,
         doubt=Doubt(stamped, stamped + 100),
         reference_sha256=picture,
-        held=draw(st.booleans()) and ago_s < HOUR,
+        held=ago_s < HOUR and draw(st.sampled_from([False, False, True])),
     )
-    finished = accepted and finishes and draw(st.booleans())
+    finished = accepted and draw(st.sampled_from([False, False, True]))
     return Maker(asked, sent_at + draw(st.floats(0, 9)) if accepted else None, finished)
 
 
 @st.composite
+def variations(draw: st.DrawFn, first: VideoRequest) -> VideoRequest:
+    """The same request in all but one thing, or in all, or another one altogether."""
+    other = draw(requests())
+    names = ["prompt", "take"]
+    if other.kind == first.kind == "create":
+        names += ["size", "seconds", "model", "extra", "characters"]
+    if other.kind != "create" != first.kind:
+        names += ["kind", "source_video_id"]
+    name = draw(st.sampled_from([*names, "all"]))
+    return other if name == "all" else first.model_copy(update={name: getattr(other, name)})
+
+
+@st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Any world: up to five requests that may be each other's twins, and jobs of other stores."""
+    """Any world: up to five requests, most of them alike, and jobs of other stores."""
     told = draw(shows())
-    several = [
-        draw(makers(f"r{n}", finishes=n > 0))
-        for n in range(draw(st.integers(min_value=1, max_value=5)))
-    ]
-    for n in range(1, len(several)):
-        if draw(st.booleans()):  # alike, but for one thing or none
-            like = several[0].asked.request
-            assert like is not None
-            other = several[n].asked.request
-            assert other is not None
-            name = draw(st.sampled_from(["take", "prompt", "size", "seconds", "model", "extra"]))
-            changed = like.model_copy(update={name: getattr(other, name)})
-            if like.kind == other.kind or name in ("take", "prompt"):
-                asked = replace(several[n].asked, request=changed, reference_sha256=None)
-                several[n] = replace(several[n], asked=asked)
+    first = draw(requests())
+    asked = [first, *draw(st.lists(variations(first), min_size=1, max_size=4))]
+    ages_s = st.sampled_from([10.0, 60.0, 60.0, 60.0, HOUR, 20 * HOUR, 3 * DAY])
+    several = [draw(makers(f"r{n}", request, draw(ages_s))) for n, request in enumerate(asked)]
+    theirs = draw(st.lists(variations(first), max_size=2))
     strangers = tuple(
-        (f"stranger{n}", draw(requests()), NOW - draw(st.sampled_from([5.0, HOUR, 9 * DAY])))
-        for n in range(draw(st.integers(min_value=0, max_value=2)))
+        (f"stranger{n}", request, NOW - draw(st.sampled_from([55.0, HOUR, 9 * DAY])))
+        for n, request in enumerate(theirs)
     )
+    odd = draw(st.sampled_from(["", "", "", "whole", "missing", "account", "late", "memory"]))
     return World(
         shows=told,
         makers=tuple(several),
         strangers=strangers,
         verbatim=told.prompts in ("verbatim", "tidied") and draw(st.booleans()),
-        remembers_seconds=draw(st.sampled_from([None, None, DAY])),
-        is_whole=draw(st.sampled_from([True, True, True, False])),
-        missing=draw(st.sampled_from([frozenset(), frozenset(), frozenset({"video_gone"})])),
-        same_account=draw(st.sampled_from([True, True, None, False])),
-        is_late=draw(st.sampled_from([True, True, True, False])),
+        remembers_seconds=DAY if odd == "memory" else None,
+        is_whole=odd != "whole",
+        missing=frozenset({"video_gone"}) if odd == "missing" else frozenset(),
+        same_account=False if odd == "account" else draw(st.sampled_from([True, None])),
+        is_late=odd != "late",
     )
