@@ -1,6 +1,7 @@
 """Providers: who renders, as the command line and the environment name it."""
 
 import asyncio
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -248,9 +249,27 @@ def _openai(environ: Mapping[str, str]) -> Remote:
         "project": environ.get("OPENAI_PROJECT_ID") or None,
     }
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
-    profile = environ.get(PROFILE_VARIABLE) or "auto"
+    profile = _profile(environ.get(PROFILE_VARIABLE) or "auto")
     described = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
     return Remote("openai", described, {**fields, "profile": profile, "prices": by_model(own)})
+
+
+def _profile(text: str) -> str | dict[str, Any]:
+    """Read a profile's name, or one of the user's own as JSON.
+
+    Raises:
+        InvalidRequestError: It begins like JSON and is none.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return cast("dict[str, Any]", json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"{PROFILE_VARIABLE} is no JSON: {error}.",
+            next_step='Set it to a name, or to what differs: {"base": "generic", "can_list": '
+            "false}; nothing was sent.",
+        ) from None
 
 
 def _azure(environ: Mapping[str, str]) -> Remote:

@@ -68,3 +68,11 @@ def test_a_key_from_the_environment_is_hidden_from_then_on() -> None:
     providers.choose("openai", {"OPENAI_API_KEY": "sk-from-the-environment"})
 
     assert redaction.safe("key sk-from-the-environment!") == "key ********!"
+
+
+def test_a_profile_of_ones_own_stands_in_the_environment_as_json() -> None:
+    named = {"OPENAI_BASE_URL": "http://gpu-box:8000/v1"}
+    own = providers.choose("openai", {**named, "PREFECT_SORA_PROFILE": '{"can_list": false}'})
+    assert own.server().profile.can_list is False
+    with pytest.raises(InvalidRequestError, match="PREFECT_SORA_PROFILE is no JSON"):
+        providers.choose("openai", {**named, "PREFECT_SORA_PROFILE": "{can_list"})
