@@ -16,6 +16,8 @@ URL = "https://videos.example/v1"
 AZURE_URL = "https://resource.openai.azure.com"
 ALICE, BOB = SecretStr("sk-alice-canary"), SecretStr("sk-bob-canary")
 
+NONE = SecretStr("none")
+
 
 @pytest.mark.parametrize(
     ("wrote", "asks", "same"),
@@ -23,6 +25,7 @@ ALICE, BOB = SecretStr("sk-alice-canary"), SecretStr("sk-bob-canary")
         pytest.param(remote(URL, api_key=ALICE), remote(URL, api_key=ALICE), True, id="one key"),
         pytest.param(remote(URL, api_key=ALICE), remote(URL, api_key=BOB), False, id="two keys"),
         pytest.param(remote(URL), remote(URL), True, id="no key on both sides"),
+        pytest.param(remote(URL), remote(URL, api_key=NONE), True, id="the word for no key"),
         pytest.param(remote(URL), remote(URL, api_key=BOB), False, id="none, then a key"),
         pytest.param(remote(URL, api_key=BOB), remote(URL), False, id="a key, then none"),
         pytest.param(

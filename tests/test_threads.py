@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from prefect_sora.handles import VideoJob
+from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
+from prefect_sora.records import Reserved
 from prefect_sora.stills import put_stills
 from prefect_sora.storage import VideoFolder
 
@@ -23,6 +25,18 @@ KITE = VideoJob(
     provider="test",
     title="a red kite",
     submitted_at=1.0,
+)
+RESERVED = Reserved(
+    key=KITE.key,
+    attempt=1,
+    at=1.0,
+    fingerprint="0" * 64,
+    request_digest="0" * 64,
+    scope="tonight",
+    server="server",
+    provider="test",
+    request={"prompt": "a red kite"},
+    owner=new_owner(),
 )
 BUSY = 40
 
@@ -103,8 +117,8 @@ async def test_an_acceptance_is_recorded_while_many_videos_are_on_their_way(disk
 
 
 async def test_an_acceptance_is_recorded_while_a_slow_store_is_read(disk: Ledger) -> None:
+    assert await disk.reserve(KITE.folder, RESERVED)
     pipe = Path(disk.store.root) / "slow.json"
-    pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
     reading: list[asyncio.Task[object]] = [
         asyncio.create_task(disk.store.read("slow.json")) for _ in range(BUSY)

@@ -114,6 +114,7 @@ def test_a_render_that_the_server_has_forgotten_says_how_to_pay_for_it_again(
         *("resume", job.key, "--store", store, "--provider", "openai", "--poll-interval", "0.05"),
         OPENAI_BASE_URL=renderer.base_url,
         OPENAI_API_KEY="none",
+        PREFECT_SORA_PROFILE='{"lost_after_s": 0.3}',
     )
 
     assert ended.code == 7
