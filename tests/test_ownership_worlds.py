@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from prefect_sora.matching import WORST_CLOCK_SECONDS, Clock, Doubt, is_past
-from prefect_sora.ownership import Adopt, Asked, Nothing, Outcome, Person, are_twins, decide
+from prefect_sora.ownership import Adopt, Asked, Nothing, Outcome, are_twins, decide
 from prefect_sora.requests import VideoRequest
 from tests.support.renders import clip
 from tests.support.worlds import DAY, HOUR, NOW, Maker, Shows, World, makers, shows, worlds
@@ -92,7 +92,7 @@ def test_in_whatever_order_all_are_settled_none_is_paid_for_beyond_what_was_lost
             world = replace(world, claims={**world.claims, outcome.job.id: mine.key})
         if isinstance(outcome, Nothing):
             paid_again.append(mine)
-        if not isinstance(outcome, Person):
+        if isinstance(outcome, (Adopt, Nothing)):
             world = replace(world, settled=world.settled | {mine.key})
     for mine in paid_again:
         family = {a.key for a in turns if a.key == mine.key or are_twins(a, mine)}
