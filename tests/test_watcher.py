@@ -243,10 +243,10 @@ async def test_a_server_in_trouble_is_not_asked_for_each_of_many_jobs(scripted: 
 
     _, client = scripted(answer)
     begun = monotonic()
-    ended = await statuses(client, *(f"kite-{n}" for n in range(40)), timeout_seconds=2)
+    ended = await statuses(client, *(f"kite-{n}" for n in range(40)), timeout_seconds=8)
     assert set(ended) == {"RenderTimeoutError"}
     # The list, and as many as are asked for at once; each once more when its time runs out.
-    assert sum(at < begun + 1.7 for at in asked) <= 9
+    assert sum(at < begun + 7 for at in asked) <= 9
     assert 40 < len(asked) < 9 + 41 * 4
 
 
