@@ -7,7 +7,6 @@ this machine's disk: the requests, the seconds, and by how much the process grow
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.processes import FailedError, answers, free_port, serving
+from benchmarks.processes import answers, free_port, serving, told_by
 
 BUCKET, FOLDER = "kept", "clips"
 MOST_REQUESTS, MOST_MIB, MOST_SECONDS = 500, 64.0, 20.0
@@ -126,16 +125,7 @@ def _renderer() -> Iterator[str]:
 
 
 def _child(task: dict[str, Any]) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kept_worker"],
-        input=json.dumps(task).encode(),
-        capture_output=True,
-        cwd=Path(__file__).parents[1],
-        check=False,
-    )
-    if done.returncode:
-        raise FailedError(done.stderr.decode("utf-8", "replace"))
-    took: dict[str, float] = json.loads(done.stdout)
+    took: dict[str, float] = told_by("benchmarks.kept_worker", task)
     return took
 
 

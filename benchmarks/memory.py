@@ -4,15 +4,11 @@ The idle process has kept a small video already, of 64x64, so that everything is
 connected; the large one is of 1280x720 and its pictures are decoded, shrunk and kept too.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.processes import FailedError, answers, free_port, s3_server, serving
+from benchmarks.processes import FailedError, answers, free_port, s3_server, serving, told_by
 from benchmarks.table import Pairs, Row
 
 ALLOWED_BYTES = 32 * 2**20
@@ -43,16 +39,7 @@ def measure(rounds: int, megabytes: int) -> Iterable[Row]:
 def _grown_by(base_url: str, root: str, options: dict[str, Any], megabytes: int) -> int:
     """Keep the video in a process of its own, and say by how much that grew."""
     task = {"base_url": base_url, "root": root, "options": options}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.keeper"],
-        input=json.dumps(task).encode(),
-        capture_output=True,
-        cwd=Path(__file__).parents[1],
-        check=False,
-    )
-    if done.returncode:
-        raise FailedError(done.stderr.decode("utf-8", "replace"))
-    took: dict[str, int] = json.loads(done.stdout)
+    took: dict[str, int] = told_by("benchmarks.keeper", task)
     if abs(took["size"] / _MIB - megabytes) > 1:
         raise FailedError(f"A video of {took['size']} bytes was kept, not of {megabytes} MiB.")
     return took["peak"] - took["idle"]

@@ -1,5 +1,6 @@
 """Processes: commands on the clock, servers for a while, and homes in which nothing is set."""
 
+import json
 import os
 import socket
 import subprocess
@@ -30,6 +31,28 @@ def environment(home: Path) -> dict[str, str]:
     """The environment of a user who has just arrived: an empty home, no settings, no keys."""
     kept = {name: v for name, v in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
     return {**kept, **_NO_REPORTS, "HOME": str(home), "PREFECT_HOME": str(home / ".prefect")}
+
+
+def told_by(module: str, task: Mapping[str, Any]) -> Any:
+    """Run a module of ours in a process of its own and read the JSON that it prints.
+
+    Args:
+        module: Its dotted name.
+        task: What it reads on its standard input, as JSON.
+
+    Raises:
+        FailedError: It failed; the message has what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=json.dumps(task).encode(),
+        capture_output=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    if done.returncode:
+        raise FailedError(done.stderr.decode("utf-8", "replace"))
+    return json.loads(done.stdout)
 
 
 def seconds_of(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> float:

@@ -82,10 +82,6 @@ class Markers:
         for marker in sorted(markers, key=lambda marker: marker.attempt):
             await self._store.delete(f"{FOLDER}/{marker.name}")
 
-    async def stands(self, folder: str, mine: Reserved) -> bool:
-        """Whether the marker of a reservation is there."""
-        return await self._store.read(_path(folder, mine)) is not None
-
     async def of(self, folder: str) -> list[Marker]:
         """Read the markers of one render."""
         found = await self._read(f"{folder}~")
