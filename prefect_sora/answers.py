@@ -22,6 +22,7 @@ from prefect_sora.errors import (
     UnavailableError,
     VideoNotFoundError,
 )
+from prefect_sora.errors.next_steps import Advice, NextStep
 from prefect_sora.failures import CHANGE_THE_PROMPT, Failure, read_failure
 from prefect_sora.outcomes import REFUSED, has_ended
 from prefect_sora.requests import DERIVED
@@ -77,14 +78,16 @@ def no_answer(
     quotable = isinstance(cause, (httpx2.HTTPError, openai.APIError))
     quotable &= not isinstance(cause, httpx2.LocalProtocolError)
     said = server.redacted(str(cause)) if quotable else ""
-    step = "Check base_url and that the server runs; `prefect-sora doctor` tells more."
+    steps: Advice = ("Check base_url and that the server runs.", NextStep("doctor"))
     if isinstance(cause, httpx2.ProxyError):
-        step = "The proxy of HTTPS_PROXY or ALL_PROXY did not let it through: NO_PROXY, or another."
+        steps = (
+            "The proxy of HTTPS_PROXY or ALL_PROXY did not let it through: NO_PROXY, or another."
+        )
     return UnavailableError(
         f"{_named(server)} {'cannot be reached' if never_sent else 'gave no whole answer'} "
         f"({type(cause).__name__}{f': {said}' if said else ''}).",
         never_sent=never_sent,
-        next_step=step,
+        next_step=steps,
     )
 
 
@@ -112,7 +115,7 @@ def not_the_protocol(
         return UnavailableError(
             message,
             status=response.status_code,
-            next_step="Check that base_url is a video API's; `prefect-sora doctor` tells more.",
+            next_step=("Check that base_url is a video API's.", NextStep("doctor")),
         )
     # It comes from a login or a website: the request went no further.
     return RejectedError(
@@ -160,7 +163,8 @@ def status_error(
     # LiteLLM without a database says so of a key that it does not know (1.109.1).
     if status in (401, 403) or failure.type == "no_db_connection":
         about["next_step"] = (
-            "Check api_key, and that it may use this model: `prefect-sora doctor` asks the server."
+            "Check api_key, and that it may use this model.",
+            NextStep("doctor"),
         )
         return AuthenticationError(message, **about)
     if status == 429:
@@ -183,7 +187,7 @@ def status_error(
         )
         return VideoNotFoundError(message, **about)
     if unclear or status in (408, 409) or status >= 500:
-        about["next_step"] = "Run the same again in a while; `prefect-sora doctor` tells more."
+        about["next_step"] = ("Run the same again in a while.", NextStep("doctor"))
         return UnavailableError(
             message,
             ended=has_ended(response, body),

@@ -15,6 +15,7 @@ from prefect_sora.errors import (
     StorageError,
     UnavailableError,
 )
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Failed, RenderState, Reserved
@@ -82,9 +83,9 @@ async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) 
     try:
         return await write()
     except StorageError as error:
-        error.next_step = (
-            f"The server has it as video {video_id}: when the store works again, run the same "
-            f"again, or `prefect-sora resume {key} --adopt {video_id}`."
+        error.advise(
+            f"The server has it as video {video_id}: run the same again when the store works.",
+            NextStep("adopt", video_id=video_id),
         )
         error.about(key=key, video_id=video_id, paid="yes")
         raise
@@ -134,7 +135,7 @@ def another_worker_holds_it(state: RenderState) -> RenderTimeoutError:
         "Another worker is submitting this render and has not finished.",
         key=state.key,
         paid="unknown",
-        next_step=f"Run it again, or `prefect-sora resume {state.key}`.",
+        next_step=(NextStep("again"), NextStep("resume")),
     )
 
 

@@ -19,6 +19,7 @@ from prefect_sora.budgets import Budget
 from prefect_sora.cancellations import by_a_person
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.errors import BatchError, Paid
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import title_slug
 from prefect_sora.parameters import (
@@ -287,6 +288,5 @@ def _error(result: BatchResult, rows: Sequence[Result]) -> BatchError:
         f"{result}. Row {first.row}: {first.error}",
         result=result,
         paid=paid,
-        next_step=f"{result.csv_url} tells all rows. What is kept stays kept: run the same again "
-        f'with scope "{result.scope}" to render only what is missing.',
+        next_step=(f"{result.csv_url} tells all rows.", NextStep("again", scope=result.scope)),
     )

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import resume_command
 from prefect_sora.records import Failed
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
             key=job.key,
             video_id=job.video_id,
             paid="yes",
-            next_step=f"`prefect-sora resume {job.key}` keeps it; delete_video deletes it.",
+            next_step=(NextStep("resume"), "delete_video deletes it."),
         )
     await client.delete(job.video_id)
     await ledger.fail(job.folder, _deleted(job, "It was cancelled."))
@@ -88,11 +88,11 @@ def leave(job: VideoJob, ledger: Ledger, why: str | None = None) -> None:
     """
     log.log(
         logging.WARNING if why else logging.INFO,
-        "%sVideo %s goes on at %s and counts as paid: `%s` gets it.",
+        "%sVideo %s goes on at %s and counts as paid: %s",
         f"{why} " if why else "",
         job.video_id,
         job.provider,
-        resume_command(job.key, ledger.place),
+        NextStep("resume", key=job.key, store=ledger.place).words(),
     )
 
 

@@ -62,7 +62,7 @@ async def create_character(
     try:
         character = await client.create_character(name, "character.mp4", data)
     except UnavailableError as error:
-        error.next_step = "Run it again: should the server have it already, it holds it twice."
+        error.advise("Run it again: should the server have it already, it holds it twice.")
         raise
     if not await ledger.store.create(record, character.model_dump_json(indent=1).encode()):
         # Another worker was faster: all of them use one.

@@ -8,7 +8,6 @@ import heapq
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from itertools import count
 from time import monotonic, time
 from typing import Final
@@ -21,6 +20,7 @@ from prefect_sora.errors import (
     VideoExpiredError,
     VideoNotFoundError,
 )
+from prefect_sora.errors.next_steps import NextStep, clock
 from prefect_sora.handles import RenderedVideo, VideoJob
 
 log = logging.getLogger(__name__)
@@ -80,20 +80,22 @@ def _ends_at(video: VideoJob) -> float:
 def expired(video: VideoJob) -> VideoExpiredError:
     """Say that a video was not fetched in time."""
     at = video.expires_at if isinstance(video, RenderedVideo) else None
-    since = f": it expired at {_clock(at)}" if at and at <= time() else ""
+    since = f": it expired at {clock(at)}" if at and at <= time() else ""
     return VideoExpiredError(
         f"The server no longer has this video{since}.",
         key=video.key,
-        next_step="It cannot be fetched any more. To render, and pay for, it once more: "
-        f"`prefect-sora resume {video.key} --resubmit`, or a new take.",
+        next_step=(
+            "It cannot be fetched any more.",
+            NextStep("resubmit"),
+            "So does a new take.",
+        ),
     )
 
 
-def fetch_again(video: VideoJob) -> str:
+def fetch_again(video: VideoJob) -> NextStep:
     """Say how to fetch a video that the server still has, and until when."""
     expires_at = video.expires_at if isinstance(video, RenderedVideo) else None
-    until = f" until {_clock(expires_at)}" if expires_at else ", often for no more than an hour"
-    return f"`prefect-sora resume {video.key}` fetches it again; the server has it{until}."
+    return NextStep("fetch", key=video.key, until=expires_at)
 
 
 def not_fetched(error: SoraError, video: VideoJob, absence: Absence) -> DownloadError:
@@ -105,7 +107,7 @@ def not_fetched(error: SoraError, video: VideoJob, absence: Absence) -> Download
         if isinstance(error, DownloadError)
         else DownloadError(f"The finished video could not be fetched. {error.message}")
     )
-    failure.next_step = fetch_again(video)
+    failure.advise(fetch_again(video))
     return failure
 
 
@@ -131,10 +133,3 @@ async def forgotten(video_id: str, client: VideoClient) -> VideoNotFoundError | 
         else:
             return None
         await asyncio.sleep(pause_s)
-
-
-def _clock(at: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{at:g}"  # no Unix seconds, whatever the server means

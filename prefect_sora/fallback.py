@@ -15,7 +15,6 @@ from prefect_sora.courses import pass_on
 from prefect_sora.errors import RenderFailedError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import in_store
 from prefect_sora.passing import on_the_first
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.recovering import recover
@@ -110,7 +109,7 @@ class AskedVideo(Asked[Wish, VideoJob]):
 
     async def settle(self, state: RenderState, client: VideoClient) -> VideoJob | None:
         """Look for its job at the server; in doubt, do as the policy says."""
-        with in_store(self.ledger.place, state.key):
+        with self.ledger.about(state.key):
             try:
                 return await recover(state, client, self.ledger)
             except UncertainSubmitError as error:

@@ -34,7 +34,6 @@ from prefect_sora.expiry import Turns, expired, fetch_again, not_fetched
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.mp4 import Mp4Info, Mp4Scanner
-from prefect_sora.next_steps import in_store
 from prefect_sora.stills import put_stills
 from prefect_sora.storage import VideoFolder, Written
 from prefect_sora.threads import BYTES, start
@@ -70,7 +69,7 @@ async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
         DownloadError: See `fetch`; the job stays resumable.
         StorageError: The store refuses; the job stays resumable.
     """
-    with in_store(ledger.place, video.key):
+    with ledger.about(video.key):
         if standing := await kept(video, client, ledger):
             return standing
         try:
@@ -298,9 +297,9 @@ def _about(video: VideoJob) -> Iterator[None]:
     try:
         yield
     except SoraError as error:
+        if not error.names_a_resume:
+            error.advise(*error.steps, fetch_again(video))
         error.about(key=video.key, video_id=video.video_id, paid="yes")
-        if "`prefect-sora resume" not in (error.next_step or ""):
-            error.next_step = " ".join(filter(None, (error.next_step, fetch_again(video))))
         raise
 
 

@@ -38,6 +38,7 @@ from prefect_sora.errors import (
     UnavailableError,
     UncertainSubmitError,
 )
+from prefect_sora.errors.next_steps import NOTHING_SENT
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.sending import LapsedError, Sender, UnclearError
@@ -299,6 +300,6 @@ def _nothing_sent(call: Call, paid: Paid) -> Iterator[None]:
         yield
     except StorageError as error:
         error.about(paid=paid)
-        if not call.begun and "Nothing was sent" not in (error.next_step or ""):
-            error.next_step = f"Nothing was sent this time. {error.next_step or ''}".strip()
+        if not call.begun and NOTHING_SENT not in error.steps:
+            error.advise(NOTHING_SENT, *error.steps)
         raise

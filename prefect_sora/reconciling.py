@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from prefect_sora import job_lists
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.identity import KEY_DIGITS
 from prefect_sora.job_lists import JobList
 from prefect_sora.ledger import LEASE_SECONDS, TORN, Ledger
@@ -213,6 +214,8 @@ def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:
         f"The create request may have been accepted, and its answer was lost. {why}",
         key=mine.key,
         paid="unknown",
-        next_step=f"Look at the server: if the job is there, `prefect-sora resume {mine.key} "
-        f"--adopt VIDEO_ID`; if it is not, `prefect-sora resume {mine.key} --resubmit`.",
+        next_step=(
+            NextStep("adopt", "Look at the server: if the job is there,"),
+            NextStep("resubmit", "If it is not,"),
+        ),
     )

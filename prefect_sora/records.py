@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from prefect_sora.errors import ModerationError, NewerStoreError, Paid, RenderFailedError
+from prefect_sora.errors.next_steps import NOTHING_SENT, NextStep
 from prefect_sora.failures import CHANGE_THE_PROMPT
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.identity import Owner, key_of
@@ -43,8 +44,10 @@ def read_record(model: type[_R], data: bytes | None, name: str) -> _R | None:
             f"{name} was written by a newer version of prefect-sora: its schema is {version}, "
             f"and this version reads up to {SCHEMA}.",
             paid="unknown",
-            next_step="Nothing was sent. Upgrade here, with `pip install -U prefect-sora`, then "
-            "run the same again.",
+            next_step=(
+                NOTHING_SENT,
+                "Upgrade here, with `pip install -U prefect-sora`, then run the same again.",
+            ),
         )
     try:
         return model.model_validate(value)
@@ -140,8 +143,7 @@ class Failed(Record):
             paid=self.paid,
             next_step=CHANGE_THE_PROMPT
             if self.kind == "moderated"
-            else "Run it again with the same scope, or "
-            f"`prefect-sora resume {self.key} --resubmit`: that sends, and pays for, it once more.",
+            else (NextStep("again"), NextStep("resubmit")),
         )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import time
@@ -13,12 +12,12 @@ from prefect_sora.cancelling import ByPerson, OnCancel, give_up, leave
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.expiry import expired
 from prefect_sora.failures import Failure
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import in_store
 from prefect_sora.pacing import estimating, remember
 from prefect_sora.records import Failed
 from prefect_sora.requests import VideoRequest
@@ -90,10 +89,10 @@ async def wait(
             reserved = await ledger.reservation(job.folder, job.attempt)
             if reserved and client.server.is_account(reserved.account) is False:
                 error.message += f" {ANOTHER_ACCOUNT}"
-                error.next_step = ASK_WITH_ITS_KEY
+                error.advise(ASK_WITH_ITS_KEY)
             raise
     if video.status != "completed":
-        with in_store(ledger.place, job.key, job.video_id):
+        with ledger.about(job.key, job.video_id):
             raise await _close(job, video, ledger)
     await remember(job, video, client, ledger)
     return _rendered(job, video)
@@ -162,16 +161,13 @@ def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
 @contextmanager
 def _waiting_for(job: VideoJob, ledger: Ledger) -> Iterator[None]:
     """Say of every error which paid render it is about, and how to wait on for it."""
-    with in_store(ledger.place, job.key, job.video_id):
+    with ledger.about(job.key, job.video_id):
         try:
             yield
         except SoraError as error:
-            command = f"`prefect-sora resume {job.key}"
-            step = re.sub("`prefect-sora resume(?=`| --)", command, error.next_step or "")
-            if command not in step and not isinstance(error, ModerationError):
-                step = f"{step} {command}` waits on without paying again.".strip()
-            error.next_step = step or None
-            error.about(paid="yes")
+            if not (error.names_a_resume or isinstance(error, ModerationError)):
+                error.advise(*error.steps, NextStep("wait"))
+            error.about(key=job.key, paid="yes")
             raise
 
 

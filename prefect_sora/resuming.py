@@ -14,12 +14,12 @@ from prefect_sora.errors import (
     SoraError,
     VideoExpiredError,
 )
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.expiry import forgotten
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import request_digest
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.references import prepare
@@ -70,7 +70,7 @@ async def resume(
         if not (again and state.reserved):
             raise
         await _forget(job, ledger, error)
-        with in_store(ledger.place, state.key):
+        with ledger.about(state.key):
             job = await _sent_again(state.reserved, state.folder, client, ledger, "yes", budget)
     return await keep(await wait(job, client, ledger, **waiting), client, ledger)
 
@@ -89,7 +89,7 @@ async def take_up(
     Raises:
         SoraError: As `resume` says, but for waiting and keeping.
     """
-    with in_store(ledger.place, state.key):
+    with ledger.about(state.key):
         return await _job(state, client, ledger, adopt_video_id, resubmit, budget)
 
 
@@ -112,7 +112,7 @@ async def _job(
         raise InvalidRequestError(
             "The store holds no readable record of this render.",
             paid=paid,
-            next_step="Run it again with the same scope.",
+            next_step=NextStep("again"),
         )
     if state.reserved and state.reserved.server != client.server.identity:
         raise InvalidRequestError(
@@ -138,8 +138,7 @@ async def _job(
     if found is None:
         raise RenderFailedError(
             "The server never accepted this render.",
-            next_step="Run it again with the same scope, or "
-            f"`prefect-sora resume {state.key} --resubmit`.",
+            next_step=(NextStep("again"), NextStep("resubmit")),
         )
     return found
 

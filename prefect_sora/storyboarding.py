@@ -19,6 +19,7 @@ from prefect_sora import film_reports, films, storyboards
 from prefect_sora.blocks import Store, VideoStore, store_of
 from prefect_sora.clips import How, render_clip
 from prefect_sora.errors import SoraError, StoryboardError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.estimates import estimate
 from prefect_sora.films import Cut, StoredFilm
 from prefect_sora.handles import StoredVideo
@@ -231,8 +232,7 @@ class _Filming:
             else "unknown"
             if any(error.paid == "unknown" for error in everything)
             else "no",
-            next_step=f"Run it again with the scope {self.how.scope}: what is kept is not paid "
-            "for again.",
+            next_step=NextStep("again", scope=self.how.scope),
         )
 
 

@@ -22,7 +22,6 @@ from prefect_sora.errors import SoraError, UnavailableError
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.matching import Doubt
-from prefect_sora.next_steps import in_store
 from prefect_sora.paying import made_once
 from prefect_sora.reconciling import find_accepted, uncertain
 from prefect_sora.records import RenderState, Reserved
@@ -74,7 +73,7 @@ async def submit(
     if timeout_seconds is None:
         asked = wish.request
         timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
-    with in_store(ledger.place, wish.key):
+    with ledger.about(wish.key):
         budget = binding(budget, wish.request, client)
         call = Call(time() + timeout_seconds, in_doubt, passed_on_after)
         return await made_once(VideoSender(wish, client, ledger), ledger, call, budget)

@@ -20,11 +20,11 @@ from prefect_sora.errors import (
     SoraError,
     UncertainSubmitError,
 )
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import RenderedVideo, StoredImage, StoredVideo, VideoJob
 from prefect_sora.images.doubts import bring_home, uncertain
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import in_store
 from prefect_sora.records import RenderState
 from prefect_sora.rendering import wait
 from prefect_sora.requests import title
@@ -174,7 +174,7 @@ async def client_among(clients: Iterable[VideoClient], state: RenderState) -> Vi
         key=state.key,
         video_id=accepted.job.video_id if accepted else None,
         paid="yes" if accepted else "unknown",
-        next_step=f"Sweep with that provider, or `prefect-sora resume {state.key}`.",
+        next_step=("Sweep with that provider.", NextStep("resume")),
     )
 
 
@@ -248,7 +248,7 @@ async def _picture_of(found: _Found, ledger: Ledger, gate: asyncio.Semaphore) ->
     """Find pictures that stand in the store; what does not is nowhere to be asked for."""
     async with gate:
         state = await ledger.state(found.state.folder)
-        with in_store(ledger.place, state.key):
+        with ledger.about(state.key):
             if home := await bring_home(state, ledger):
                 return home
             if state.failed:
@@ -271,7 +271,7 @@ def _young(state: RenderState, age_s: float) -> RenderTimeoutError:
         key=state.key,
         video_id=accepted.job.video_id if accepted else None,
         paid="yes" if accepted else "unknown",
-        next_step=f"A later sweep takes it, or `prefect-sora resume {state.key}`.",
+        next_step=("A later sweep takes it.", NextStep("resume")),
     )
 
 

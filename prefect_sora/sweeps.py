@@ -17,7 +17,7 @@ from prefect_sora import sweeping
 from prefect_sora.blocks import Provider, Store, VideoStore, store_of
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
-from prefect_sora.next_steps import pasteable
+from prefect_sora.errors.next_steps import in_words
 from prefect_sora.records import RenderState
 from prefect_sora.reports import logger
 from prefect_sora.storage.refusals import plain_url
@@ -98,8 +98,8 @@ async def sweep(
         older_than_seconds=older_than_seconds,
     )
     for render in swept:
-        if render.error is not None:
-            pasteable(render.error, plain_url(block.url))
+        if isinstance(render.error, SoraError):
+            render.error.known(store=plain_url(block.url))
     summary = _summary(swept, block, await _parts_removed(block))
     await _show(swept, summary)
     bad = [render for render in swept if render.outcome in (raise_on or [])]
@@ -136,6 +136,10 @@ def _why(render: Swept) -> str:
     return said if len(said) <= _SAID_CHARACTERS else f"{said[: _SAID_CHARACTERS - 1]}…"
 
 
+def _what_to_do(render: Swept) -> str:
+    return (isinstance(render.error, SoraError) and in_words(render.error.steps, "page")) or ""
+
+
 async def _show(swept: list[Swept], summary: Sweep) -> None:
     """Put the outcomes into the UI, those that need a person first."""
     rows = [
@@ -144,7 +148,7 @@ async def _show(swept: list[Swept], summary: Sweep) -> None:
             "Render": render.key,
             "Prompt": render.title,
             "Where or why": render.url or _why(render),
-            "What to do": getattr(render.error, "next_step", None) or "",
+            "What to do": _what_to_do(render),
         }
         for outcome in OUTCOMES
         for render in swept

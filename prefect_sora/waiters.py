@@ -16,6 +16,7 @@ from prefect_sora.errors import (
     SoraError,
     VideoNotFoundError,
 )
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.profiles import Status
 from prefect_sora.wire import Video
 
@@ -96,9 +97,9 @@ def miss(waiter: Waiter, error: VideoNotFoundError) -> None:
     if absence.missed(now):
         error.paid = "yes"
         error.message += f" All {absence.answers} answers of {absence.lasting_s:g} s said so."
-        error.next_step = (
-            "Check the id and that this is its server. Servers that keep jobs in memory forget "
-            "them on a restart: `prefect-sora resume --resubmit` pays for it once more."
+        error.advise(
+            "Check the id and that this is its server.",
+            NextStep("resubmit", "Servers that keep jobs in memory forget them on a restart:"),
         )
         waiter.inbox.put_nowait(error)
     waiter.put_off(min(waiter.asked_interval_s, absence.pace_s), now)
@@ -148,8 +149,10 @@ async def follow(
                 f"Nothing has moved for {clock() - moved_at:.3g} s: {_standing(waiter)}.",
                 video_id=waiter.video_id,
                 paid="yes",
-                next_step="Where the server has lost it, a new take renders, and pays for, "
-                "another; to wait on without paying again: `prefect-sora resume`.",
+                next_step=(
+                    "Where the server has lost it, a new take renders, and pays for, another.",
+                    NextStep("wait"),
+                ),
             )
 
 
@@ -162,8 +165,7 @@ def timed_out(waiter: Waiter, limit_s: float, trouble: SoraError | None) -> Rend
         f"Not finished within {limit_s:g} s: {_standing(waiter)}.{said}",
         video_id=waiter.video_id,
         paid="yes",
-        next_step="It goes on rendering: run the same again with the same scope, or "
-        "`prefect-sora resume`, to wait on without paying again.",
+        next_step=("It goes on rendering.", NextStep("wait"), NextStep("again", "Or")),
     )
 
 

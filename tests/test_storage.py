@@ -615,7 +615,7 @@ async def test_no_error_shows_an_option(s3: S3, options: dict[str, Any]) -> None
 
     shown = "".join(traceback.format_exception(caught.value))
     shown += repr(folder) + repr(caught.value) + str(caught.value)
-    shown += repr(pickle.dumps(caught.value)) + json.dumps(caught.value.__dict__)
+    shown += repr(pickle.dumps(caught.value)) + json.dumps(caught.value.__dict__, default=vars)
     assert SECRET not in shown
     assert caught.value.__cause__ is caught.value.__context__ is None
 

@@ -394,7 +394,7 @@ async def test_a_number_of_polls_is_another_way_to_say_the_deadline(
 
 
 async def test_an_id_the_server_does_not_know_ends_the_wait(client: VideoClient) -> None:
-    with pytest.raises(VideoNotFoundError, match=r"Check the id.*resume --resubmit"):
+    with pytest.raises(VideoNotFoundError, match=r"Check the id.*resume KEY --resubmit"):
         await watcher_of(client).wait("video_nobody", poll_interval_seconds=0.05)
 
 

@@ -23,7 +23,6 @@ from prefect_sora.cli.progress import BatchDisplay
 from prefect_sora.cli.screen import Screen, describe, place, run_command
 from prefect_sora.errors import BatchError
 from prefect_sora.identity import title_slug
-from prefect_sora.next_steps import pasteable
 from prefect_sora.results import BatchResult
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def batch(
         try:
             result = _rendered(file, chosen, given, screen)
         except BatchError as error:
-            pasteable(error, store, provider)
+            error.known(store=store, provider=provider)
             return _failed(error, screen)
         screen.document(result.model_dump(mode="json"))
         screen.result(f"✓ {result}", style="green")

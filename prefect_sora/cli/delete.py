@@ -1,16 +1,23 @@
 """`prefect-sora delete`: frees the server of videos; what the store has kept stays."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from prefect_sora.cli import exits, providers, stopping
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
 from prefect_sora.cli.screen import Screen, describe, run_command
 from prefect_sora.cli.sources import find_source
 from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+
+_LOSE_NOTHING: Final = (
+    "Nothing was deleted.",
+    NextStep("resume"),
+    "--unkept deletes it all the same.",
+)
 
 
 def delete(
@@ -103,8 +110,7 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
             f"A render of this store may have paid for video {video_id}: its claim is unreadable.",
             video_id=video_id,
             paid="unknown",
-            next_step="`prefect-sora resume` keeps what is unfinished; --unkept deletes it all the "
-            "same. Nothing was deleted.",
+            next_step=_LOSE_NOTHING,
         )
     for folder in await ledger.find(key) if key else []:
         attempts = await ledger.attempts(folder)
@@ -119,8 +125,7 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
                 key=key,
                 video_id=video_id,
                 paid="yes",
-                next_step=f"`prefect-sora resume {key}` keeps it; --unkept deletes it all the "
-                "same. Nothing was deleted.",
+                next_step=_LOSE_NOTHING,
             )
 
 

@@ -17,6 +17,7 @@ from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.screen import Screen, run_command
 from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
+from prefect_sora.errors.next_steps import NextStep, in_words, steps_of
 from prefect_sora.profiles import Profile
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
@@ -25,6 +26,12 @@ from prefect_sora.storage.mounts import shared_kind
 from prefect_sora.wire import ServedModel
 
 _PACKAGES: Final = ("prefect", "openai", "av", "pillow", "fsspec", "s3fs")
+
+_IN_DOUBT: Final = (
+    "A person decides on a render that is in doubt after a crash.",
+    NextStep("adopt", "Where the server has it,"),
+    NextStep("resubmit", "Else"),
+)
 
 
 @dataclass(frozen=True)
@@ -169,8 +176,7 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
                 "listing",
                 True,
                 "it lists no jobs",
-                "A render in doubt after a crash has to be decided by a person "
-                "(prefect-sora resume KEY --adopt or --resubmit).",
+                in_words(steps_of(_IN_DOUBT)),
             ),
         ]
     return [*found, *([_trouble("listing", unlisted)] if unlisted else [])]
@@ -259,7 +265,7 @@ async def _prefect() -> Finding:
 
 
 def _trouble(check: str, error: SoraError) -> Finding:
-    return Finding(check, False, error.message, error.next_step)
+    return Finding(check, False, error.message, in_words(error.steps, "terminal"))
 
 
 def _as_json(finding: Finding) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """Interruption: what goes on at the server after we have stopped, from the records."""
 
 from prefect_sora.errors import SoraError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.identity import title_slug
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import resume_command
 from prefect_sora.storage import VideoFolder
 
 
@@ -25,23 +25,23 @@ async def what_goes_on(store: str, provider: str, prompt: str | None = None) -> 
         return "Stopped. Nothing was sent, so nothing was paid."
     said = []
     for state in mine:
-        command = f"`{resume_command(state.key, store, provider)}`"
+        go_on = NextStep("wait", key=state.key, store=store, provider=provider)
         if state.accepted:
             job = state.accepted.job
             said.append(
                 f"Video {job.video_id} (render {state.key}) goes on rendering at {job.provider} "
-                f"and is paid for. Continue with {command}"
+                f"and is paid for. {go_on.words()}"
             )
         elif state.is_image:
             said.append(
-                f"The picture of render {state.key} may have been made and paid for; {command} "
-                "looks whether it is kept"
+                f"The picture of render {state.key} may have been made and paid for. To look "
+                f"whether it is kept: `{go_on.command}`."
             )
         else:
             said.append(
-                f"Render {state.key} may have been accepted; it is looked for with {command}"
+                f"Render {state.key} may have been accepted. To look for it: `{go_on.command}`."
             )
-    return "Stopped. Nothing was deleted. " + " ".join(f"{sentence}." for sentence in said)
+    return f"Stopped. Nothing was deleted. {' '.join(said)}"
 
 
 async def still_unfinished(store: str, provider: str | None) -> str:
@@ -50,5 +50,5 @@ async def still_unfinished(store: str, provider: str | None) -> str:
     if not states:
         return "Stopped. Nothing is unfinished."
     keys = ", ".join(state.key for state in states)
-    command = resume_command(None, store, provider)
-    return f"Stopped. Nothing was deleted; still unfinished: {keys}. Continue with `{command}`."
+    go_on = NextStep("wait", store=store, provider=provider).words()
+    return f"Stopped. Nothing was deleted; still unfinished: {keys}. {go_on}"

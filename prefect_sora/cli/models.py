@@ -10,6 +10,7 @@ from prefect_sora.cli import exits, pricing, providers, stopping
 from prefect_sora.cli.options import Flag, Provider, Shown
 from prefect_sora.cli.screen import Screen, run_command, usd
 from prefect_sora.errors import SoraError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.images import catalogue as image_catalogue
 from prefect_sora.wire import ServedModel
 
@@ -61,7 +62,7 @@ def _served(provider: providers.Provider) -> list[ServedModel]:
     try:
         return stopping.run(asked)
     except SoraError as error:
-        error.next_step = error.next_step or "`prefect-sora doctor` looks at the server."
+        error.steps = error.steps or (NextStep("doctor"),)
         raise
 
 

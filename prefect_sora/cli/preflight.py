@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from prefect_sora import catalogue
 from prefect_sora.cli.providers import Provider
 from prefect_sora.errors import StorageError, UnfinishedRenderError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.identity import request_digest, title_slug
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import resume_command
 from prefect_sora.records import RenderState, Reserved
 from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
@@ -134,7 +134,8 @@ def _unfinished(state: RenderState, reserved: Reserved, store: str) -> Unfinishe
         key=state.key,
         video_id=accepted.job.video_id if accepted else None,
         paid="yes" if accepted else "unknown",
-        next_step=f"Bring it home without paying again: "
-        f"`{resume_command(state.key, store)}`. "
-        "Or render, and pay for, another one: the same command with --anew.",
+        next_step=(
+            NextStep("resume", store=store),
+            "Or render, and pay for, another one: the same command with --anew.",
+        ),
     )

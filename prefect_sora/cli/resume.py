@@ -13,9 +13,9 @@ from prefect_sora.cli.origins import Origins
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, describe, image_lines, kept_lines, run_command
 from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import pasteable
 from prefect_sora.records import RenderState
 from prefect_sora.storage import VideoFolder
 
@@ -96,12 +96,12 @@ def resume(
         if adopt is not None and (len(keys) != 1 or resubmit):
             raise InvalidRequestError(
                 "--adopt takes one KEY, and no --resubmit.",
-                next_step="`prefect-sora resume KEY --adopt VIDEO_ID`",
+                next_step=NextStep("adopt"),
             )
         if resubmit and not keys:
             raise InvalidRequestError(
                 "--resubmit pays again, so each render has to be named.",
-                next_step="`prefect-sora resume KEY --resubmit`",
+                next_step=NextStep("resubmit"),
             )
         ledger = Ledger(VideoFolder(store))
         origins = Origins(provider)
@@ -118,8 +118,8 @@ def resume(
             message = asyncio.run(still_unfinished(store, provider))
             raise stopping.InterruptedBySignal(stop.signum, message) from None
         for outcome in outcomes:
-            if outcome.error is not None:
-                pasteable(outcome.error, store, provider)
+            if isinstance(outcome.error, SoraError):
+                outcome.error.known(store=store, provider=provider)
         screen.document({"renders": [outcome.as_json() for outcome in outcomes]})
         for outcome in outcomes:
             _tell(screen, outcome)
@@ -204,7 +204,7 @@ async def _picture(
             "It is a picture: no video can be its outcome.",
             key=state.key,
             paid="unknown",
-            next_step=f"`prefect-sora resume {state.key} --resubmit`",
+            next_step=NextStep("resubmit"),
         )
     budget = Budget(way.max_cost, way.daily_budget)
     return await resume(state, client, ledger, resubmit=way.resubmit, budget=budget)
@@ -215,8 +215,10 @@ async def _folder(key: str, ledger: Ledger) -> str:
     if not found:
         raise InvalidRequestError(
             f"The store {ledger.store.root} has no render whose key begins with {key!r}.",
-            next_step="`prefect-sora resume` without a key shows all that are unfinished; "
-            "--store names another store.",
+            next_step=(
+                NextStep("resume", "Without a key all that are unfinished are meant:"),
+                "--store names another store.",
+            ),
         )
     if len(found) > 1:
         raise InvalidRequestError(

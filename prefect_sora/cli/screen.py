@@ -13,8 +13,8 @@ from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.stopping import InterruptedBySignal
 from prefect_sora.errors import SoraError
+from prefect_sora.errors.next_steps import in_words
 from prefect_sora.handles import StoredImage, StoredVideo
-from prefect_sora.next_steps import pasteable
 
 
 class Screen:
@@ -63,6 +63,10 @@ class Screen:
         mark, style = ("-", "yellow") if skipped else ("✗", "red")
         text = redaction.safe(_paragraph(error))
         self.err.print(f"{mark} {text}", style=style, markup=False)
+        if self.err.is_terminal and isinstance(error, SoraError):
+            # A paragraph is broken into lines; what is to be pasted stands in one of its own.
+            for command in filter(None, (step.command for step in error.steps)):
+                self.err.print(redaction.safe(f"  $ {command}"), markup=False, soft_wrap=True)
 
     def failure(self, error: BaseException) -> int:
         """Print the error that ends the command, and return its exit code."""
@@ -82,7 +86,7 @@ def run_command(
     Args:
         shown: What is shown.
         body: What it does.
-        store: The store that it works on, as `pasteable` takes it.
+        store: The store that it works on, as --store took it.
         provider: As --provider took it.
     """
     screen = Screen(shown or Shown())
@@ -90,8 +94,8 @@ def run_command(
     try:
         return body(screen)
     except (Exception, InterruptedBySignal, KeyboardInterrupt) as error:
-        if store is not None:
-            pasteable(error, store, provider)
+        if isinstance(error, SoraError):
+            error.known(store=store, provider=provider)
         return screen.failure(error)
 
 
@@ -104,7 +108,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         "video_id": ours.video_id if ours else None,
         "key": ours.key if ours else None,
         "paid": ours.paid if ours else "unknown",
-        "next_step": ours.next_step if ours else None,
+        "next_step": in_words(ours.steps, "terminal") if ours else None,
         "exit_code": exits.exit_code(error),
     }
 
@@ -161,7 +165,9 @@ def image_lines(image: StoredImage) -> list[str]:
 
 
 def _paragraph(error: BaseException) -> str:
-    if isinstance(error, (SoraError, InterruptedBySignal)):
+    if isinstance(error, SoraError):
+        return error.told("terminal")
+    if isinstance(error, InterruptedBySignal):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "Stopped."

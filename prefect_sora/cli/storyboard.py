@@ -11,7 +11,7 @@ from prefect_sora.cli.interruption import what_goes_on
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, MaxCost, Positive, Provider, Shown, Store
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, place, run_command, size_of, usd
-from prefect_sora.errors import InvalidRequestError, StoryboardError
+from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from prefect_sora.films import StoredFilm
@@ -105,9 +105,6 @@ def _filmed(
                     return made
 
             return stopping.run(work)
-    except StoryboardError as error:
-        error.next_step = "The same command goes on: what is kept is not paid for again."
-        raise
     except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
         message = asyncio.run(what_goes_on(options["store"], provider.name))
         message += " The same command goes on with the film, and pays for nothing twice."

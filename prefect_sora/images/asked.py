@@ -15,7 +15,6 @@ from prefect_sora.images.drawing import TIMEOUT_SECONDS, draw
 from prefect_sora.images.requests import ImageRequest, Source
 from prefect_sora.images.wishes import ImageWish, Inputs, checked, load_inputs, wish_of
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import in_store
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.references import load_source
 from prefect_sora.server import Server
@@ -77,7 +76,7 @@ class AskedPictures(Asked[ImageWish, StoredImage]):
 
     async def settle(self, state: RenderState, client: VideoClient) -> StoredImage | None:
         """Look for them in the store: no server can tell; in doubt, do as the policy says."""
-        with in_store(self.ledger.place, state.key):
+        with self.ledger.about(state.key):
             if home := await bring_home(state, self.ledger):
                 return home
             if state.reserved is None:

@@ -1,6 +1,7 @@
 """Doubts: what is in the store of an image render whose record is missing, and what is not."""
 
 from prefect_sora.errors import UncertainSubmitError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.keeping import keep, left_whole
 from prefect_sora.ledger import Ledger
@@ -28,6 +29,5 @@ def uncertain(reserved: Reserved, why: str = "Its worker is gone.") -> Uncertain
         "list of its pictures, so nobody can tell whether it was made.",
         key=reserved.key,
         paid="unknown",
-        next_step=f"`prefect-sora resume {reserved.key} --resubmit` sends, and pays for, it once "
-        'more; so does in_doubt="resubmit".',
+        next_step=(NextStep("resubmit"), 'in_doubt="resubmit" does so by itself.'),
     )

@@ -21,6 +21,7 @@ from prefect_sora.errors import (
     SoraError,
     UnavailableError,
 )
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.estimates import unknown_price
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.asking import EndedError, ask
@@ -30,7 +31,6 @@ from prefect_sora.images.pictures import Picture
 from prefect_sora.images.wishes import ImageWish
 from prefect_sora.ledger import Ledger
 from prefect_sora.matching import Doubt
-from prefect_sora.next_steps import in_store
 from prefect_sora.paying import made_once
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.sending import UnclearError, connected
@@ -80,7 +80,7 @@ async def draw(
     """
     for warning in wish.warnings:
         log.warning("%s", warning)
-    with in_store(ledger.place, wish.key):
+    with ledger.about(wish.key):
         by_s = timeout_seconds or TIMEOUT_SECONDS
         call = Call(time() + by_s, in_doubt, passed_on_after)
         sender = PictureSender(wish, client, ledger, by_s)
@@ -198,7 +198,7 @@ class PictureSender:
             why.message,
             code=why.code,
             paid="unknown",
-            next_step="Run it again with the same scope: that sends it once more.",
+            next_step=NextStep("again", "To send it once more,"),
         )
 
 

@@ -16,6 +16,7 @@ from time import time
 
 from prefect_sora.attempts import RECORD_PAUSES_SECONDS
 from prefect_sora.errors import CorruptVideoError, StorageError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.images.requests import recorded
@@ -100,9 +101,9 @@ async def keep_at_last(
         return await keep(pictures, mine, folder, ledger)
     except StorageError as error:
         place = await asyncio.to_thread(_rescued, pictures)
-        error.next_step = (
-            f"The pictures lie in {place} on this machine, and nowhere else: take them from there. "
-            f"`prefect-sora resume {mine.key} --resubmit` pays for new ones."
+        error.advise(
+            f"The pictures lie in {place} on this machine, and nowhere else: take them from there.",
+            NextStep("resubmit"),
         )
         error.about(key=mine.key, paid="yes")
         raise

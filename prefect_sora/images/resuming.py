@@ -3,12 +3,12 @@
 from prefect_sora.budgets import Budget, budget_of
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.doubts import bring_home, uncertain
 from prefect_sora.images.drawing import draw
 from prefect_sora.images.wishes import wish_again
 from prefect_sora.ledger import Ledger
-from prefect_sora.next_steps import in_store
 from prefect_sora.records import RenderState
 
 
@@ -30,14 +30,14 @@ async def resume(
         RenderFailedError: It was refused or failed.
         SoraError: As `draw` says.
     """
-    with in_store(ledger.place, state.key):
+    with ledger.about(state.key):
         if home := await bring_home(state, ledger):
             return home
         if state.reserved is None:
             raise InvalidRequestError(
                 "The store holds no readable record of this render.",
                 paid="unknown",
-                next_step="Run it again with the same scope.",
+                next_step=NextStep("again"),
             )
         if state.reserved.server != client.server.identity:
             raise InvalidRequestError(

@@ -19,14 +19,15 @@ package wrote is an error.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from time import time
 from typing import Final
 
 from pydantic import BaseModel
 
-from prefect_sora.errors import StorageError
+from prefect_sora.errors import SoraError, StorageError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.identity import KEY_DIGITS, key_of
 from prefect_sora.ledger.claims import Claims
@@ -66,6 +67,15 @@ class Ledger(Claims, Reading):
         """Where the store is, as --store takes it, from whatever folder."""
         root = self.store.root
         return local_path(root) if scheme_of(root) in {"file", "local"} else plain_url(root)
+
+    @contextlib.contextmanager
+    def about(self, key: str, video_id: str | None = None) -> Iterator[None]:
+        """Say of every error which render it is about, and where that is kept."""
+        try:
+            yield
+        except SoraError as error:
+            error.about(key=key, video_id=video_id).known(store=self.place)
+            raise
 
     async def sweep(self, folder: str, *, all_of_it: bool) -> None:
         """Remove what dead processes left half written of a kept render; as well as may be.
@@ -157,7 +167,7 @@ class Ledger(Claims, Reading):
                     key=job.key,
                     video_id=job.video_id,
                     paid="yes",
-                    next_step=f"`prefect-sora resume {job.key} --adopt {job.video_id}` takes this.",
+                    next_step=NextStep("adopt", video_id=job.video_id),
                 )
         await self._openings.accepted(folder, job.attempt)
         return job

@@ -8,6 +8,7 @@ from threading import Thread
 from time import monotonic
 
 from prefect_sora.errors import UnavailableError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.local.address import RendererAddress, find_running
 from prefect_sora.local.options import KEY_VARIABLE, ON_DEMAND, RendererOptions
 
@@ -104,5 +105,5 @@ def _unavailable(home: Path, reason: str) -> UnavailableError:
     return UnavailableError(
         f"The local renderer of {home} is not running: {reason}.{said}",
         never_sent=True,
-        next_step=f"See {log}, or start it by hand: prefect-sora local --folder {home}",
+        next_step=(f"See {log}.", NextStep("renderer", folder=str(home))),
     )

@@ -6,8 +6,7 @@ import httpx2
 import pytest
 
 from prefect_sora.cli import exits
-from prefect_sora.errors import SoraError, UncertainSubmitError
-from prefect_sora.next_steps import pasteable
+from prefect_sora.errors import UncertainSubmitError
 from tests.cli.conftest import Begin, Cli
 from tests.support.renderer import Renderer, StartRenderer
 
@@ -142,16 +141,6 @@ def test_a_render_in_doubt_is_decided_by_the_person_who_names_its_video(
 
     assert ended.code == exits.OK, ended.err
     assert renderer.accepted() == 1
-
-
-def test_a_command_that_names_its_store_is_left_as_it_stands() -> None:
-    error = SoraError(
-        "", next_step="`prefect-sora resume ab --store here`, or `prefect-sora resume`."
-    )
-    pasteable(error, "my renders")
-    assert error.next_step == (
-        "`prefect-sora resume ab --store here`, or `prefect-sora resume --store 'my renders'`."
-    )
 
 
 def test_paying_again_needs_a_key(cli: Cli, store: str) -> None:

@@ -102,7 +102,7 @@ async def test_what_fails_is_reported_and_the_rest_is_kept_and_not_paid_twice(
     error = caught.value
     assert isinstance(error.result, BatchResult)
     assert "2 of 3 kept, 1 failed; cost $0.20. Row 2: " in error.message
-    assert 'with scope "tonight"' in str(error.next_step)
+    assert 'with the scope "tonight"' in str(error.next_step)
     assert error.paid == "unknown", "nobody says whether the moderated one was charged"
     bad = told(store, error.result)[1]
     assert (bad["outcome"], bad["error_type"], bad["paid"]) == (

@@ -108,7 +108,7 @@ async def test_a_shot_that_fails_keeps_the_others_and_the_scope_goes_on_with_it(
     assert error.message.startswith("2 of 4 shots are kept. Shot 2 has none: ")
     assert "start from another's last frame: 3." in error.message
     assert (list(error.failures), error.waiting, error.paid) == ([2], (3,), "yes")
-    assert "with the scope A" in str(error.next_step)
+    assert 'with the scope "A"' in str(error.next_step)
     assert not await store.folder.names("films")
     paid = renderer.accepted()
 

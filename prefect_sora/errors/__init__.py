@@ -30,7 +30,9 @@ SoraError
 ```
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
+
+from prefect_sora.errors.next_steps import Advice, Advised, Reader, in_words, steps_of
 
 Paid = Literal["no", "yes", "unknown"]
 
@@ -41,7 +43,7 @@ _PAID = {
 }
 
 
-class SoraError(Exception):
+class SoraError(Advised, Exception):
     """Base of all errors of this package.
 
     Attributes:
@@ -49,7 +51,7 @@ class SoraError(Exception):
         video_id: The server's id of the job, where there is one.
         key: The render's key: 12 hex digits, as in its folder's name.
         paid: Whether the server accepted the render.
-        next_step: What to do next, as a sentence.
+        steps: What can be done next, as data; `next_step` says it in words.
         retryable: Whether trying the same step again can help.
     """
 
@@ -62,36 +64,35 @@ class SoraError(Exception):
         video_id: str | None = None,
         key: str | None = None,
         paid: Paid = "no",
-        next_step: str | None = None,
+        next_step: Advice = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.video_id = video_id
-        self.key = key
-        self.paid = paid
-        self.next_step = next_step
+        self.message, self.video_id, self.key, self.paid = message, video_id, key, paid
+        self.steps = steps_of(next_step, key)
 
     def about(
         self, *, key: str | None = None, video_id: str | None = None, paid: Paid | None = None
-    ) -> "SoraError":
-        """Fill in what a lower layer could not know; what is set stays."""
-        self.key = self.key or key
-        self.video_id = self.video_id or video_id
-        if paid is not None:
-            self.paid = paid
-        return self
+    ) -> Self:
+        """Fill in what a lower layer could not know; what is set stays, but for `paid`."""
+        self.key, self.video_id = self.key or key, self.video_id or video_id
+        self.paid = paid or self.paid
+        return self.known(key=self.key)
+
+    def told(self, reader: Reader = "api") -> str:
+        """One readable paragraph: what, about which render, paid or not, what next."""
+        named = {"render": self.key, "video": self.video_id}
+        about = ", ".join(f"{what} {name}" for what, name in named.items() if name)
+        parts = (
+            self.message,
+            about and f"({about})",
+            _PAID[self.paid],
+            in_words(self.steps, reader),
+        )
+        return " ".join(filter(None, parts))
 
     def __str__(self) -> str:
-        """One readable paragraph: what, about which render, paid or not, what next."""
-        parts = [self.message]
-        about = [f"render {self.key}"] if self.key else []
-        about += [f"video {self.video_id}"] if self.video_id else []
-        if about:
-            parts.append(f"({', '.join(about)})")
-        parts.append(_PAID[self.paid])
-        if self.next_step:
-            parts.append(self.next_step)
-        return " ".join(parts)
+        """Tell it to whoever called."""
+        return self.told()
 
     def __repr__(self) -> str:
         """The same paragraph: Prefect shows a timeout, and each retry, by its repr."""
@@ -105,6 +106,7 @@ class SoraError(Exception):
 def _rebuild(cls: type[SoraError], message: str, state: dict[str, Any]) -> SoraError:
     error = cls.__new__(cls)
     Exception.__init__(error, message)
+    state.setdefault("steps", steps_of(state.pop("next_step", None)))  # pickled as a sentence once
     error.__dict__.update(state)
     return error
 
@@ -138,9 +140,7 @@ class BudgetExceededError(SoraError):
         self, message: str, *, budget_usd: float, spent_usd: float, asked_usd: float, **about: Any
     ) -> None:
         super().__init__(message, **about)
-        self.budget_usd = budget_usd
-        self.spent_usd = spent_usd
-        self.asked_usd = asked_usd
+        self.budget_usd, self.spent_usd, self.asked_usd = budget_usd, spent_usd, asked_usd
 
 
 class UnfinishedRenderError(SoraError):
@@ -166,9 +166,7 @@ class ApiError(SoraError):
         **about: Any,
     ) -> None:
         super().__init__(message, **about)
-        self.status = status
-        self.code = code
-        self.request_id = request_id
+        self.status, self.code, self.request_id = status, code, request_id
 
 
 class AuthenticationError(ApiError):

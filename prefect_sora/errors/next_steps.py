@@ -1,0 +1,187 @@
+"""Next steps: what a person can do about an error, as data. Here, and only here, it becomes words.
+
+Whoever raises an error says what can be done; who catches it fills in the render's key, the
+store and the provider. So a command in an error is complete, and can be run as it stands.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, Literal, Self
+
+Kind = Literal[
+    "tell", "again", "resume", "wait", "fetch", "adopt", "resubmit", "doctor", "renderer"
+]
+
+Reader = Literal["api", "terminal", "page"]
+"""Who is told: a caller of the package, a person at a terminal, or one at a page of Prefect's UI.
+"""
+
+_RESUMES: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch", "adopt", "resubmit"})
+
+_SENTENCES: Final[dict[Kind, str]] = {
+    "resume": "{command} brings it home without paying again.",
+    "wait": "To wait on without paying again: {command}.",
+    "fetch": "{command} fetches it again; the server has it{until}.",
+    "adopt": "{command} takes it.",
+    "resubmit": "{command} sends, and pays for, it once more.",
+    "doctor": "{command} tells more.",
+    "renderer": "{command} starts it by hand.",
+}
+
+_AGAIN: Final[dict[Reader, tuple[str, str]]] = {
+    "api": ("Run it again with ", 'the scope "{}"'),
+    "terminal": ("Run the same command again with ", "--scope {}"),
+    "page": ("Retry its run, or run it again with ", 'the scope "{}"'),
+}
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """One thing that a person can do.
+
+    Attributes:
+        kind: `tell` is what `text` says. `again` runs the same once more. `resume` brings a render
+            home, `wait` waits for it, `fetch` fetches its finished video, `adopt` takes a video of
+            the server as its outcome, `resubmit` pays for it again. `doctor` looks at provider,
+            server and store. `renderer` starts the local renderer.
+        text: Words that stand before the sentence of any other kind.
+        key: The render's key; None: all that are unfinished.
+        video_id: The video to adopt; None: a person finds it at the server.
+        scope: What to run again with; None: the scope of before.
+        store: The store, as --store takes it.
+        provider: Who renders, as --provider takes it.
+        folder: The local renderer's.
+        until: How long the server has the video, in Unix seconds; None: it does not say.
+    """
+
+    kind: Kind
+    text: str = ""
+    key: str | None = None
+    video_id: str | None = None
+    scope: str | None = None
+    store: str | None = None
+    provider: str | None = None
+    folder: str | None = None
+    until: float | None = None
+
+    def known(
+        self, *, key: str | None = None, store: str | None = None, provider: str | None = None
+    ) -> Self:
+        """Fill in what was not known where the error was raised; what is set stays."""
+        if self.kind in ("tell", "again"):  # they name no render
+            return self
+        return replace(
+            self,
+            key=self.key or key,
+            store=self.store or store,
+            provider=self.provider or provider,
+        )
+
+    @property
+    def is_resume(self) -> bool:
+        """Whether its command takes up a render."""
+        return self.kind in _RESUMES
+
+    @property
+    def command(self) -> str | None:
+        """The command to type, where it is one."""
+        if self.kind == "renderer":
+            return _typed("local", ("--folder", self.folder))
+        places = (("--store", self.store), ("--provider", self.provider))
+        if self.kind == "doctor":
+            return _typed("doctor", *places)
+        if not self.is_resume:
+            return None
+        verb = "resume"
+        if self.kind in ("adopt", "resubmit"):  # those name their render
+            verb += f" {self.key or 'KEY'} --{self.kind}"
+            verb += f" {self.video_id or 'VIDEO_ID'}" if self.kind == "adopt" else ""
+        elif self.key:
+            verb += f" {self.key}"
+        return _typed(verb, *places)
+
+    def words(self, reader: Reader = "api") -> str:
+        """Write it as a sentence."""
+        sentence = _again(self.scope, reader) if self.kind == "again" else ""
+        if self.command:
+            until = (
+                f" until {clock(self.until)}" if self.until else ", often for no more than an hour"
+            )
+            sentence = _SENTENCES[self.kind].format(command=f"`{self.command}`", until=until)
+        if self.text and self.text[-1] not in ".:" and sentence:
+            sentence = sentence[0].lower() + sentence[1:]  # it goes on from there
+        return " ".join(filter(None, (self.text, sentence)))
+
+
+NOTHING_SENT: Final = NextStep("tell", "Nothing was sent this time.")
+
+Advice = str | NextStep | Sequence[str | NextStep] | None
+"""Next steps as an error is given them; a text is one that says all in words."""
+
+
+def steps_of(advice: Advice, key: str | None = None) -> tuple[NextStep, ...]:
+    """Take advice as next steps, about this render where they name none."""
+    several = [advice] if isinstance(advice, (str, NextStep)) else advice or []
+    steps = (NextStep("tell", one) if isinstance(one, str) else one for one in several)
+    return tuple(step.known(key=key) for step in steps)
+
+
+def in_words(steps: Iterable[NextStep], reader: Reader = "api") -> str | None:
+    """Write next steps as sentences; None where there are none."""
+    return " ".join(filter(None, (step.words(reader) for step in steps))) or None
+
+
+class Advised:
+    """What a person can do something about.
+
+    Attributes:
+        steps: What can be done next.
+    """
+
+    steps: tuple[NextStep, ...] = ()
+
+    @property
+    def next_step(self) -> str | None:
+        """What can be done next, in words."""
+        return in_words(self.steps)
+
+    @property
+    def names_a_resume(self) -> bool:
+        """Whether a step says how to take up the render."""
+        return any(step.is_resume for step in self.steps)
+
+    def advise(self, *advice: str | NextStep) -> None:
+        """Say what can be done next, in place of what was said."""
+        self.steps = steps_of(advice)
+
+    def known(
+        self, *, key: str | None = None, store: str | None = None, provider: str | None = None
+    ) -> Self:
+        """Fill in what the steps do not say; see `NextStep.known`."""
+        self.steps = tuple(
+            step.known(key=key, store=store, provider=provider) for step in self.steps
+        )
+        return self
+
+
+def clock(at: float) -> str:
+    """Write Unix seconds as a time in UTC."""
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{at:g}"  # no Unix seconds, whatever the server means
+
+
+def _again(scope: str | None, reader: Reader) -> str:
+    begin, named = _AGAIN[reader]
+    if scope is None:
+        return f"{begin}{'the same --scope' if reader == 'terminal' else 'the same scope'}."
+    scope = shlex.quote(scope) if reader == "terminal" else scope
+    return f"{begin}{named.format(scope)}: what is kept is not paid for again."
+
+
+def _typed(verb: str, *options: tuple[str, str | None]) -> str:
+    given = "".join(f" {name} {shlex.quote(value)}" for name, value in options if value)
+    return f"prefect-sora {verb}{given}"
