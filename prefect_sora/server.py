@@ -11,8 +11,7 @@ from pydantic import SecretStr
 from prefect_sora import accounts
 from prefect_sora.catalogue import find
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.local.address import RendererAddress
-from prefect_sora.local.options import KEY_VARIABLE
+from prefect_sora.local import KEY_VARIABLE, RendererAddress
 from prefect_sora.prices import Prices, usd_per_second
 from prefect_sora.profiles import AZURE, GENERIC, LOCAL, Profile, Service
 from prefect_sora.tokens import TokenSource

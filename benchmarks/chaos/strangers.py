@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.chaos import hindrance
+from benchmarks.chaos import fault_injection
 from tests.support.stranger.character import Character
 from tests.support.stranger.handling import Pair
 
@@ -50,7 +50,7 @@ class Stranger:
             self.pair.server.start()
         self.count()
         self._met_before = self.met
-        does = [] if patience_s is None else hindrance.manners(patience_s)
+        does = [] if patience_s is None else fault_injection.manners(patience_s)
         self.pair.behave(*does, seed=int(float(seed or 0) * 2**32))
 
     def count(self) -> bool:

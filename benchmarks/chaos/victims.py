@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from benchmarks.chaos import hindrance
+from benchmarks.chaos import fault_injection
 from benchmarks.chaos.orders import Order, Place
 from benchmarks.chaos.worker import work
 from benchmarks.processes import START_SECONDS, FailedError
@@ -98,7 +98,7 @@ class Renderer:
             patience_s: How long its clients wait, if they are to be hindered.
             seed: Of the faults.
         """
-        rules = [] if patience_s is None else hindrance.rules(patience_s)
+        rules = [] if patience_s is None else fault_injection.rules(patience_s)
         self.folder.mkdir(parents=True, exist_ok=True)
         script = self.folder / "faults.json"
         script.write_text(json.dumps({"faults": rules, "seed": seed}), "utf-8")

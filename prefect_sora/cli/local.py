@@ -9,8 +9,13 @@ from cyclopts import Parameter
 from prefect_sora.cli import exits, providers
 from prefect_sora.cli.options import Flag, Shown
 from prefect_sora.cli.screen import Screen, run_command
-from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, serve
-from prefect_sora.local.options import DialectName
+from prefect_sora.local import (
+    KEY_VARIABLE,
+    DialectName,
+    RendererAddress,
+    RendererOptions,
+    serve,
+)
 
 
 def local(

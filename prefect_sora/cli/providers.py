@@ -15,8 +15,7 @@ from pydantic import SecretStr
 
 from prefect_sora.cli.redaction import hide
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.local import RendererAddress, ensure_running
-from prefect_sora.local.address import ServerRecord
+from prefect_sora.local import RendererAddress, ServerRecord, ensure_running
 from prefect_sora.prices import by_model, prices_from_json
 from prefect_sora.profiles import read_profile
 from prefect_sora.server import Server, azure_server, local_server, remote

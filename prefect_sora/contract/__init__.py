@@ -1,7 +1,7 @@
 """The contract: what a video server does and does not, tried on the server itself."""
 
 from prefect_sora.contract.suite import BEHAVIOURS, Behaviour, check, clips, smallest
-from prefect_sora.contract.trials import Fault, Finding, Outcome, Provoke
+from prefect_sora.contract.trial import Fault, Finding, Outcome, Provoke
 
 __all__ = [
     "BEHAVIOURS",

@@ -6,8 +6,8 @@ from typing import Final
 from uuid import uuid4
 
 from prefect_sora import catalogue
-from prefect_sora.contract import asking, making, mishaps
-from prefect_sora.contract.trials import (
+from prefect_sora.contract import accepted_jobs, creating, failing_jobs
+from prefect_sora.contract.trial import (
     BrokenError,
     CountingClient,
     Finding,
@@ -43,24 +43,24 @@ class Behaviour:
 
 
 BEHAVIOURS: Final = (
-    Behaviour("create from text", making.create_from_text),
-    Behaviour("resume", making.resume),
-    Behaviour("wait with progress", asking.wait_with_progress),
-    Behaviour("retrieve", asking.retrieve),
-    Behaviour("list", asking.list_jobs),
-    Behaviour("download whole", asking.download_whole),
-    Behaviour("still", asking.still),
-    Behaviour("create from image", making.create_from_image),
-    Behaviour("remix", making.remix),
-    Behaviour("edit", making.edit),
-    Behaviour("extend", making.extend),
-    Behaviour("character", making.character),
-    Behaviour("unknown id", asking.unknown_id),
-    Behaviour("wrong model", making.wrong_model),
-    Behaviour("failing job", mishaps.failing_job),
-    Behaviour("moderation", mishaps.moderation),
-    Behaviour("orphan recovery", mishaps.orphan_recovery),
-    Behaviour("delete", asking.delete),
+    Behaviour("create from text", creating.create_from_text),
+    Behaviour("resume", creating.resume),
+    Behaviour("wait with progress", accepted_jobs.wait_with_progress),
+    Behaviour("retrieve", accepted_jobs.retrieve),
+    Behaviour("list", accepted_jobs.list_jobs),
+    Behaviour("download whole", accepted_jobs.download_whole),
+    Behaviour("still", accepted_jobs.still),
+    Behaviour("create from image", creating.create_from_image),
+    Behaviour("remix", creating.remix),
+    Behaviour("edit", creating.edit),
+    Behaviour("extend", creating.extend),
+    Behaviour("character", creating.character),
+    Behaviour("unknown id", accepted_jobs.unknown_id),
+    Behaviour("wrong model", creating.wrong_model),
+    Behaviour("failing job", failing_jobs.failing_job),
+    Behaviour("moderation", failing_jobs.moderation),
+    Behaviour("orphan recovery", failing_jobs.orphan_recovery),
+    Behaviour("delete", accepted_jobs.delete),
 )
 """What is tried, in the order in which each can use what those before it have made."""
 
@@ -83,7 +83,7 @@ def smallest(server: Server, model: str | None) -> tuple[str, int]:
 
 def clips(server: Server, request: VideoRequest) -> list[VideoRequest]:
     """List what is rendered and paid for at most, each as a new clip of the same price."""
-    longer = request.model_copy(update={"seconds": making.SHORTEST_EXTENSION})
+    longer = request.model_copy(update={"seconds": creating.SHORTEST_EXTENSION})
     derived = {"remix": request, "edit": request, "extend": longer}
     # From text, from an image, and under a wrong model's name, should that be ignored.
     return [request] * 3 + [derived[kind] for kind in derived if kind in server.profile.derives]

@@ -7,15 +7,22 @@ and the double that the tests use. Importing this module loads neither codecs no
 from collections.abc import Callable
 from os import PathLike
 
-from prefect_sora.local.address import RendererAddress, find_running
-from prefect_sora.local.launch import ensure_running
-from prefect_sora.local.options import KEY_VARIABLE, ON_DEMAND, RendererOptions
+from prefect_sora.local.launch.address import RendererAddress, ServerRecord, find_running
+from prefect_sora.local.launch.on_demand import ensure_running
+from prefect_sora.local.launch.options import (
+    KEY_VARIABLE,
+    ON_DEMAND,
+    DialectName,
+    RendererOptions,
+)
 
 __all__ = [
     "KEY_VARIABLE",
     "ON_DEMAND",
+    "DialectName",
     "RendererAddress",
     "RendererOptions",
+    "ServerRecord",
     "ensure_running",
     "find_running",
     "serve",
@@ -37,7 +44,11 @@ def serve(
 
     Returns:
         The address that was served, or that of the renderer that already runs.
+
+    Raises:
+        UnavailableError: Another process holds the folder and does not answer, or there is no
+            listening on the host and port.
     """
-    from prefect_sora.local.server import serve as run
+    from prefect_sora.local.process import serve as run
 
     return run(folder, options or RendererOptions(), announce)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, serve
-from prefect_sora.local.options import DIALECTS
+from prefect_sora.local.launch.options import DIALECTS
 
 
 def parse(words: Sequence[str] | None = None) -> tuple[str, RendererOptions]:

@@ -26,7 +26,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prefect_sora.local.sabotage import Cut, OpenProtocol
+from prefect_sora.local.faults.injection import Drop, DroppableProtocol
 from tests.support.bare_server import a_clip
 
 SGLANG: Final = "sglang.multimodal_gen.runtime.entrypoints.openai"
@@ -97,7 +97,7 @@ class Losing:
             pass
 
         await self.app(scope, receive, nobody)
-        await Cut()(scope, receive, send)
+        await Drop()(scope, receive, send)
 
 
 class Absent(ModuleType):
@@ -281,7 +281,7 @@ def main(name: str, wheel: str, folder: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        config = uvicorn.Config(served, http=OpenProtocol, log_level="warning", lifespan="off")
+        config = uvicorn.Config(served, http=DroppableProtocol, log_level="warning", lifespan="off")
         uvicorn.Server(config).run(sockets=[listening])
 
 

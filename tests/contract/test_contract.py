@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from prefect_sora.contract import BEHAVIOURS, Finding, check
-from prefect_sora.contract.asking import never_made
+from prefect_sora.contract.accepted_jobs import never_made
 from prefect_sora.ledger import Ledger
 from prefect_sora.local import RendererOptions
 from prefect_sora.profiles import PROFILES

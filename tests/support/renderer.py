@@ -18,8 +18,13 @@ from typing import Any, Protocol
 import httpx2
 import pytest
 
-from prefect_sora.local import KEY_VARIABLE, RendererAddress, RendererOptions, find_running
-from prefect_sora.local.options import DialectName
+from prefect_sora.local import (
+    KEY_VARIABLE,
+    DialectName,
+    RendererAddress,
+    RendererOptions,
+    find_running,
+)
 
 START_SECONDS = 20.0
 
@@ -166,7 +171,7 @@ class Renderer:
         httpx2.delete(f"{self.root}/requests").raise_for_status()
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
-        """Add rules of what goes wrong; `prefect_sora.local.faults` lists what can."""
+        """Add rules of what goes wrong; `prefect_sora.local.faults.rules` lists what can."""
         answer = httpx2.post(f"{self.root}/faults", json=rules)
         assert answer.is_success, answer.text
 

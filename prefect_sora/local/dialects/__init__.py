@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Final
 
 from prefect_sora.local.dialects.openai import Dialect
-from prefect_sora.local.options import RendererOptions
+from prefect_sora.local.launch.options import RendererOptions
 
 __all__ = ["Dialect", "dialect_of"]
 

@@ -20,9 +20,9 @@ from starlette.responses import Response
 
 from prefect_sora.local.dialects.openai import IMAGE_OPERATIONS, VIDEO_OPERATIONS, Dialect, bearer
 from prefect_sora.local.dialects.openai import same as same_key
-from prefect_sora.local.jobs import Job
-from prefect_sora.local.orders import Order, read_order
-from prefect_sora.local.wire import Refusal
+from prefect_sora.local.state.jobs import Job
+from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
+from prefect_sora.local.requests.refusals import Refusal
 
 AUDIENCE = "https://cognitiveservices.azure.com"
 """For whom tokens are made; the scope is this and `/.default`."""
@@ -66,7 +66,7 @@ class Azure(Dialect):
             return
         raise Refusal(401, _DENIED, body={"error": {"code": "401", "message": _DENIED}})
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """Check the deployment before anything else.
 
         Raises:
@@ -83,7 +83,7 @@ class Azure(Dialect):
                 "the deployment within the last 5 minutes, please wait a moment and try again."
             )
             raise _refusal(404, message)
-        order = await read_order(request)
+        order = await read_video_order(request)
         if order.model.startswith("sora-"):
             if order.size not in _SIZES:
                 raise _refusal(400, f"Invalid size: {order.size}. One of {', '.join(_SIZES)}.")

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, cut
-from prefect_sora.local.dialects.validation import (
+from prefect_sora.local.dialects.fastapi import (
     FastApiDialect,
     detail,
     edges,
@@ -28,9 +28,9 @@ from prefect_sora.local.dialects.validation import (
     told,
     unprocessable,
 )
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.orders import Order
-from prefect_sora.local.wire import Fields
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.requests.fields import Fields
 
 _FPS = 24
 _SECONDS = 4
@@ -87,7 +87,7 @@ class FastVideo(FastApiDialect):
     models: ClassVar = ("FastVideo/FastWan2.1-T2V-1.3B-Diffusers",)
     delete_stops: ClassVar = False
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """From a form or from JSON. What was not said stays open, and is shown so.
 
         Raises:
@@ -112,7 +112,7 @@ class FastVideo(FastApiDialect):
             reference = await fitted(image, size) if image else None
         except ValueError as error:
             raise detail(400, f"Failed to process image: {error}") from None
-        return Order(
+        return VideoOrder(
             prompt=read.prompt,
             model=read.model or self.served[0],
             seconds=seconds,

@@ -27,10 +27,11 @@ from prefect_sora.local.dialects.openai import (
     bearer,
     same,
 )
-from prefect_sora.local.faults import RENDERS
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.orders import Order, read_order
-from prefect_sora.local.wire import Fields, Refusal
+from prefect_sora.local.faults.rules import RENDERS
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
+from prefect_sora.local.requests.fields import Fields
+from prefect_sora.local.requests.refusals import Refusal
 
 VERSION = "1.109.1"
 
@@ -109,7 +110,7 @@ class LiteLLM(Dialect):
             text = f"Invalid JSON payload: {refusal.message}"
             raise _own(400, text, param="request_body") from None
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """Look for a prompt and at the model's name; the server behind looks at the rest.
 
         Raises:
@@ -126,7 +127,7 @@ class LiteLLM(Dialect):
             )
             raise _own(400, text, provider_specific_fields={"error": text})
         request.state.model_group = model
-        return await read_order(request)
+        return await read_video_order(request)
 
     def internal_id(self, shown: str) -> str:
         """What stands in an id.

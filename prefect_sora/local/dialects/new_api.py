@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from prefect_sora.local.dialects.openai import IMAGE_OPERATIONS, Dialect, bearer, same
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.orders import Order, read_order
-from prefect_sora.local.wire import Refusal
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
+from prefect_sora.local.requests.refusals import Refusal
 
 _SIZES = {
     "sora-2": ("720x1280", "1280x720"),
@@ -45,7 +45,7 @@ class NewApi(Dialect):
         if key and not same(bearer(request).removeprefix("sk-"), key.removeprefix("sk-")):
             raise _gateway(401, "Invalid token")
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """The gateway looks at the model, then at the prompt, then at sizes of Sora.
 
         Raises:
@@ -65,7 +65,7 @@ class NewApi(Dialect):
         size = values.get("size") or "720x1280"
         if size not in _SIZES.get(model, (size,)):
             raise _task(400, "invalid_size", "sora-2 size is invalid")
-        return await read_order(request)
+        return await read_video_order(request)
 
     def new_id(self) -> str:
         """A task's."""

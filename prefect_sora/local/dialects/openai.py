@@ -12,12 +12,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from prefect_sora.local.faults import OPERATIONS
-from prefect_sora.local.image_orders import DEFAULT_IMAGE_MODEL
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.options import RendererOptions
-from prefect_sora.local.orders import DEFAULT_MODEL, Order, read_order
-from prefect_sora.local.wire import Fields, Refusal, read_fields
+from prefect_sora.local.faults.rules import OPERATIONS
+from prefect_sora.local.requests.image_orders import DEFAULT_IMAGE_MODEL
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.launch.options import RendererOptions
+from prefect_sora.local.requests.video_orders import DEFAULT_MODEL, VideoOrder, read_video_order
+from prefect_sora.local.requests.fields import Fields, read_fields
+from prefect_sora.local.requests.refusals import Refusal
 
 KINDS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
 
@@ -81,13 +82,13 @@ class Dialect:
         """What a request says; read once."""
         return await read_fields(request)
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """The create request, checked.
 
         Raises:
             Refusal: With what is wrong.
         """
-        return await read_order(request)
+        return await read_video_order(request)
 
     def repeats(self, operation: str, request: Request) -> int:
         """How often a request that failed behind this server is sent there again."""

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, Guard, cut, ends
-from prefect_sora.local.dialects.validation import (
+from prefect_sora.local.dialects.fastapi import (
     FastApiDialect,
     detail,
     edges,
@@ -30,9 +30,10 @@ from prefect_sora.local.dialects.validation import (
     told,
     unprocessable,
 )
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.orders import Order
-from prefect_sora.local.wire import Fields, Refusal
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.requests.fields import Fields
+from prefect_sora.local.requests.refusals import Refusal
 
 _FPS = 24
 _SECONDS = 4
@@ -107,7 +108,7 @@ class SGLang(FastApiDialect):
             text = "cannot convert dictionary update sequence element #0 to a sequence"
             raise detail(400, f"Invalid request body: {text}") from None
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """From a form or from JSON, each with errors of its own.
 
         Raises:
@@ -134,7 +135,7 @@ class SGLang(FastApiDialect):
             if not fields.is_form:  # the server catches its own refusal there
                 text = f"Invalid request body: 400: {text}"
             raise detail(400, text) from None
-        return Order(
+        return VideoOrder(
             prompt=read.prompt,
             model=read.model or self.served[0],
             seconds=seconds,

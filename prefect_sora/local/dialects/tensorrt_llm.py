@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS
-from prefect_sora.local.dialects.validation import (
+from prefect_sora.local.dialects.fastapi import (
     FastApiDialect,
     edges,
     fitted,
@@ -23,9 +23,10 @@ from prefect_sora.local.dialects.validation import (
     is_form,
     measured,
 )
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.orders import Order
-from prefect_sora.local.wire import Fields, Refusal
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.requests.fields import Fields
+from prefect_sora.local.requests.refusals import Refusal
 
 _FPS = 16.0
 _SECONDS = 4
@@ -88,7 +89,7 @@ class TensorRT(FastApiDialect):
     models: ClassVar = ("Wan2.1-T2V-1.3B-Diffusers",)
     created_status: ClassVar = 202
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """From a form or from JSON, with the same errors.
 
         Raises:
@@ -108,7 +109,7 @@ class TensorRT(FastApiDialect):
             reference = await fitted(_with_scheme(given), size) if given else None
         except ValueError as error:
             raise _error(400, str(error)) from None
-        return Order(
+        return VideoOrder(
             prompt=read.prompt,
             model=read.model or self.served[0],
             seconds=seconds,

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, bearer, cut, ends, same
-from prefect_sora.local.dialects.validation import (
+from prefect_sora.local.dialects.fastapi import (
     FastApiDialect,
     edges,
     fitted,
@@ -28,9 +28,10 @@ from prefect_sora.local.dialects.validation import (
     told,
 )
 from prefect_sora.local.dialects.vllm_omni_form import VideoForm, VideoGenerationRequest
-from prefect_sora.local.jobs import FILES, Job, Jobs
-from prefect_sora.local.orders import Order
-from prefect_sora.local.wire import Fields, Refusal
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
+from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.requests.fields import Fields
+from prefect_sora.local.requests.refusals import Refusal
 
 _FPS = 24.0
 _SECONDS = 4
@@ -60,7 +61,7 @@ class VllmOmni(FastApiDialect):
         if self.options.api_key and not same(bearer(request), self.options.api_key):
             raise Refusal(401, "Unauthorized", body={"error": "Unauthorized"})
 
-    async def order(self, request: Request) -> Order:
+    async def order(self, request: Request) -> VideoOrder:
         """From a form; a body of JSON looks like a form without a prompt.
 
         Raises:
@@ -93,7 +94,7 @@ class VllmOmni(FastApiDialect):
             raise _error(400, text)
         return await self._drawn(form, upload or _link_of(reference))
 
-    async def _drawn(self, form: VideoForm, image: bytes | str | None) -> Order:
+    async def _drawn(self, form: VideoForm, image: bytes | str | None) -> VideoOrder:
         fps = form.fps or _FPS
         width, height = measured(form.size) or (form.width or _SIZE[0], form.height or _SIZE[1])
         length = int(form.seconds) if form.seconds else None
@@ -107,7 +108,7 @@ class VllmOmni(FastApiDialect):
         except ValueError:
             raise _error(400, "Invalid input reference.") from None
         known = form.num_frames is not None or length is not None
-        return Order(
+        return VideoOrder(
             prompt=form.prompt,
             model=self.served[0],
             seconds=seconds,

@@ -1,0 +1,1 @@
+"""Faults: rules of what goes wrong, and their injection into answers and connections."""

@@ -1,0 +1,1 @@
+"""HTTP: the routes of the protocol, the gate before them, and what they answer."""
