@@ -20,9 +20,9 @@ from starlette.responses import Response
 
 from prefect_sora.local.dialects.openai import IMAGE_OPERATIONS, VIDEO_OPERATIONS, Dialect, bearer
 from prefect_sora.local.dialects.openai import same as same_key
-from prefect_sora.local.state.jobs import Job
-from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
 from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
+from prefect_sora.local.state.jobs import Job
 
 AUDIENCE = "https://cognitiveservices.azure.com"
 """For whom tokens are made; the scope is this and `/.default`."""

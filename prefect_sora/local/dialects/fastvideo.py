@@ -10,31 +10,22 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, cut
-from prefect_sora.local.dialects.fastapi import (
-    FastApiDialect,
-    detail,
-    edges,
-    fitted,
-    frames,
+from prefect_sora.local.dialects.diffusion import (
+    FPS,
+    SIZE,
+    Asked,
+    DiffusionServer,
+    ListQuery,
     measured,
-    queried,
-    refuse_text,
-    said,
-    told,
-    unprocessable,
 )
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
-from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.dialects.fastapi import detail, read_json
 from prefect_sora.local.requests.fields import Fields
-
-_FPS = 24
-_SECONDS = 4
-_SIZE = (832, 480)
+from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.state.jobs import FILES, Job, Jobs
 
 
 class _Form(BaseModel):
@@ -74,52 +65,57 @@ class VideoGenerationsRequest(BaseModel):
     output_path: str | None = None
 
 
-class _Query(BaseModel):
-    after: str | None = None
+class _Query(ListQuery):
     limit: int | None = Field(None, ge=1, le=100)
-    order: str | None = "desc"
 
 
-class FastVideo(FastApiDialect):
+class FastVideo(DiffusionServer):
     """FastVideo's server of one model."""
 
-    operations: ClassVar = VIDEO_OPERATIONS
     models: ClassVar = ("FastVideo/FastWan2.1-T2V-1.3B-Diffusers",)
     delete_stops: ClassVar = False
+    owner: ClassVar = "fastvideo"
+    title: ClassVar = "FastVideo OpenAI-Compatible API"
+    list_query: ClassVar = _Query
 
-    async def order(self, request: Request) -> VideoOrder:
+    async def asked(self, request: Request) -> Asked:
         """From a form or from JSON. What was not said stays open, and is shown so.
 
         Raises:
             Refusal: 422 for a form field of the wrong type, 400 for all else.
         """
         fields = await self.fields(request)
-        read = _from_form(fields) if fields.is_form else _from_json(fields)
-        named = read.model_fields_set
-        fps = read.fps or _FPS
-        length = read.seconds if "seconds" in named else None
-        try:
-            size = edges(*(measured(read.size) or _SIZE))
-            count, seconds = frames(fps, read.num_frames, length, _SECONDS)
-        except ValueError as error:
-            raise detail(400, str(error)) from None
+        read = self._from_form(fields) if fields.is_form else _from_json(fields)
+        fps = read.fps or FPS
+        length = read.seconds if "seconds" in read.model_fields_set else None
+        size = measured(read.size)
         open_length = read.fps == 0 or (read.num_frames is None and length is None)
-        shown = 0 if open_length else round(count / fps)
-        image: bytes | str | None = fields.file("input_reference") or said(
-            dict(read), "reference_url", "input_reference"
-        )
-        try:
-            reference = await fitted(image, size) if image else None
-        except ValueError as error:
-            raise detail(400, f"Failed to process image: {error}") from None
-        return VideoOrder(
+        return Asked(
             prompt=read.prompt,
-            model=read.model or self.served[0],
-            seconds=seconds,
-            size=size,
-            reference=reference,
-            extras={"seconds": str(shown), "size": size if measured(read.size) else ""},
+            model=read.model,
+            size=size or SIZE,
+            fps=fps,
+            frames=read.num_frames,
+            seconds=length,
+            image=fields.file("input_reference") or read.reference_url or read.input_reference,
+            extras=lambda count: {
+                "seconds": str(0 if open_length else round(count / fps)),
+                "size": f"{size[0]}x{size[1]}" if size else "",
+            },
         )
+
+    def _from_form(self, fields: Fields) -> VideoGenerationsRequest:
+        given = self.form(fields, _Form).model_dump(exclude_none=True)
+        prompt = fields.values["prompt"]
+        return VideoGenerationsRequest.model_validate({"seconds": 4, **given, "prompt": prompt})
+
+    def undrawable(self, reason: str) -> Refusal:
+        """The reason as it is."""
+        return detail(400, reason)
+
+    def unreadable(self, reason: str, request: Request) -> Refusal:
+        """The reason, and what it is about."""
+        return detail(400, f"Failed to process image: {reason}")
 
     def new_id(self) -> str:
         """Hexadecimal digits alone."""
@@ -147,15 +143,12 @@ class FastVideo(FastApiDialect):
         }
 
     def page(self, jobs: Sequence[Job], request: Request) -> tuple[Sequence[Job], dict[str, Any]]:
-        """As SGLang's, but nothing tells whether more follow; without a limit, all of them.
+        """Nothing tells whether more follow; without a limit, all of them.
 
         Raises:
             Refusal: 422.
         """
-        query = queried(_Query, request)
-        downwards = (query.order or "desc").lower() != "asc"
-        ordered = sorted(jobs, key=lambda job: job.created_at, reverse=downwards)
-        page, _ = cut(ordered, query.after, query.limit)
+        page, _ = super().page(jobs, request)
         return page, {"object": "list"}
 
     def deleted(self, job: Job, request: Request) -> dict[str, Any]:
@@ -169,8 +162,8 @@ class FastVideo(FastApiDialect):
             Refusal: Nothing is there: 404, or 500 if the job failed.
         """
         name = f"{job.id}.mp4"
-        path = jobs.files_of(job) / FILES["video"]
-        if path.is_file():
+        path = jobs.file_of(job)
+        if path is not None:
             return FileResponse(path, media_type="video/mp4", filename=name)
         try:
             begun = (jobs.drawing_of(job) / FILES["video"]).read_bytes()
@@ -181,32 +174,13 @@ class FastVideo(FastApiDialect):
         disposition = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(begun, media_type="video/mp4", headers=disposition)
 
-    def model_list(self) -> dict[str, Any]:
-        """The one model, by its path."""
-        name = self.served[0]
-        made = {"object": "model", "created": 0, "owned_by": "fastvideo"}
-        return {"object": "list", "data": [{"id": name, **made, "root": name}]}
+    def card(self) -> dict[str, Any]:
+        """By the model's path."""
+        return super().card() | {"root": self.served[0]}
 
     def pages(self) -> dict[str, Any]:
         """What the server says of itself."""
-        info = {"title": "FastVideo OpenAI-Compatible API", "version": "0.1.0"}
-        return {
-            "/v1/model_info": {"model_path": self.served[0]},
-            "/openapi.json": {"openapi": "3.1.0", "info": info},
-        }
-
-
-def _from_form(fields: Fields) -> VideoGenerationsRequest:
-    try:
-        form = _Form.model_validate(told(fields))
-    except ValidationError as error:
-        raise unprocessable(error, "body") from None
-    refuse_text(fields, "input_reference")
-    prompt = fields.values.get("prompt")
-    if not prompt:
-        raise detail(400, "prompt is required")
-    given = form.model_dump(exclude_none=True)
-    return VideoGenerationsRequest.model_validate({"seconds": 4, **given, "prompt": prompt})
+        return super().pages() | {"/v1/model_info": {"model_path": self.served[0]}}
 
 
 def _from_json(fields: Fields) -> VideoGenerationsRequest:
@@ -215,7 +189,4 @@ def _from_json(fields: Fields) -> VideoGenerationsRequest:
         extra = payload.pop(name, None)
         if isinstance(extra, dict):
             payload.update(extra)
-    try:
-        return VideoGenerationsRequest.model_validate(payload)
-    except ValidationError as error:
-        raise detail(400, f"Invalid request body: {error}") from None
+    return read_json(payload, VideoGenerationsRequest)

@@ -28,10 +28,10 @@ from prefect_sora.local.dialects.openai import (
     same,
 )
 from prefect_sora.local.faults.rules import RENDERS
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
-from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
 from prefect_sora.local.requests.fields import Fields
 from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
+from prefect_sora.local.state.jobs import Job, Jobs
 
 VERSION = "1.109.1"
 
@@ -191,8 +191,8 @@ class LiteLLM(Dialect):
             Refusal: What the server behind says.
         """
         request.state.model_group = job.model
-        path = jobs.files_of(job) / FILES["video"]
-        if job.status != "completed" or not path.is_file():
+        path = jobs.file_of(job)
+        if job.status != "completed" or path is None:
             message = f"Video {job.id} is not ready: it is {job.status}."
             raise Refusal(404, message, code="video_not_ready")
         named = f"attachment; filename=video_{self.shown_id(job)}.mp4"

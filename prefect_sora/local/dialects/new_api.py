@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from prefect_sora.local.dialects.openai import IMAGE_OPERATIONS, Dialect, bearer, same
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
-from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
 from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
+from prefect_sora.local.state.jobs import Job, Jobs
 
 _SIZES = {
     "sora-2": ("720x1280", "1280x720"),
@@ -85,11 +85,11 @@ class NewApi(Dialect):
         Raises:
             Refusal: 400 until it is finished, and for a failed one.
         """
-        path = jobs.files_of(job) / FILES["video"]
+        path = jobs.file_of(job)
         if job.status != "completed":
             word = _TASK_WORDS[job.status]
             raise _file_error(400, f"Task is not completed yet, current status: {word}")
-        if not path.is_file():
+        if path is None:
             raise _file_error(502, "Upstream service returned status 404", "server_error")
         kept = {"cache-control": "public, max-age=86400"}
         return FileResponse(path, media_type="video/mp4", headers=kept)

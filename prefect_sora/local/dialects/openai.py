@@ -13,12 +13,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from prefect_sora.local.faults.rules import OPERATIONS
-from prefect_sora.local.requests.image_orders import DEFAULT_IMAGE_MODEL
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
 from prefect_sora.local.launch.options import RendererOptions
-from prefect_sora.local.requests.video_orders import DEFAULT_MODEL, VideoOrder, read_video_order
 from prefect_sora.local.requests.fields import Fields, read_fields
+from prefect_sora.local.requests.image_orders import DEFAULT_IMAGE_MODEL
 from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.requests.video_orders import DEFAULT_MODEL, VideoOrder, read_video_order
+from prefect_sora.local.state.jobs import Job, Jobs
 
 KINDS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
 
@@ -163,11 +163,11 @@ class Dialect:
         if variant not in KINDS:
             reason = f"Invalid 'variant': one of {', '.join(KINDS)}."
             raise Refusal(400, reason, param="variant", code="invalid_value")
-        path = jobs.files_of(job) / FILES[variant]
         if job.status != "completed":
             message = f"Video {job.id} is not ready: it is {job.status}."
             raise Refusal(404, message, code="video_not_ready")
-        if not path.is_file():
+        path = jobs.file_of(job, variant)
+        if path is None:
             raise Refusal(404, f"The {variant} of {job.id} is gone.", code="not_found")
         return FileResponse(path, media_type=KINDS[variant])
 

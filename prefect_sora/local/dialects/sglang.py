@@ -7,37 +7,27 @@ Source: sglang 0.5.23, `sglang/multimodal_gen/runtime/entrypoints`: `openai/vide
 """
 
 from collections.abc import Sequence
-from os.path import basename
 from typing import Any, ClassVar, Literal
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, Guard, cut, ends
-from prefect_sora.local.dialects.fastapi import (
-    FastApiDialect,
-    detail,
-    edges,
-    fitted,
-    frames,
+from prefect_sora.local.dialects.diffusion import (
+    FPS,
+    SIZE,
+    Asked,
+    DiffusionServer,
+    ListQuery,
     measured,
-    queried,
-    refuse_text,
-    said,
-    told,
-    unprocessable,
 )
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
-from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.dialects.fastapi import detail, is_form, read_json
+from prefect_sora.local.dialects.openai import Guard
 from prefect_sora.local.requests.fields import Fields
 from prefect_sora.local.requests.refusals import Refusal
-
-_FPS = 24
-_SECONDS = 4
-_SIZE = (832, 480)
+from prefect_sora.local.state.jobs import Job, Jobs
 
 
 class _Common(BaseModel):
@@ -81,18 +71,18 @@ class VideoGenerationsRequest(_Common):
     seed: int | list[int] | None = None
 
 
-class _Query(BaseModel):
-    after: str | None = None
+class _Query(ListQuery):
     limit: int = Field(20, ge=1, le=100)
     order: Literal["asc", "desc"] = "desc"
 
 
-class SGLang(FastApiDialect):
+class SGLang(DiffusionServer):
     """SGLang's diffusion server, of one model that is called as its options say."""
 
-    operations: ClassVar = VIDEO_OPERATIONS
     models: ClassVar = ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers",)
     delete_stops: ClassVar = False
+    owner: ClassVar = "sglang"
+    list_query: ClassVar = _Query
 
     async def fields(self, request: Request) -> Fields:
         """As FastAPI's; JSON that is no object is refused as one.
@@ -108,41 +98,43 @@ class SGLang(FastApiDialect):
             text = "cannot convert dictionary update sequence element #0 to a sequence"
             raise detail(400, f"Invalid request body: {text}") from None
 
-    async def order(self, request: Request) -> VideoOrder:
+    async def asked(self, request: Request) -> Asked:
         """From a form or from JSON, each with errors of its own.
 
         Raises:
             Refusal: 422 for a form field of the wrong type, 400 for all else.
         """
         fields = await self.fields(request)
-        read = _from_form(fields) if fields.is_form else _from_json(fields)
-        fps = read.fps if read.fps is not None else _FPS
+        read = self._from_form(fields) if fields.is_form else _from_json(fields)
+        fps = read.fps if read.fps is not None else FPS
         if read.size and measured(read.size) is None:
             raise detail(400, "size must be formatted as positive WIDTHxHEIGHT")
-        try:
-            width, height = measured(read.size) or _SIZE
-            size = edges(read.width or width, read.height or height)
-            count, seconds = frames(fps, read.num_frames, read.seconds, _SECONDS)
-        except ValueError as error:
-            raise detail(400, str(error)) from None
-        image: bytes | str | None = fields.file("input_reference") or said(
-            dict(read), "reference_url", "input_reference"
-        )
-        try:
-            reference = await fitted(image, size) if image else None
-        except ValueError as error:
-            text = f"Failed to process image source: {error}"
-            if not fields.is_form:  # the server catches its own refusal there
-                text = f"Invalid request body: 400: {text}"
-            raise detail(400, text) from None
-        return VideoOrder(
+        width, height = measured(read.size) or SIZE
+        return Asked(
             prompt=read.prompt,
-            model=read.model or self.served[0],
-            seconds=seconds,
-            size=size,
-            reference=reference,
-            extras={"seconds": str(round(count / (fps or _FPS)))},
+            model=read.model,
+            size=(read.width or width, read.height or height),
+            fps=fps,
+            frames=read.num_frames,
+            seconds=read.seconds,
+            image=fields.file("input_reference") or read.reference_url or read.input_reference,
+            extras=lambda count: {"seconds": str(round(count / (fps or FPS)))},
         )
+
+    def _from_form(self, fields: Fields) -> VideoGenerationsRequest:
+        given = self.form(fields, _Form).model_dump(exclude_unset=True)
+        given.pop("input_reference", None)  # a file or nothing, in a form
+        prompt = fields.values["prompt"]
+        return VideoGenerationsRequest.model_validate({**given, "prompt": prompt})
+
+    def undrawable(self, reason: str) -> Refusal:
+        """The reason as it is."""
+        return detail(400, reason)
+
+    def unreadable(self, reason: str, request: Request) -> Refusal:
+        """With JSON, the server catches its own refusal and refuses that."""
+        text = f"Failed to process image source: {reason}"
+        return detail(400, text if is_form(request) else f"Invalid request body: 400: {text}")
 
     def new_id(self) -> str:
         """A bare UUID."""
@@ -181,17 +173,6 @@ class SGLang(FastApiDialect):
             "lidar": None,
         }
 
-    def page(self, jobs: Sequence[Job], request: Request) -> tuple[Sequence[Job], dict[str, Any]]:
-        """Sorted by whole seconds, so that jobs of one second keep their order either way.
-
-        Raises:
-            Refusal: 422.
-        """
-        query = queried(_Query, request)
-        ordered = sorted(jobs, key=lambda job: job.created_at, reverse=query.order != "asc")
-        page, more = cut(ordered, query.after, query.limit)
-        return page, {"object": "list", **ends(page), "has_more": more}
-
     def deleted(self, job: Job, request: Request) -> dict[str, Any]:
         """The Video, which says that it is deleted."""
         return self.video(job, request) | {"status": "deleted"}
@@ -210,18 +191,14 @@ class SGLang(FastApiDialect):
             raise detail(400, text)
         if not job.finished:
             raise detail(404, "Generation is still in-progress")
-        path = jobs.files_of(job) / FILES["video"]
-        if not first or not path.is_file():
+        path = jobs.file_of(job)
+        if not first or path is None:
             raise detail(404, f"Video variant {variant} not found")
-        return FileResponse(path, media_type="video/mp4", filename=basename(f"{job.id}.mp4"))
+        return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
 
-    def model_list(self) -> dict[str, Any]:
-        """One model, with what it does."""
-        card = {
-            "id": self.served[0],
-            "object": "model",
-            "created": 0,
-            "owned_by": "sglang",
+    def card(self) -> dict[str, Any]:
+        """With what the model does."""
+        return super().card() | {
             "root": self.served[0],
             "parent": None,
             "max_model_len": None,
@@ -233,12 +210,11 @@ class SGLang(FastApiDialect):
             "pipeline_name": "WanPipeline",
             "pipeline_class": "WanPipeline",
         }
-        return {"object": "list", "data": [card]}
 
     def pages(self) -> dict[str, Any]:
         """What the server says of itself."""
         name = self.served[0]
-        return {
+        return super().pages() | {
             "/liveness": {"status": "ok"},
             "/server_info": {
                 "model_path": name,
@@ -247,7 +223,6 @@ class SGLang(FastApiDialect):
                 "dp_size": 1,
                 "version": "0.5.23",
             },
-            "/openapi.json": {"openapi": "3.1.0", "info": {"title": "FastAPI", "version": "0.1.0"}},
         }
 
     def routes(self, jobs: Jobs, guard: Guard) -> Sequence[BaseRoute]:
@@ -256,27 +231,13 @@ class SGLang(FastApiDialect):
         async def stored(request: Request) -> Response:
             name: UUID = request.path_params["name"]
             job = jobs.get(str(name))
-            path = jobs.files_of(job) / FILES["video"] if job else None
-            if path is None or not path.is_file():
+            path = jobs.file_of(job) if job else None
+            if path is None:
                 return Response(status_code=404)
             return FileResponse(path, media_type="video/mp4")
 
         guarded = guard("cloud", stored, keyless=True)
         return [Route("/cloud/{name:uuid}.mp4", guarded)] if self.options.cloud else []
-
-
-def _from_form(fields: Fields) -> VideoGenerationsRequest:
-    try:
-        form = _Form.model_validate(told(fields))
-    except ValidationError as error:
-        raise unprocessable(error, "body") from None
-    refuse_text(fields, "input_reference")
-    prompt = fields.values.get("prompt")
-    if not prompt:
-        raise detail(400, "prompt is required")
-    given = form.model_dump(exclude_unset=True)
-    given.pop("input_reference", None)  # a file or nothing, in a form
-    return VideoGenerationsRequest.model_validate({**given, "prompt": prompt})
 
 
 def _from_json(fields: Fields) -> VideoGenerationsRequest:
@@ -285,7 +246,4 @@ def _from_json(fields: Fields) -> VideoGenerationsRequest:
         extra = payload.pop(name, None)
         if isinstance(extra, dict):
             payload = {**extra, **payload}
-    try:
-        return VideoGenerationsRequest.model_validate(payload)
-    except ValidationError as error:
-        raise detail(400, f"Invalid request body: {error}") from None
+    return read_json(payload, VideoGenerationsRequest)

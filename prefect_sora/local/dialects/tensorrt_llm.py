@@ -14,23 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS
-from prefect_sora.local.dialects.fastapi import (
-    FastApiDialect,
-    edges,
-    fitted,
-    frames,
-    is_form,
-    measured,
-)
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
-from prefect_sora.local.requests.video_orders import VideoOrder
+from prefect_sora.local.dialects.diffusion import SIZE, Asked, DiffusionServer, measured
+from prefect_sora.local.dialects.fastapi import is_form, told
 from prefect_sora.local.requests.fields import Fields
 from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.state.jobs import Job, Jobs
 
 _FPS = 16.0
-_SECONDS = 4
-_SIZE = (832, 480)
 _ENCODING_AT = 70
 """Progress, in percent, from which a job counts as being encoded."""
 
@@ -82,14 +72,14 @@ class VideoGenerationRequest(BaseModel):
         return self
 
 
-class TensorRT(FastApiDialect):
+class TensorRT(DiffusionServer):
     """`trtllm-serve` with a visual model."""
 
-    operations: ClassVar = VIDEO_OPERATIONS
     models: ClassVar = ("Wan2.1-T2V-1.3B-Diffusers",)
     created_status: ClassVar = 202
+    owner: ClassVar = "tensorrt_llm"
 
-    async def order(self, request: Request) -> VideoOrder:
+    async def asked(self, request: Request) -> Asked:
         """From a form or from JSON, with the same errors.
 
         Raises:
@@ -100,22 +90,18 @@ class TensorRT(FastApiDialect):
         if read.extra_params:  # this model declares none
             unknown = ", ".join(sorted(read.extra_params))
             raise _error(400, f"Unknown extra_params keys: {unknown}")
-        try:
-            paired = (read.width, read.height) if read.width and read.height else None
-            size = edges(*(paired or measured(read.size) or _SIZE))
-            count, seconds = frames(fps, read.num_frames, read.seconds, _SECONDS)
-            image = uploads.get("image_reference") or uploads.get("input_reference")
-            given = image or _text_of(read.image_reference) or read.input_reference
-            reference = await fitted(_with_scheme(given), size) if given else None
-        except ValueError as error:
-            raise _error(400, str(error)) from None
-        return VideoOrder(
+        paired = (read.width, read.height) if read.width and read.height else None
+        upload = uploads.get("image_reference") or uploads.get("input_reference")
+        given = upload or _text_of(read.image_reference) or read.input_reference
+        return Asked(
             prompt=read.prompt,
-            model=read.model or self.served[0],
-            seconds=seconds,
-            size=size,
-            reference=reference,
-            extras={
+            model=read.model,
+            size=paired or measured(read.size) or SIZE,
+            fps=fps,
+            frames=read.num_frames,
+            seconds=read.seconds,
+            image=_with_scheme(given) if given else None,
+            extras=lambda count: {
                 "duration": read.seconds,
                 "fps": fps,
                 "num_frames": count,
@@ -123,12 +109,20 @@ class TensorRT(FastApiDialect):
             },
         )
 
+    def undrawable(self, reason: str) -> Refusal:
+        """The reason as it is."""
+        return _error(400, reason)
+
+    def unreadable(self, reason: str, request: Request) -> Refusal:
+        """The reason as it is."""
+        return _error(400, reason)
+
     async def _read(self, request: Request) -> tuple[VideoGenerationRequest, dict[str, bytes]]:
         kind = request.headers.get("content-type", "")
         fields = Fields({})
         if is_form(request):
             fields = await self.fields(request)
-            values = {name: text for name, text in fields.values.items() if text != ""}
+            values = told(fields)
             if "extra_params" in values:
                 try:
                     values["extra_params"] = json.loads(values["extra_params"])
@@ -186,26 +180,17 @@ class TensorRT(FastApiDialect):
         if job.status != "completed":
             status = self.video(job, request)["status"]
             raise _error(400, f"Video {job.id} is not ready (status: {status})")
-        path = jobs.files_of(job) / FILES["video"]
-        if not path.is_file():
+        path = jobs.file_of(job)
+        if path is None:
             raise self.missing(job.id, request)
         name = f"{job.id}_0.mp4"
         if job.extras.get("response_format") == "path":
             return JSONResponse({"id": job.id, "output_path": f"/tmp/trtllm_generated/{name}"})  # noqa: S108 - theirs
         return FileResponse(path, media_type="video/mp4", filename=name)
 
-    def model_list(self) -> dict[str, Any]:
-        """The one model."""
-        made = {"object": "model", "created": 0, "owned_by": "tensorrt_llm"}
-        return {"object": "list", "data": [{"id": self.served[0], **made}]}
-
     def pages(self) -> dict[str, Any]:
         """What the server says of itself."""
-        info = {"title": "FastAPI", "version": "0.1.0"}
-        return {
-            "/version": {"version": "1.3.0"},
-            "/openapi.json": {"openapi": "3.1.0", "info": info},
-        }
+        return super().pages() | {"/version": {"version": "1.3.0"}}
 
     def missing(self, video_id: str, request: Request) -> Refusal:
         """No such video."""

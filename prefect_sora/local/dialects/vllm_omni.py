@@ -7,50 +7,45 @@ of errors does not see the router's own 404 and 405.
 """
 
 import json
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, bearer, cut, ends, same
-from prefect_sora.local.dialects.fastapi import (
-    FastApiDialect,
-    edges,
-    fitted,
-    frames,
-    is_form,
+from prefect_sora.local.dialects.diffusion import (
+    FPS,
+    SECONDS,
+    SIZE,
+    Asked,
+    DiffusionServer,
+    ListQuery,
     measured,
-    problems,
-    told,
 )
+from prefect_sora.local.dialects.fastapi import is_form, problems, told
+from prefect_sora.local.dialects.openai import bearer, same
 from prefect_sora.local.dialects.vllm_omni_form import VideoForm, VideoGenerationRequest
-from prefect_sora.local.state.jobs import FILES, Job, Jobs
-from prefect_sora.local.requests.video_orders import VideoOrder
 from prefect_sora.local.requests.fields import Fields
 from prefect_sora.local.requests.refusals import Refusal
+from prefect_sora.local.state.jobs import Job, Jobs
 
-_FPS = 24.0
-_SECONDS = 4
-_SIZE = (832, 480)
 _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 
 
-class _Query(BaseModel):
-    after: str | None = None
+class _Query(ListQuery):
     limit: int | None = Field(None, ge=0, le=100)
     order: Literal["asc", "desc"] = "desc"
 
 
-class VllmOmni(FastApiDialect):
+class VllmOmni(DiffusionServer):
     """vLLM-Omni's server of one model."""
 
-    operations: ClassVar = VIDEO_OPERATIONS
     models: ClassVar = ("Wan-AI/Wan2.2-T2V-A14B-Diffusers",)
     healthy: ClassVar = "healthy"
+    owner: ClassVar = "vllm"
+    list_query: ClassVar = _Query
 
     def authenticate(self, request: Request) -> None:
         """One text for all that is wrong.
@@ -61,7 +56,7 @@ class VllmOmni(FastApiDialect):
         if self.options.api_key and not same(bearer(request), self.options.api_key):
             raise Refusal(401, "Unauthorized", body={"error": "Unauthorized"})
 
-    async def order(self, request: Request) -> VideoOrder:
+    async def asked(self, request: Request) -> Asked:
         """From a form; a body of JSON looks like a form without a prompt.
 
         Raises:
@@ -71,7 +66,7 @@ class VllmOmni(FastApiDialect):
         try:
             form = VideoForm.model_validate(told(fields))
         except ValidationError as error:
-            raise _invalid(error, "body") from None
+            raise self.invalid(error, "body") from None
         nested = {name: _nested(getattr(form, name)) for name in ("lora", "extra_params")}
         if any(value is not None and not isinstance(value, dict) for value in nested.values()):
             raise _error(400, "Invalid JSON in form field: expected dict.")
@@ -92,37 +87,44 @@ class VllmOmni(FastApiDialect):
                 f"'{self.served[0]}'."
             )
             raise _error(400, text)
-        return await self._drawn(form, upload or _link_of(reference))
-
-    async def _drawn(self, form: VideoForm, image: bytes | str | None) -> VideoOrder:
-        fps = form.fps or _FPS
-        width, height = measured(form.size) or (form.width or _SIZE[0], form.height or _SIZE[1])
+        fps = form.fps or float(FPS)
         length = int(form.seconds) if form.seconds else None
-        try:
-            size = edges(width, height)
-            count, seconds = frames(fps, form.num_frames, length, _SECONDS)
-        except ValueError as error:
-            raise _error(400, str(error), kind="BadRequestError") from None
-        try:
-            reference = await fitted(image, size) if image else None
-        except ValueError:
-            raise _error(400, "Invalid input reference.") from None
         known = form.num_frames is not None or length is not None
-        return VideoOrder(
+        return Asked(
             prompt=form.prompt,
-            model=self.served[0],
-            seconds=seconds,
-            size=size,
-            reference=reference,
-            extras={
+            model=None,
+            size=measured(form.size) or (form.width or SIZE[0], form.height or SIZE[1]),
+            fps=fps,
+            frames=form.num_frames,
+            seconds=length,
+            image=upload or _link_of(reference),
+            extras=lambda count: {
                 "size": form.size,
-                "seconds": form.seconds or str(_SECONDS),
+                "seconds": form.seconds or str(SECONDS),
                 "quality": form.quality or "default",
                 "fps": fps,
                 "num_frames": count if known else None,
                 "duration_s": float(length or count / fps) if known else None,
             },
         )
+
+    def undrawable(self, reason: str) -> Refusal:
+        """The reason, as a bad request."""
+        return _error(400, reason, kind="BadRequestError")
+
+    def unreadable(self, reason: str, request: Request) -> Refusal:
+        """No reason."""
+        return _error(400, "Invalid input reference.")
+
+    def invalid(self, error: ValidationError, place: str) -> Refusal:
+        """FastAPI's problems in vLLM's words: 400, one line each, the first field as `param`."""
+        found = [{**one, "loc": ".".join(map(str, one["loc"]))} for one in problems(error, place)]
+        for one in found:
+            if one["type"] == "missing":
+                one["input"] = None
+        label = "error" if len(found) == 1 else "errors"
+        lines = "\n".join(f"  {one}" for one in found)
+        return _error(400, f"{len(found)} validation {label}:\n{lines}", param=found[0]["loc"])
 
     def new_id(self) -> str:
         """With a prefix of its own."""
@@ -167,20 +169,6 @@ class VllmOmni(FastApiDialect):
         video = self.video(job, request)
         return JSONResponse(video, video["error"]["code"] if video["error"] else 200)
 
-    def page(self, jobs: Sequence[Job], request: Request) -> tuple[Sequence[Job], dict[str, Any]]:
-        """All of them, unless a limit is named.
-
-        Raises:
-            Refusal: 400.
-        """
-        try:
-            query = _Query.model_validate(dict(request.query_params))
-        except ValidationError as error:
-            raise _invalid(error, "query") from None
-        ordered = sorted(jobs, key=lambda job: job.created_at, reverse=query.order == "desc")
-        page, more = cut(ordered, query.after, query.limit)
-        return page, {**ends(page), "has_more": more, "object": "list"}
-
     def content(self, job: Job, jobs: Jobs, request: Request) -> Response:
         """The file, whatever variant was asked for.
 
@@ -190,15 +178,15 @@ class VllmOmni(FastApiDialect):
         if job.status == "failed":
             text = "Video generation failed. Check job status for error details."
             raise _error(422, text)
-        path = jobs.files_of(job) / FILES["video"]
         if job.status != "completed":
             raise _error(404, "Generation is still in-progress")
-        if not path.is_file():
+        path = jobs.file_of(job)
+        if path is None:
             raise _error(404, "Generated video file not found on disk")
         return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
 
-    def model_list(self) -> dict[str, Any]:
-        """VLLM's own card of the one model."""
+    def card(self) -> dict[str, Any]:
+        """With vLLM's permissions."""
         permission = {
             "id": "modelperm-0",
             "object": "model_permission",
@@ -213,25 +201,16 @@ class VllmOmni(FastApiDialect):
             "group": None,
             "is_blocking": False,
         }
-        card = {
-            "id": self.served[0],
-            "object": "model",
-            "created": 0,
-            "owned_by": "vllm",
+        return super().card() | {
             "root": self.served[0],
             "parent": None,
             "max_model_len": None,
             "permission": [permission],
         }
-        return {"object": "list", "data": [card]}
 
     def pages(self) -> dict[str, Any]:
         """What the server says of itself: the version is vLLM's."""
-        info = {"title": "FastAPI", "version": "0.1.0"}
-        return {
-            "/version": {"version": "0.33.0"},
-            "/openapi.json": {"openapi": "3.1.0", "info": info},
-        }
+        return super().pages() | {"/version": {"version": "0.33.0"}}
 
     def missing(self, video_id: str, request: Request) -> Refusal:
         """No such video."""
@@ -257,17 +236,6 @@ def _error(status: int, message: str, *, kind: str | None = None, param: Any = N
     kind = kind or HTTPStatus(status).phrase
     error = {"message": message, "type": kind, "param": param, "code": status}
     return Refusal(status, message, body={"error": error})
-
-
-def _invalid(error: ValidationError, place: str) -> Refusal:
-    """FastAPI's problems in vLLM's words: 400, one line each, the first field as `param`."""
-    found = [{**one, "loc": ".".join(map(str, one["loc"]))} for one in problems(error, place)]
-    for one in found:
-        if one["type"] == "missing":
-            one["input"] = None
-    label = "error" if len(found) == 1 else "errors"
-    lines = "\n".join(f"  {one}" for one in found)
-    return _error(400, f"{len(found)} validation {label}:\n{lines}", param=found[0]["loc"])
 
 
 def _nested(text: str | None) -> Any:

@@ -7,10 +7,10 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageDraw, ImageOps
 
-from prefect_sora.local.state.images import ImageOrder
-from prefect_sora.local.drawing.text_panels import Panel, label_panel, prompt_panel
 from prefect_sora.local.drawing.planes import Planes
 from prefect_sora.local.drawing.scenery import Scenery, dice
+from prefect_sora.local.drawing.text_panels import Panel, label_panel, prompt_panel
+from prefect_sora.local.state.images import ImageOrder
 
 _PLAIN = {"white": (255, 255, 255), "black": (0, 0, 0)}
 _SMOOTH = 2

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from prefect_sora.local.state.jobs import Job
-from prefect_sora.local.drawing.text_panels import Panel, label_panel, prompt_panel
 from prefect_sora.local.drawing.planes import Colour, Planes
 from prefect_sora.local.drawing.scenery import FPS
+from prefect_sora.local.drawing.text_panels import Panel, label_panel, prompt_panel
+from prefect_sora.local.state.jobs import Job
 
 
 class Lettering:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from prefect_sora.local.drawing.encoding import Mp4Writer
 from prefect_sora.local.drawing.decoding import frames_of, sound_of, still
-from prefect_sora.local.state.jobs import FILES, Job
-from prefect_sora.local.drawing.recolouring import recoloured
+from prefect_sora.local.drawing.encoding import Mp4Writer
 from prefect_sora.local.drawing.overlays import Lettering, portraits
 from prefect_sora.local.drawing.planes import Planes
+from prefect_sora.local.drawing.recolouring import recoloured
 from prefect_sora.local.drawing.scenery import FPS, Scenery, dice
 from prefect_sora.local.drawing.sound import second
+from prefect_sora.local.state.jobs import FILES, Job
 
 _TILES, _COLUMNS, _TILE_EDGE, _THUMBNAIL_EDGE = 16, 4, 240, 640
 _ZOOM_PER_SECOND, _ZOOM_LIMIT = 0.02, 0.3

@@ -122,6 +122,7 @@ class Workers:
             raise Cancelled
         return None
 
+
 _tasks: set[asyncio.Task[None]] = set()
 
 

@@ -17,7 +17,7 @@ _PAGE = "<!doctype html><html><body><h1>Bad gateway</h1><p>Try again later.</p><
 
 
 class DroppableProtocol(H11Protocol):
-    """Uvicorn's HTTP, with the connection within the application's reach, so that it can drop it."""
+    """Uvicorn's HTTP; the application reaches the connection, so that a fault can drop it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Keep the connection in the state that every request of it carries."""

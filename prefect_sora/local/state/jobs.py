@@ -187,6 +187,11 @@ class Jobs:
         """The folder that its files appear in, all at once."""
         return self.home / "files" / job.id
 
+    def file_of(self, job: Job, variant: str = "video") -> Path | None:
+        """One of its files, a key of `FILES`; None where it is not there."""
+        path = self.files_of(job) / FILES[variant]
+        return path if path.is_file() else None
+
     def drawing_of(self, job: Job) -> Path:
         """The folder that they are made in."""
         return self.home / "files" / f"{job.id}.part"
