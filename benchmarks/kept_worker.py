@@ -11,7 +11,9 @@ from uuid import uuid4
 import httpx2
 
 from benchmarks.keeper import Peak
-from prefect_sora.budgets import Budget, charge_usd
+from prefect_sora.attempts import Attempt
+from prefect_sora.budgets import Budget
+from prefect_sora.charging import charge_usd
 from prefect_sora.client import VideoClient
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
@@ -76,7 +78,11 @@ async def charged(client: VideoClient, ledger: Ledger) -> None:
     """Charge the first render of a run and of a day."""
     wish = await wished(client, uuid4().hex)
     mine = wish.reservation(client.server, 1, None)
-    await charge_usd(0.8, mine, wish.folder, ledger, Budget(run_usd=5.0, daily_usd=1e6))
+    await charge_usd(
+        0.8,
+        Attempt(mine, wish.folder, client, ledger),
+        Budget(run_usd=5.0, daily_usd=1e6),
+    )
 
 
 async def do(task: dict[str, Any]) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Asked: what is to be made, and the servers that may be asked for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
@@ -16,6 +16,8 @@ from prefect_sora.errors import (
 )
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState, Reserved
+from prefect_sora.render_options import RenderOptions
+from prefect_sora.sending import Prepared, Sender
 from prefect_sora.server import Server
 
 Connect = Callable[[], Awaitable[VideoClient]]
@@ -34,32 +36,42 @@ class Way:
     connect: Connect
 
 
-class HasFolder(Protocol):
-    """A wish, of a video or of pictures."""
-
-    @property
-    def folder(self) -> str:
-        """The render's folder below the store's root."""
-
-
-_Wish = TypeVar("_Wish", bound=HasFolder)
+_Request = TypeVar("_Request")
+_Prepared = TypeVar("_Prepared", bound=Prepared)
 _Made = TypeVar("_Made")
 
 
-class Asked(ABC, Generic[_Wish, _Made]):
+class Asked(ABC, Generic[_Request, _Prepared, _Made]):
     """What is to be made: a video, or pictures.
 
-    Attributes:
+    Args:
+        request: What is to be made.
         ledger: The store's records.
-        scope: Whom it is shared with.
-        at_url: Whether a picture of it is at a URL, whose bytes may change.
+        options: Whom it is shared with, how long it may take, and what it may cost.
+        parent_key: The render that it starts from.
+        reference_options: fsspec options for the URLs of its pictures.
+
+    Attributes:
         inputs_sha256: Hash of its pictures, once they are loaded.
     """
 
-    ledger: Ledger
-    scope: str
-    at_url: bool = False
     inputs_sha256: str | None = None
+
+    def __init__(
+        self,
+        request: _Request,
+        ledger: Ledger,
+        options: RenderOptions,
+        parent_key: str | None = None,
+        reference_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.request, self.ledger, self.options = request, ledger, options
+        self.parent_key, self.reference_options = parent_key, reference_options
+
+    @property
+    @abstractmethod
+    def at_url(self) -> bool:
+        """Whether a picture of it is at a URL, whose bytes may change."""
 
     @abstractmethod
     async def load(self) -> None:
@@ -74,11 +86,19 @@ class Asked(ABC, Generic[_Wish, _Made]):
         """The request as plain JSON, with what was written of its pictures."""
 
     @abstractmethod
-    def wish(self, server: Server, inputs_sha256: str | None) -> _Wish:
-        """Make its wish with these pictures; asks nobody."""
+    def wish(self, server: Server, inputs_sha256: str | None) -> _Prepared:
+        """Compute its key with these pictures; asks nobody, and checks nothing."""
 
     @abstractmethod
-    def unsent(self, wish: _Wish, server: Server) -> Reserved:
+    def checked(self, wish: _Prepared, server: Server) -> _Prepared:
+        """Check it against a server, of which is known what it can do.
+
+        Raises:
+            InvalidRequestError: It cannot be made there as it stands; nothing was sent.
+        """
+
+    @abstractmethod
+    def unsent(self, wish: _Prepared, server: Server) -> Reserved:
         """Make a reservation that closes a render which was never begun."""
 
     @abstractmethod
@@ -86,20 +106,8 @@ class Asked(ABC, Generic[_Wish, _Made]):
         """What was made, or is being made, by the records."""
 
     @abstractmethod
-    async def settle(self, state: RenderState, client: VideoClient) -> _Made | None:
-        """Find out what became of a render in doubt; sends nothing.
-
-        Raises:
-            UncertainSubmitError: Nobody can tell.
-        """
-
-    @abstractmethod
-    async def make(self, wish: _Wish, client: VideoClient, passed_on_after: int | None) -> _Made:
-        """Check the wish against its server, and have it made.
-
-        Raises:
-            PassedOnError: It was passed on in an attempt later than that; nothing was sent.
-        """
+    def sender(self, wish: _Prepared, client: VideoClient) -> Sender[_Prepared, Any, _Made]:
+        """How it is sent to one server."""
 
 
 def may_pass_on(error: SoraError) -> bool:

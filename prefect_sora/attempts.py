@@ -1,11 +1,13 @@
-"""One attempt's records: accepted under a video id, or closed without one."""
+"""Attempt: one submission of a render, whose outcome is written down: accepted, or closed."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import time
 from typing import Final, TypeVar
 
+from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     ApiError,
     ModerationError,
@@ -32,94 +34,124 @@ RECORD_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 _T = TypeVar("_T")
 
 
-async def accept(
-    mine: Reserved,
-    folder: str,
-    video: Video,
-    server: Server,
-    ledger: Ledger,
-    *,
-    adopted: bool,
-) -> VideoJob:
-    """Make the video id durable: from here on the render is found again."""
-    request = VideoRequest.model_validate(mine.request)
-    size = request.size or video.size
-    seconds = _seconds(video) if request.kind != "create" else request.seconds
-    job = VideoJob(
-        key=mine.key,
-        attempt=mine.attempt,
-        folder=folder,
-        video_id=video.id,
-        provider=server.label,
-        title=request.title,
-        model=server.model_for(request.model) or video.model,
-        take=request.take,
-        parent_key=mine.parent_key,
-        kind=request.kind,
-        size=size,
-        seconds=seconds,
-        submitted_at=video.created_at or mine.at,
-        adopted=adopted,
-        cost_usd=_cost(request, video, server, size, seconds),
-    )
-    job = await recorded(lambda: ledger.accept(folder, job), video.id, mine.key)
-    return job if adopted else job.model_copy(update={"sent_here": True})
+@dataclass(frozen=True)
+class Attempt:
+    """One submission of a render.
 
-
-async def recorded(write: Callable[[], Awaitable[_T]], video_id: str, key: str) -> _T:
-    """Write down a video id that was paid for, through a store that fails for a while.
-
-    Raises:
-        StorageError: It went on failing; the id stands in the error, so that it is not lost.
+    Attributes:
+        reserved: Its reservation, which holds what is asked for.
+        folder: The render's folder below the store's root.
+        client: The server that is asked.
+        ledger: The store's records.
     """
-    for pause_s in RECORD_PAUSES_SECONDS:
+
+    reserved: Reserved
+    folder: str
+    client: VideoClient
+    ledger: Ledger
+
+    @property
+    def key(self) -> str:
+        """The render's key."""
+        return self.reserved.key
+
+    @property
+    def number(self) -> int:
+        """Which of the render's attempts it is, from 1."""
+        return self.reserved.attempt
+
+    async def accept(self, video: Video, *, adopted: bool) -> VideoJob:
+        """Make the video id durable: from here on the render is found again.
+
+        Args:
+            video: What the server answered, or what was found there.
+            adopted: Whether it was found, and not sent now.
+
+        Raises:
+            StorageError: The store goes on failing; the error tells the id.
+        """
+        reserved, server = self.reserved, self.client.server
+        request = VideoRequest.model_validate(reserved.request)
+        size = request.size or video.size
+        seconds = _seconds(video) if request.kind != "create" else request.seconds
+        job = VideoJob(
+            key=self.key,
+            attempt=self.number,
+            folder=self.folder,
+            video_id=video.id,
+            provider=server.label,
+            title=request.title,
+            model=server.model_for(request.model) or video.model,
+            take=request.take,
+            parent_key=reserved.parent_key,
+            kind=request.kind,
+            size=size,
+            seconds=seconds,
+            submitted_at=video.created_at or reserved.at,
+            adopted=adopted,
+            cost_usd=_cost(request, video, server, size, seconds),
+        )
+        job = await self._recorded(lambda: self.ledger.accept(self.folder, job), video.id)
+        return job if adopted else job.model_copy(update={"sent_here": True})
+
+    async def claim(self, video_id: str) -> str:
+        """Claim a video id that was paid for, and return the key of the render that holds it.
+
+        Raises:
+            StorageError: As `accept` says.
+        """
+        identity = self.client.server.identity
+        return await self._recorded(
+            lambda: self.ledger.claim(identity, video_id, self.key), video_id
+        )
+
+    async def refuse(self, error: SoraError, *, keep_charge: bool = False) -> SoraError:
+        """Close the attempt where it is certain that nothing was accepted; return the error.
+
+        Args:
+            error: Why.
+            keep_charge: Whether its charge is left for the attempt that follows.
+        """
+        error.about(key=self.key, paid="no")
+        record = Failed(
+            key=self.key,
+            attempt=self.number,
+            at=time(),
+            kind="moderated" if isinstance(error, ModerationError) else "refused",
+            message=error.message,
+            code=error.code if isinstance(error, (ApiError, ModerationError)) else None,
+        )
+        try:
+            await self.ledger.fail(self.folder, record, self.reserved)
+        except StorageError as lost:
+            # What the caller has to hear is the refusal; without its record it is looked up again.
+            log.warning("That render %s was refused is not recorded: %s", self.key, lost)
+        if not keep_charge:
+            await take_back(self.reserved, self.ledger.store)
+        return error
+
+    async def _recorded(self, write: Callable[[], Awaitable[_T]], video_id: str) -> _T:
+        """Write down a video id that was paid for, through a store that fails for a while."""
+        for pause_s in RECORD_PAUSES_SECONDS:
+            try:
+                return await write()
+            except StorageError as error:
+                log.warning(
+                    "Video %s of render %s is not recorded yet: %s",
+                    video_id,
+                    self.key,
+                    error.message,
+                )
+                await asyncio.sleep(pause_s)
         try:
             return await write()
         except StorageError as error:
-            log.warning(
-                "Video %s of render %s is not recorded yet: %s", video_id, key, error.message
+            error.advise(
+                f"The server has it as video {video_id}: run the same again when the store works.",
+                NextStep("adopt", video_id=video_id),
             )
-            await asyncio.sleep(pause_s)
-    try:
-        return await write()
-    except StorageError as error:
-        error.advise(
-            f"The server has it as video {video_id}: run the same again when the store works.",
-            NextStep("adopt", video_id=video_id),
-        )
-        error.about(key=key, video_id=video_id, paid="yes")
-        raise
-
-
-async def refuse(
-    error: SoraError, mine: Reserved, folder: str, ledger: Ledger, *, keep_charge: bool = False
-) -> SoraError:
-    """Close the attempt: it is certain that nothing was accepted.
-
-    Args:
-        error: Why.
-        mine: Its reservation.
-        folder: The render's.
-        ledger: The store's records.
-        keep_charge: Whether its charge is left for the attempt that follows.
-    """
-    error.about(key=mine.key, paid="no")
-    record = Failed(
-        key=mine.key,
-        attempt=mine.attempt,
-        at=time(),
-        kind="moderated" if isinstance(error, ModerationError) else "refused",
-        message=error.message,
-        code=error.code if isinstance(error, (ApiError, ModerationError)) else None,
-    )
-    try:
-        await ledger.fail(folder, record, mine)
-    except StorageError as lost:
-        # What the caller has to hear is the refusal; without its record it is looked up again.
-        log.warning("That render %s was refused is not recorded: %s", mine.key, lost)
-    if not keep_charge:
-        await take_back(mine, ledger.store)
-    return error
+            error.about(key=self.key, video_id=video_id, paid="yes")
+            raise
 
 
 def is_busy(error: SoraError) -> bool:

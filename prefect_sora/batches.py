@@ -18,6 +18,7 @@ from prefect_sora.blocks import Store, VideoStore, store_of
 from prefect_sora.budgets import Budget
 from prefect_sora.cancellations import by_a_person
 from prefect_sora.cancelling import OnCancel
+from prefect_sora.deciding import Policy
 from prefect_sora.errors import BatchError, Paid
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo, VideoJob
@@ -36,7 +37,6 @@ from prefect_sora.providers import distinct, first_there, ways_to
 from prefect_sora.requests import VideoRequest
 from prefect_sora.results import BatchResult, Result
 from prefect_sora.storage.filesystems import scheme_of
-from prefect_sora.submitting import Policy
 from prefect_sora.tables import Row, read_table, rows_of
 from prefect_sora.tasks import run_scope, worth_retrying
 from prefect_sora.whole import render_whole

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.cancelling import OnCancel
+from prefect_sora.deciding import Policy
 from prefect_sora.errors import RenderFailedError
-from prefect_sora.fallback import pass_on_failed
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.passing import pass_on_failed
 from prefect_sora.providers import Providers, listed
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest
-from prefect_sora.submitting import Policy
 from prefect_sora.tasks import persist_video, submit_video, wait_for_video
 
 

@@ -15,13 +15,14 @@ from prefect.runtime import task_run as running_task
 from prefect_sora import reports
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.budgets import Budget
+from prefect_sora.deciding import Policy
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.asked import AskedPictures
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest, Source
 from prefect_sora.passing import on_the_first
 from prefect_sora.providers import Providers, ways_to
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import title
-from prefect_sora.submitting import Policy
 from prefect_sora.tasks import run_scope
 
 Sources = StoredImage | Source | Sequence[Source]
@@ -73,14 +74,13 @@ async def generate_image(
         SoraError: See `prefect_sora.images.drawing.draw`; each says what was paid.
     """
     block = store_of(store)
-    scope = scope or await run_scope()
-
-    drawing = {
-        "timeout_seconds": timeout_seconds,
-        "in_doubt": in_doubt,
-        "budget": Budget(max_cost_usd, block.daily_budget_usd),
-    }
-    asked = AskedPictures(request, block.ledger, scope, parent_key, reference_options, drawing)
+    options = RenderOptions(
+        scope or await run_scope(),
+        timeout_seconds=timeout_seconds,
+        in_doubt=in_doubt,
+        budget=Budget(max_cost_usd, block.daily_budget_usd),
+    )
+    asked = AskedPictures(request, block.ledger, options, parent_key, reference_options)
     image = await on_the_first(await ways_to(provider), asked)
     await reports.show_image(image, block.folder)
     return image

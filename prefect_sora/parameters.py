@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from prefect_sora.blocks import Provider
 from prefect_sora.cancelling import OnCancel
-from prefect_sora.submitting import Policy
+from prefect_sora.deciding import Policy
 
 Providers = Annotated[
     Provider | list[Provider],

@@ -10,11 +10,21 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
-from prefect_sora.asked import Asked, HasFolder, Way, may_pass_on
+from prefect_sora.asked import Asked, Way, may_pass_on
 from prefect_sora.courses import Course, PassedOnError, Turn, pass_on
-from prefect_sora.errors import InvalidRequestError, Paid, ReferenceImageError, SoraError
+from prefect_sora.errors import (
+    InvalidRequestError,
+    Paid,
+    ReferenceImageError,
+    RenderFailedError,
+    SoraError,
+)
+from prefect_sora.handles import VideoJob
 from prefect_sora.identity import key_of
+from prefect_sora.ledger import Ledger
+from prefect_sora.paying import made_once, settled
 from prefect_sora.records import RenderState
+from prefect_sora.sending import Prepared
 from prefect_sora.server import Server
 
 log = logging.getLogger(__name__)
@@ -29,12 +39,15 @@ PATIENCE: Final = 120
 """How many looks a worker that has just chosen another picture has to begin with it, before
 it is taken for dead. Ours."""
 
-_Wish = TypeVar("_Wish", bound=HasFolder)
+_Prepared = TypeVar("_Prepared", bound=Prepared)
 _Made = TypeVar("_Made")
 
 
-async def on_the_first(ways: Sequence[Way], asked: Asked[_Wish, _Made]) -> _Made:
+async def on_the_first(ways: Sequence[Way], asked: Asked[Any, _Prepared, _Made]) -> _Made:
     """Have something made by the first server; by the next only where one has certainly not.
+
+    That one has not is written down, as an attempt that is closed unsent: so no other worker can
+    have it accepted there after all, and a later run goes straight to where it went.
 
     Args:
         ways: The servers, the preferred first.
@@ -52,23 +65,42 @@ async def on_the_first(ways: Sequence[Way], asked: Asked[_Wish, _Made]) -> _Made
         missing = error
     if len(ways) == 1 and not asked.at_url:
         client = await ways[0].connect()
-        return await asked.make(asked.wish(client.server, asked.inputs_sha256), client, None)
+        wish = asked.wish(client.server, asked.inputs_sha256)
+        return await made_once(asked.sender(asked.checked(wish, client.server), client))
     return await _Passing(ways, asked, missing).run()
 
 
-class _Passing(Generic[_Wish, _Made]):
+async def pass_on_failed(
+    error: RenderFailedError, job: VideoJob, last: str, ledger: Ledger
+) -> None:
+    """Pass a failed job on to the next server of a list.
+
+    Args:
+        error: How it failed.
+        job: The job.
+        last: The label of the last server of the list: there it ends.
+        ledger: The store's records.
+
+    Raises:
+        RenderFailedError: It must not be passed on.
+    """
+    if job.provider == last or not may_pass_on(error) or not await pass_on(job.folder, ledger):
+        raise error
+
+
+class _Passing(Generic[_Prepared, _Made]):
     """One call's way along a request's course."""
 
     def __init__(
         self,
         ways: Sequence[Way],
-        asked: Asked[_Wish, _Made],
+        asked: Asked[Any, _Prepared, _Made],
         missing: ReferenceImageError | None,
     ) -> None:
         self.ways, self.asked, self.missing = ways, asked, missing
         self.ledger = asked.ledger
         only = ways[0].server.identity if len(ways) == 1 else None
-        self.course = Course.of(asked.ledger, asked.as_written(), asked.scope, only)
+        self.course = Course.of(asked.ledger, asked.as_written(), asked.options.scope, only)
         self.tried: list[str] = []
         self.begun_anew = 0
 
@@ -98,8 +130,7 @@ class _Passing(Generic[_Wish, _Made]):
                 ):
                     await asyncio.sleep(LOOK_SECONDS)  # its worker will know
                 elif way and state.name == "reserved":
-                    made = await self.asked.settle(state, await way.connect())
-                    if made is not None:
+                    if (made := await self._settled(state, way, turn.inputs_sha256)) is not None:
                         self._tell_of_the_picture(same)
                         return made
                 elif self.missing is not None:
@@ -123,7 +154,7 @@ class _Passing(Generic[_Wish, _Made]):
         doubts = [n for n, state in enumerate(states) if state.name == "reserved"]
         for n in doubts if len(doubts) > 1 else ():
             # Two may have accepted it: nothing more is sent before it is known of both.
-            await self.asked.settle(states[n], await self.ways[n].connect())
+            await self._settled(states[n], self.ways[n], self.asked.inputs_sha256)
             states[n] = await self.ledger.state(states[n].folder)
         ranked = sorted(range(len(states)), key=lambda n: _rank(states[n]))
         first = ranked[0] if ranked else 0
@@ -136,8 +167,9 @@ class _Passing(Generic[_Wish, _Made]):
         error: SoraError | None = None
         try:
             client = await way.connect()
-            wish = self._wish(way, turn.inputs_sha256)
-            return await self.asked.make(wish, client, turn.after)
+            wish = self.asked.checked(self._wish(way, turn.inputs_sha256), client.server)
+            sender = self.asked.sender(wish, client)
+            return await made_once(sender, passed_on_after=turn.after)
         except PassedOnError:
             pass
         except SoraError as refused:
@@ -158,6 +190,13 @@ class _Passing(Generic[_Wish, _Made]):
         self.tried.append(turn.server)
         await self._turn_to(following or way)
         return None
+
+    async def _settled(
+        self, state: RenderState, way: Way, inputs_sha256: str | None
+    ) -> _Made | None:
+        """Find out what became of a render in doubt; None where another may be begun."""
+        wish = self._wish(way, inputs_sha256)
+        return await settled(self.asked.sender(wish, await way.connect()), state)
 
     async def _change(self, turn: Turn) -> None:
         """Close a render with another picture, or at a server not of our list, and begin ours."""
@@ -182,7 +221,7 @@ class _Passing(Generic[_Wish, _Made]):
             state.next_attempt - 1,
         )
 
-    def _wish(self, way: Way, inputs_sha256: str | None) -> _Wish:
+    def _wish(self, way: Way, inputs_sha256: str | None) -> _Prepared:
         return self.asked.wish(way.server, inputs_sha256)
 
     def _way_of(self, turn: Turn) -> Way | None:

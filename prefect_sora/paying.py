@@ -1,8 +1,8 @@
 """Pay: what costs money is asked for once, by whoever, however often.
 
-`reserve → send → record`, and after a crash or a lost answer `reconcile`: look for what
-may have been accepted, and adopt it. One reservation sends at most one create. What is
-done next, `deciding` says; here it is done, for videos and for pictures.
+`reserve → send → record`, and after a crash or a lost answer `reconcile`: look for what may have
+been accepted, and adopt it. One reservation sends at most one create. `deciding` says what is
+done next; here it is done, for videos and for pictures.
 """
 
 import asyncio
@@ -12,10 +12,9 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from random import random
 from time import monotonic, time
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from prefect_sora.attempts import is_busy, refuse
-from prefect_sora.budgets import Budget
+from prefect_sora.attempts import Attempt, is_busy
 from prefect_sora.charging import Charges
 from prefect_sora.courses import PassedOnError
 from prefect_sora.deciding import (
@@ -39,22 +38,13 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.errors.next_steps import NOTHING_SENT
-from prefect_sora.ledger import Ledger
-from prefect_sora.records import Failed, RenderState, Reserved
-from prefect_sora.sending import LapsedError, Sender, UnclearError
-from prefect_sora.shielding import release
+from prefect_sora.records import RenderState
+from prefect_sora.sending import LapsedError, Sender, UnclearError, release, send
 from prefect_sora.windows import Window, send_seconds
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Made(Generic[_T]):
-    """What was asked for."""
-
-    made: _T
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class _Ended:
     slow_s: float = 0.0
 
 
-async def made_once(sender: Sender[_T], ledger: Ledger, call: Call, budget: Budget | None) -> _T:
+async def made_once(sender: Sender[Any, Any, _T], *, passed_on_after: int | None = None) -> _T:
     """Have something made that costs money: found in the records, adopted, or paid for now.
 
     While it waits for a server that refuses for the moment its attempt stands as closed. Other
@@ -74,232 +64,231 @@ async def made_once(sender: Sender[_T], ledger: Ledger, call: Call, budget: Budg
     stands, and its next attempt takes it over, if nobody has begun one between.
 
     Args:
-        sender: How it is sent, and looked up.
-        ledger: The store's records.
-        call: What may be done.
-        budget: What may be spent.
+        sender: What is asked for, of whom, and under which options.
+        passed_on_after: Send nothing where it was passed on in an attempt later than this one.
 
     Raises:
+        PassedOnError: It was passed on.
         SoraError: As `submitting.submit` says.
     """
-    charges = Charges(sender.wish.folder, ledger, budget)
-    before: RenderState | None = None
-    try:
+    prepared, options = sender.prepared, sender.options
+    for warning in prepared.warnings:
+        log.warning("%s", warning)
+    with sender.ledger.about(prepared.key):
+        budget = options.budget
+        if budget and (not budget.has_limits or sender.is_free()):
+            budget = None
+        charges = Charges(prepared.folder, sender.ledger, budget)
+        call = Call(time() + sender.timeout_seconds, options.in_doubt, passed_on_after)
+        try:
+            return await _Making(sender, charges, call).run()
+        finally:
+            await charges.let_go()
+
+
+async def settled(sender: Sender[Any, Any, _T], state: RenderState) -> _T | None:
+    """Find out what became of a render in doubt, and send nothing.
+
+    Returns:
+        What was made; None where nothing was, or where the policy pays again.
+
+    Raises:
+        UncertainSubmitError: Nobody can tell, and a person is to decide.
+    """
+    with sender.ledger.about(state.key):
+        try:
+            return await sender.settle(state)
+        except UncertainSubmitError as error:
+            if sender.options.in_doubt == "stop":
+                raise
+            now = await sender.ledger.state(state.folder)
+            await sender.write_off(now.newest, error)
+    return None
+
+
+class _Making(Generic[_T]):
+    """One call's attempts at a render."""
+
+    def __init__(self, sender: Sender[Any, Any, _T], charges: Charges, call: Call) -> None:
+        self.sender, self.charges, self.call = sender, charges, call
+        self.ledger, self.prepared = sender.ledger, sender.prepared
+
+    async def run(self) -> _T:
+        before: RenderState | None = None
         while True:
             begun = monotonic()
-            with _nothing_sent(call, "unknown"):
-                state = await ledger.state(sender.wish.folder)
-            call = replace(call, slow_s=max(call.slow_s, monotonic() - begun))
-            held = state.reserved is not None and ledger.is_held(state.reserved)
+            with self._nothing_sent("unknown"):
+                state = await self.ledger.state(self.prepared.folder)
+            self._took(monotonic() - begun)
+            held = state.reserved is not None and self.ledger.is_held(state.reserved)
             step = decide(
                 state,
-                call,
-                fingerprint=sender.wish.fingerprint,
+                self.call,
+                fingerprint=self.prepared.fingerprint,
                 held=held,
                 seen_twice=state == before,
-                by_store=sender.by_store,
+                by_store=self.sender.by_store,
                 now=time(),
             )
             # What was seen while it was held may have been read before its owner's record.
-            before, ended = None if held else state, None
+            before = None if held else state
+            outcome: _T | _Ended | None = None
             if isinstance(step, Have):
-                return sender.had(state)
+                return self.sender.had(state)
             if isinstance(step, PassOn):
                 raise PassedOnError
             if isinstance(step, Stop):
                 raise step.error
             if isinstance(step, Wait):
-                call = replace(call, waits=call.waits + 1)
+                self.call = replace(self.call, waits=self.call.waits + 1)
                 await asyncio.sleep(step.seconds)
             elif isinstance(step, Settle):
-                ended = await _settled(sender, ledger, state, call)
+                outcome = await self._settled(state)
             elif isinstance(step, Reserve):
-                ended = await _begun(sender, ledger, charges, state, step, call)
-                call = replace(call, begun=call.begun + 1)
-            if isinstance(ended, _Made):
-                charges.settled()
-                return ended.made
-            if ended is not None:
-                call = replace(call, slow_s=max(call.slow_s, ended.slow_s))
-                spread = random()  # noqa: S311 - no secret
-                call, go_on = after(call, ended.how, ended.why, now=time(), spread=spread)
-                if isinstance(go_on, Stop):
-                    raise go_on.error
-                await asyncio.sleep(go_on.seconds)
-    finally:
-        await charges.let_go()
+                outcome = await self._begun(state, step)
+                self.call = replace(self.call, begun=self.call.begun + 1)
+            if isinstance(outcome, _Ended):
+                await self._pause(outcome)
+            elif outcome is not None:
+                self.charges.settled()
+                return outcome
 
+    async def _pause(self, ended: _Ended) -> None:
+        """Leave the server alone for a while, or end the call."""
+        self._took(ended.slow_s)
+        spread = random()  # noqa: S311 - no secret
+        self.call, go_on = after(self.call, ended.how, ended.why, now=time(), spread=spread)
+        if isinstance(go_on, Stop):
+            raise go_on.error
+        await asyncio.sleep(go_on.seconds)
 
-async def _begun(
-    sender: Sender[_T],
-    ledger: Ledger,
-    charges: Charges,
-    state: RenderState,
-    step: Reserve,
-    call: Call,
-) -> _Made[_T] | _Ended | None:
-    """Begin an attempt; None where another worker was quicker."""
-    with _nothing_sent(call, "no" if state.name == "new" else "unknown"):
-        await ledger.store.require_exclusive()  # before the stamp: it may take its time
-    async with AsyncExitStack() as place:
-        if not step.in_doubt:  # a search takes its time, and may send nothing
-            await _have(place, sender, call)
-        return await _reserved(sender, ledger, charges, state, step, call, place)
+    def _took(self, seconds: float) -> None:
+        self.call = replace(self.call, slow_s=max(self.call.slow_s, seconds))
 
+    async def _begun(self, state: RenderState, step: Reserve) -> _T | _Ended | None:
+        """Begin an attempt; None where another worker was quicker."""
+        with self._nothing_sent("no" if state.name == "new" else "unknown"):
+            await self.ledger.store.require_exclusive()  # before the stamp: it may take its time
+        async with AsyncExitStack() as place:
+            if not step.in_doubt:  # a search takes its time, and may send nothing
+                await self._have(place)
+            return await self._reserved(state, step, place)
 
-async def _have(place: AsyncExitStack, sender: Sender[_T], call: Call) -> None:
-    """Wait for a place, before anything is stamped that would lapse meanwhile."""
-    try:
-        async with asyncio.timeout(max(0.0, call.deadline - time())):
-            await place.enter_async_context(sender.place())
-    except TimeoutError:
-        raise call.why or too_late() from None
-
-
-async def _reserved(
-    sender: Sender[_T],
-    ledger: Ledger,
-    charges: Charges,
-    state: RenderState,
-    step: Reserve,
-    call: Call,
-    place: AsyncExitStack,
-) -> _Made[_T] | _Ended | None:
-    mine, doubt = sender.reservation(step.attempt, state, step.in_doubt)
-    mine = mine.model_copy(update={"send_seconds": send_seconds(call.slow_s)})
-    mine = charges.written(mine)
-    window = Window.of(mine, has_place=not step.in_doubt)
-    with _nothing_sent(call, "no" if state.name == "new" else "unknown"):
-        won = await ledger.reserve(sender.wish.folder, mine)
-    if not won:
-        return None
-    slow_s = monotonic() - window.begun
-    try:
-        if step.in_doubt and (made := await _recorded_late(sender, ledger, mine)) is not None:
-            return _Made(made)
-        if (made := await sender.found(mine, doubt)) is not None:
-            return _Made(made)
-        # The search may have taken minutes.
-        if step.in_doubt and (made := await _recorded_late(sender, ledger, mine)) is not None:
-            return _Made(made)
-        begun = monotonic()
+    async def _have(self, place: AsyncExitStack) -> None:
+        """Wait for a place, before anything is stamped that would lapse meanwhile."""
         try:
-            await charges.make(mine, sender.charge)
+            async with asyncio.timeout(max(0.0, self.call.deadline - time())):
+                await place.enter_async_context(self.sender.client.place())
+        except TimeoutError:
+            raise self.call.why or too_late() from None
+
+    async def _reserved(
+        self, state: RenderState, step: Reserve, place: AsyncExitStack
+    ) -> _T | _Ended | None:
+        sender, charges = self.sender, self.charges
+        mine, doubt = sender.reservation(step.attempt, state, step.in_doubt)
+        mine = mine.model_copy(update={"send_seconds": send_seconds(self.call.slow_s)})
+        attempt = sender.attempt(charges.written(mine))
+        window = Window.of(attempt.reserved, has_place=not step.in_doubt)
+        with self._nothing_sent("no" if state.name == "new" else "unknown"):
+            won = await self.ledger.reserve(attempt.folder, attempt.reserved)
+        if not won:
+            return None
+        slow_s = monotonic() - window.begun
+        try:
+            if step.in_doubt and (made := await self._recorded_late(attempt)) is not None:
+                return made
+            if (made := await sender.found(attempt, doubt)) is not None:
+                return made
+            # The search may have taken minutes.
+            if step.in_doubt and (made := await self._recorded_late(attempt)) is not None:
+                return made
+            begun = monotonic()
+            try:
+                await charges.make(attempt, sender.charge)
+            except SoraError as error:
+                raise await attempt.refuse(error) from None
+            slow_s += monotonic() - begun
+            return await send(sender, attempt, window)
+        except LapsedError:
+            nothing = UnavailableError("The reservation lapsed before the request was sent.")
+            await attempt.refuse(nothing)
+            charges.settled()
+            return _Ended("lapsed", slow_s=slow_s)
+        except UnclearError as unclear:
+            await place.aclose()  # a search takes its time
+            return await self._unclear(attempt, unclear)
+        except UncertainSubmitError as error:
+            charges.settled()
+            return await self._by_policy(error, attempt.number)
         except SoraError as error:
-            raise await refuse(error, mine, sender.wish.folder, ledger) from None
-        slow_s += monotonic() - begun
-        return _Made(await sender.send(mine, window))
-    except LapsedError:
-        nothing = UnavailableError("The reservation lapsed before the request was sent.")
-        await refuse(nothing, mine, sender.wish.folder, ledger)
-        charges.settled()
-        return _Ended("lapsed", slow_s=slow_s)
-    except UnclearError as unclear:
-        await place.aclose()  # a search takes its time
-        return await _unclear(sender, ledger, charges, mine, unclear, call)
-    except UncertainSubmitError as error:
-        charges.settled()
-        return await _by_policy(error, mine.key, mine.attempt, sender, ledger, call)
-    except SoraError as error:
-        if is_busy(error):  # refused before any work, and closed, with its charge standing
-            return _Ended("busy", error)
-        charges.settled()
-        if isinstance(error, StorageError) and error.key is None:
-            error.about(paid="unknown")
-        raise
-    finally:
-        release(mine, ledger)
-
-
-async def _recorded_late(sender: Sender[_T], ledger: Ledger, mine: Reserved) -> _T | None:
-    """Look once more, now that nobody else begins: its owner may have recorded the outcome."""
-    state = await ledger.state(sender.wish.folder)
-    if not (state.is_kept or state.is_on_its_way):
-        return None
-    nothing = UnavailableError("Another attempt of this render was accepted; nothing was sent.")
-    await refuse(nothing, mine, sender.wish.folder, ledger)
-    return sender.had(state)
-
-
-async def _unclear(
-    sender: Sender[_T],
-    ledger: Ledger,
-    charges: Charges,
-    mine: Reserved,
-    unclear: UnclearError,
-    call: Call,
-) -> _Made[_T] | _Ended:
-    """Look for what was sent and not clearly answered; close it where it is shown to be none."""
-    why = unclear.why
-    log.warning("No clear answer to the create request: %s", unclear)
-    try:
-        made = await sender.looked_up(mine, unclear)
-    except UncertainSubmitError as error:
-        charges.settled()
-        if unclear.is_taken:
+            if is_busy(error):  # refused before any work, and closed, with its charge standing
+                return _Ended("busy", error)
+            charges.settled()
+            if isinstance(error, StorageError) and error.key is None:
+                error.about(paid="unknown")
             raise
-        return await _by_policy(error, mine.key, mine.attempt, sender, ledger, call)
-    except StorageError as error:
-        charges.settled()
-        if error.key is None:
+        finally:
+            release(attempt)
+
+    async def _recorded_late(self, attempt: Attempt) -> _T | None:
+        """Look once more, now that nobody else begins: its owner may have recorded the outcome."""
+        state = await self.ledger.state(attempt.folder)
+        if not (state.is_kept or state.is_on_its_way):
+            return None
+        await attempt.refuse(
+            UnavailableError("Another attempt of this render was accepted; nothing was sent.")
+        )
+        return self.sender.had(state)
+
+    async def _unclear(self, attempt: Attempt, unclear: UnclearError) -> _T | _Ended:
+        """Look for what was sent and not clearly answered; close it where there is none."""
+        log.warning("No clear answer to the create request: %s", unclear)
+        try:
+            made = await self.sender.looked_up(attempt, unclear)
+        except UncertainSubmitError as error:
+            self.charges.settled()
+            if unclear.is_taken:
+                raise
+            return await self._by_policy(error, attempt.number)
+        except StorageError as error:
+            self.charges.settled()
+            if error.key is None:
+                error.about(paid="unknown")
+            raise
+        if made is not None:
+            return made
+        shown = unclear.why or UnavailableError(str(unclear))
+        closed = await attempt.refuse(shown, keep_charge=is_busy(shown))
+        if is_busy(shown):
+            return _Ended("busy", closed)
+        self.charges.settled()
+        return _Ended("unmade", closed)
+
+    async def _settled(self, state: RenderState) -> _T | _Ended | None:
+        """Resolve in the store what was in doubt before."""
+        try:
+            return await self.sender.settle(state)
+        except UncertainSubmitError as error:
+            return await self._by_policy(error, state.attempt)
+        except StorageError as error:
             error.about(paid="unknown")
-        raise
-    if made is not None:
-        return _Made(made)
-    shown = why or UnavailableError(str(unclear))
-    closed = await refuse(shown, mine, sender.wish.folder, ledger, keep_charge=is_busy(shown))
-    if is_busy(shown):
-        return _Ended("busy", closed)
-    charges.settled()
-    return _Ended("unmade", closed)
+            raise
 
+    async def _by_policy(self, error: UncertainSubmitError, number: int) -> _Ended:
+        """Stop for a person, or close the attempt as paid for nothing."""
+        if self.call.policy == "stop":
+            raise error
+        await self.sender.write_off(number, error)
+        return _Ended("paid again", error)
 
-async def _settled(
-    sender: Sender[_T], ledger: Ledger, state: RenderState, call: Call
-) -> _Made[_T] | _Ended:
-    """Resolve in the store what was in doubt before."""
-    try:
-        return _Made(await sender.in_store(state))
-    except UncertainSubmitError as error:
-        return await _by_policy(error, state.key, state.attempt, sender, ledger, call)
-    except StorageError as error:
-        error.about(paid="unknown")
-        raise
-
-
-async def _by_policy(
-    error: UncertainSubmitError,
-    key: str,
-    attempt: int,
-    sender: Sender[_T],
-    ledger: Ledger,
-    call: Call,
-) -> _Ended:
-    """Stop for a person, or close the attempt as paid for nothing."""
-    if call.policy == "stop":
-        raise error
-    log.warning("Render %s is in doubt; paying again, as the policy says.", key)
-    await ledger.fail(
-        sender.wish.folder,
-        Failed(
-            key=key,
-            attempt=attempt,
-            at=time(),
-            kind="failed",
-            message=f"Paid for again, as the policy says. {error.message}",
-            paid="unknown",
-        ),
-    )
-    return _Ended("paid again", error)
-
-
-@contextmanager
-def _nothing_sent(call: Call, paid: Paid) -> Iterator[None]:
-    """Say of a store that fails what this means for the money."""
-    try:
-        yield
-    except StorageError as error:
-        error.about(paid=paid)
-        if not call.begun and NOTHING_SENT not in error.steps:
-            error.advise(NOTHING_SENT, *error.steps)
-        raise
+    @contextmanager
+    def _nothing_sent(self, paid: Paid) -> Iterator[None]:
+        """Say of a store that fails what this means for the money."""
+        try:
+            yield
+        except StorageError as error:
+            error.about(paid=paid)
+            if not self.call.begun and NOTHING_SENT not in error.steps:
+                error.advise(NOTHING_SENT, *error.steps)
+            raise

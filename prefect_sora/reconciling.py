@@ -13,12 +13,12 @@ from typing import Final
 from pydantic import ValidationError
 
 from prefect_sora import job_lists
-from prefect_sora.client import VideoClient
+from prefect_sora.attempts import Attempt
 from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.identity import KEY_DIGITS
 from prefect_sora.job_lists import JobList
-from prefect_sora.ledger import LEASE_SECONDS, TORN, Ledger
+from prefect_sora.ledger import LEASE_SECONDS, TORN
 from prefect_sora.matching import Clock, Doubt, is_in_time, judge
 from prefect_sora.ownership import Adopt, Asked, Nothing, Person, Seen, decide
 from prefect_sora.records import RenderState, Reserved
@@ -40,18 +40,16 @@ _HOLDERS_AT_ONCE: Final = 16
 class _Search:
     """The search for one render's job."""
 
-    def __init__(
-        self, mine: Reserved, folder: str, client: VideoClient, ledger: Ledger, doubt: Doubt
-    ) -> None:
-        self.mine, self.folder, self.client = mine, folder, client
-        self.ledger, self.doubt = ledger, doubt
-        self.server = client.server
-        self.request = VideoRequest.model_validate(mine.request)
+    def __init__(self, attempt: Attempt, doubt: Doubt) -> None:
+        self.attempt, self.doubt = attempt, doubt
+        self.mine, self.ledger, self.client = attempt.reserved, attempt.ledger, attempt.client
+        self.server = self.client.server
+        self.request = VideoRequest.model_validate(self.mine.request)
         self.known: frozenset[str] = frozenset()
-        self.list = JobList(client, doubt)
+        self.list = JobList(self.client, doubt)
 
     async def run(self) -> Video | None:
-        self.known = frozenset(await self.ledger.accepted_ids(self.folder))
+        self.known = frozenset(await self.ledger.accepted_ids(self.attempt.folder))
         if not self.server.profile.can_list:
             return await self._by_claims("This server does not list its jobs.")
         latest = max(time(), self.doubt.until) + self.server.profile.submit_grace_s
@@ -186,16 +184,11 @@ class _Search:
         )
 
 
-async def find_accepted(
-    mine: Reserved, folder: str, client: VideoClient, ledger: Ledger, doubt: Doubt
-) -> Video | None:
+async def find_accepted(attempt: Attempt, doubt: Doubt) -> Video | None:
     """Find and claim the job that a create without an answer has made.
 
     Args:
-        mine: The reservation under which we look, and whose request was sent.
-        folder: The render's folder.
-        client: The server that it was sent to.
-        ledger: The store's records.
+        attempt: Under which we look; its request was sent, to its server.
         doubt: When it may have been accepted.
 
     Returns:
@@ -205,7 +198,7 @@ async def find_accepted(
         UncertainSubmitError: The server does not list, or not all, or it lists jobs
             that may be this one.
     """
-    return await _Search(mine, folder, client, ledger, doubt).run()
+    return await _Search(attempt, doubt).run()
 
 
 def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:

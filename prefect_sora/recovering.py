@@ -2,7 +2,7 @@
 
 from time import time
 
-from prefect_sora.attempts import accept, another_worker_holds_it, refuse
+from prefect_sora.attempts import Attempt, another_worker_holds_it
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, RejectedError
 from prefect_sora.handles import VideoJob
@@ -34,20 +34,22 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     # Looked for under the reservation that is in doubt: one of our own would be a file more at
     # each look. Another who looks at the same time claims for the same render.
     doubted = state.reserved
+    attempt = Attempt(doubted, state.folder, client, ledger)
     found: Video | None
     if doubted.request.get("kind") == "existing":  # nothing was to be paid
         found = await client.retrieve(str(doubted.request["source_video_id"]))
     else:
         doubt = doubt_of(state, client.server.profile)
-        found = await find_accepted(doubted, state.folder, client, ledger, doubt)
+        found = await find_accepted(attempt, doubt)
     if found:
-        return await accept(doubted, state.folder, found, client.server, ledger, adopted=True)
+        return await attempt.accept(found, adopted=True)
     # An attempt of its own is closed: the one in doubt stays open to an answer that comes late.
     mine = _next_attempt(state, doubted)
     if not await ledger.reserve(state.folder, mine):
         return _decided(await ledger.state(state.folder))
     try:
-        await refuse(RejectedError("The server never accepted it."), mine, state.folder, ledger)
+        closed = Attempt(mine, state.folder, client, ledger)
+        await closed.refuse(RejectedError("The server never accepted it."))
     finally:
         ledger.release(mine)
     return None
@@ -92,7 +94,7 @@ async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_i
     if not await ledger.reserve(state.folder, mine):
         raise InvalidRequestError("Another worker has just taken this render up.", key=state.key)
     try:
-        return await accept(mine, state.folder, video, client.server, ledger, adopted=True)
+        return await Attempt(mine, state.folder, client, ledger).accept(video, adopted=True)
     finally:
         ledger.release(mine)
 

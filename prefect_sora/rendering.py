@@ -11,6 +11,7 @@ from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import ByPerson, OnCancel, give_up, leave
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
+from prefect_sora.deciding import Policy
 from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.expiry import expired
@@ -20,9 +21,10 @@ from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
 from prefect_sora.pacing import estimating, remember
 from prefect_sora.records import Failed
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.spending import take_back
-from prefect_sora.submitting import Policy, submit
+from prefect_sora.submitting import submit
 from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Video
@@ -125,9 +127,10 @@ async def render(
     wish = await identify(
         request, client, scope, parent_key=parent_key, reference_options=reference_options
     )
-    job = await submit(
-        wish, client, ledger, timeout_seconds=timeout_seconds, in_doubt=in_doubt, budget=budget
+    options = RenderOptions(
+        scope, timeout_seconds=timeout_seconds, in_doubt=in_doubt, budget=budget
     )
+    job = await submit(wish, client, ledger, options)
     rendered = await wait(
         job,
         client,

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from time import time
 from typing import Any
 
+from prefect_sora.attempts import Attempt
 from prefect_sora.budgets import Budget, budget_of
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
@@ -20,9 +21,10 @@ from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import request_digest
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.records import Failed, RenderState
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.references import prepare
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import ANOTHER_ACCOUNT, ASK_WITH_ITS_KEY, wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import submit
@@ -69,9 +71,10 @@ async def resume(
     except VideoExpiredError as error:
         if not (again and state.reserved):
             raise
+        attempt = Attempt(state.reserved, state.folder, client, ledger)
         await _forget(job, ledger, error)
         with ledger.about(state.key):
-            job = await _sent_again(state.reserved, state.folder, client, ledger, "yes", budget)
+            job = await _sent_again(attempt, "yes", budget)
     return await keep(await wait(job, client, ledger, **waiting), client, ledger)
 
 
@@ -132,7 +135,8 @@ async def _job(
     ):
         return state.accepted.job
     if resubmit and state.reserved:
-        return await _sent_again(state.reserved, state.folder, client, ledger, paid, budget)
+        attempt = Attempt(state.reserved, state.folder, client, ledger)
+        return await _sent_again(attempt, paid, budget)
     with _knowing(paid):
         found = await recover(state, client, ledger)
     if found is None:
@@ -193,22 +197,19 @@ async def _forget(job: VideoJob, ledger: Ledger, error: SoraError) -> None:
     await ledger.fail(job.folder, record)
 
 
-async def _sent_again(
-    reserved: Reserved,
-    folder: str,
-    client: VideoClient,
-    ledger: Ledger,
-    paid: Paid,
-    budget: Budget | None,
-) -> VideoJob:
+async def _sent_again(last: Attempt, paid: Paid, budget: Budget | None) -> VideoJob:
+    """Send once more what an attempt was to make, under the budget that it was sent under."""
     with _knowing(paid):
-        wish = await _wish_again(reserved, folder, client, ledger)
-        allowed = budget_of(reserved, budget)
-        return await submit(wish, client, ledger, in_doubt="resubmit", budget=allowed)
+        wish = await _wish_again(last)
+        options = RenderOptions(
+            wish.scope, in_doubt="resubmit", budget=budget_of(last.reserved, budget)
+        )
+        return await submit(wish, last.client, last.ledger, options)
 
 
-async def _wish_again(reserved: Reserved, folder: str, client: VideoClient, ledger: Ledger) -> Wish:
+async def _wish_again(last: Attempt) -> Wish:
     """Rebuild what was asked for; the reference must still be the same picture."""
+    reserved = last.reserved
     request = VideoRequest.model_validate(
         {**reserved.request, **({"reference": reserved.reference} if reserved.reference else {})}
     )
@@ -220,7 +221,7 @@ async def _wish_again(reserved: Reserved, folder: str, client: VideoClient, ledg
                 key=reserved.key,
                 next_step="Run it again with the same picture and the same scope.",
             )
-        options = ledger.store.options_of(request.reference)
+        options = last.ledger.store.options_of(request.reference)
         reference = await prepare(request.reference, request.pixels, request.fit, options=options)
         if reference.source_sha256 != reserved.reference_sha256:
             raise InvalidRequestError(
@@ -233,7 +234,7 @@ async def _wish_again(reserved: Reserved, folder: str, client: VideoClient, ledg
         reference=reference,
         scope=reserved.scope,
         fingerprint=reserved.fingerprint,
-        request_digest=request_digest(request, client.server, reserved.reference_sha256),
-        folder=folder,
+        request_digest=request_digest(request, last.client.server, reserved.reference_sha256),
+        folder=last.folder,
         parent_key=reserved.parent_key,
     )

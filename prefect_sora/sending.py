@@ -1,23 +1,43 @@
-"""Send: one request that costs money, over as many connections as that takes, and who sends it."""
+"""Send: one request that costs money, to its record, over as many connections as that takes.
+
+`Sender` says in what videos and pictures differ; `send` carries an attempt out. Nothing that
+ends the caller comes between an answer and its record: both are one task of their own, which a
+cancelled caller still waits for.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic, time
-from typing import Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
+from prefect_sora.attempts import Attempt, is_busy
 from prefect_sora.budgets import Budget
+from prefect_sora.client import VideoClient
 from prefect_sora.departures import Departure
-from prefect_sora.errors import UnavailableError
+from prefect_sora.errors import SoraError, UnavailableError, UncertainSubmitError
+from prefect_sora.ledger import Ledger
 from prefect_sora.matching import Doubt
-from prefect_sora.records import RenderState, Reserved
+from prefect_sora.records import Failed, RenderState, Reserved
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.windows import Window
+
+log = logging.getLogger(__name__)
 
 CONNECT_ATTEMPTS: Final = 4
 """How often a create that never left is tried: over about four seconds. Ours."""
 
+RECORD_SECONDS: Final = 5.0
+"""How long a cancelled caller still waits for a request under way to be recorded. Ours."""
+
+# By the reservation's token; it also keeps the tasks from being collected.
+_under_way: dict[str, asyncio.Task[Any]] = {}
+
 _T = TypeVar("_T")
-_Made_co = TypeVar("_Made_co", covariant=True)
+_Answer = TypeVar("_Answer")
+_Made = TypeVar("_Made")
 
 
 class LapsedError(Exception):
@@ -45,40 +65,8 @@ class UnclearError(Exception):
         self.sent_at, self.why, self.is_taken = sent_at, why, is_taken
 
 
-async def connected(ask: Callable[[Departure], Awaitable[_T]], window: Window) -> _T:
-    """Send a request once, over as many connections as that takes.
-
-    Args:
-        ask: Sends it, no later than it may leave. With `never_sent` in its error it is tried
-            again.
-        window: Until when it may leave.
-
-    Raises:
-        LapsedError: The reservation is too old to send anything under it.
-        Exception: As `ask` raises.
-    """
-    refused: UnavailableError | None = None
-    for n in range(CONNECT_ATTEMPTS):
-        if n:
-            await asyncio.sleep(0.25 * 2**n)
-        if not window.is_open(time(), monotonic()):
-            break
-        departure = Departure(window.left_s(time(), monotonic()), has_place=window.has_place)
-        try:
-            return await ask(departure)
-        except UnavailableError as error:
-            if not error.never_sent:
-                raise
-            if not departure.had_its_time:
-                break  # others' requests kept it
-            refused = error
-    if refused:
-        raise refused
-    raise LapsedError
-
-
-class Asked(Protocol):
-    """What is asked for, of a video or of pictures."""
+class Prepared(Protocol):
+    """A request for a video or for pictures, with its identity."""
 
     @property
     def key(self) -> str:
@@ -92,46 +80,192 @@ class Asked(Protocol):
     def folder(self) -> str:
         """The render's folder below the store's root."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a person should hear before it is sent."""
 
-class Sender(Protocol[_Made_co]):
-    """In what a video and pictures differ."""
 
-    by_store: bool
+_Prepared = TypeVar("_Prepared", bound=Prepared)
+
+
+class Sender(ABC, Generic[_Prepared, _Answer, _Made]):
+    """In what a video and pictures differ, on one server.
+
+    Args:
+        prepared: What is asked for.
+        client: The server that is asked.
+        ledger: The store's records, which decide whether anything is sent.
+        options: How long it may take, what it may cost, and what is done in doubt.
+    """
+
+    by_store: ClassVar[bool]
+    """Whether the store alone can tell what became of a create: no list shows pictures."""
+
+    def __init__(
+        self, prepared: _Prepared, client: VideoClient, ledger: Ledger, options: RenderOptions
+    ) -> None:
+        self.prepared, self.client = prepared, client
+        self.ledger, self.options = ledger, options
 
     @property
-    def wish(self) -> Asked:
-        """What is asked for."""
+    @abstractmethod
+    def timeout_seconds(self) -> float:
+        """How long to wait for another worker, or a server that asks to come back later."""
 
-    def place(self) -> AbstractAsyncContextManager[None]:
-        """A place among the requests under way at its server."""
+    @abstractmethod
+    def is_free(self) -> bool:
+        """Whether it costs nothing, so that no budget can forbid it."""
 
-    def had(self, state: RenderState) -> _Made_co:
+    @abstractmethod
+    def had(self, state: RenderState) -> _Made:
         """What is accepted or kept."""
 
+    @abstractmethod
     def reservation(
-        self, attempt: int, state: RenderState, in_doubt: bool
+        self, number: int, state: RenderState, in_doubt: bool
     ) -> tuple[Reserved, Doubt | None]:
         """What is written down before anything is sent, and what is to be looked for first."""
 
-    async def in_store(self, state: RenderState) -> _Made_co:
-        """Find, where the store alone can tell, what came of a create of before.
+    @abstractmethod
+    async def settle(self, state: RenderState) -> _Made | None:
+        """Find out what became of a render in doubt; nothing is sent, or paid.
+
+        Returns:
+            What was made of it; None where it is shown that nothing was, which is recorded.
 
         Raises:
-            UncertainSubmitError: It does not tell.
+            UncertainSubmitError: Nobody can tell.
         """
 
-    async def found(self, mine: Reserved, doubt: Doubt | None) -> _Made_co | None:
+    @abstractmethod
+    async def found(self, attempt: Attempt, doubt: Doubt | None) -> _Made | None:
         """Find, where the server can tell, what was accepted before or is there already."""
 
-    async def charge(self, mine: Reserved, budget: Budget) -> None:
-        """Count the attempt against its budgets."""
+    @abstractmethod
+    async def charge(self, attempt: Attempt, budget: Budget) -> None:
+        """Count an attempt against its budgets."""
 
-    async def send(self, mine: Reserved, window: Window) -> _Made_co:
-        """Send the request once, and write down what comes of it."""
+    @abstractmethod
+    def request(self, attempt: Attempt) -> Callable[[Departure], Awaitable[_Answer]]:
+        """The one request that costs money, ready to be sent."""
 
-    async def looked_up(self, mine: Reserved, unclear: UnclearError) -> _Made_co | None:
+    @abstractmethod
+    async def record(self, attempt: Attempt, answer: _Answer, sent_at: float) -> _Made:
+        """Write down what the server answered.
+
+        Raises:
+            UnclearError: It is no answer to this request.
+            StorageError: The store goes on failing; the error says where what was paid is.
+        """
+
+    async def refused(self, attempt: Attempt, error: SoraError) -> SoraError:
+        """Close an attempt whose request was refused, or never left; return what to raise."""
+        return await attempt.refuse(error, keep_charge=is_busy(error))
+
+    @abstractmethod
+    async def looked_up(self, attempt: Attempt, unclear: UnclearError) -> _Made | None:
         """Find what came of a request whose answer is unclear; None where it is nothing.
 
         Raises:
             UncertainSubmitError: Nobody can tell.
         """
+
+    async def write_off(self, number: int, doubt: UncertainSubmitError) -> None:
+        """Close an attempt in doubt as paid for nothing, as the policy says."""
+        key = self.prepared.key
+        log.warning("Render %s is in doubt; paying again, as the policy says.", key)
+        record = Failed(
+            key=key,
+            attempt=number,
+            at=time(),
+            kind="failed",
+            message=f"Paid for again, as the policy says. {doubt.message}",
+            paid="unknown",
+        )
+        await self.ledger.fail(self.prepared.folder, record)
+
+    def attempt(self, reserved: Reserved) -> Attempt:
+        """The attempt of a reservation."""
+        return Attempt(reserved, self.prepared.folder, self.client, self.ledger)
+
+
+async def send(sender: Sender[Any, Any, _Made], attempt: Attempt, window: Window) -> _Made:
+    """Send the request of a reservation, and record its outcome, whatever ends the caller.
+
+    Raises:
+        LapsedError: The reservation is too old to send anything under it.
+        UnclearError: Sent, and nothing is known; the reservation stands for that.
+        ApiError: Refused or never sent; the attempt is closed.
+        StorageError: It was made, and the store would not take it, or its id.
+    """
+    return await to_its_end(attempt.reserved, _sent(sender, attempt, window))
+
+
+async def _sent(sender: Sender[Any, Any, _Made], attempt: Attempt, window: Window) -> _Made:
+    try:
+        answer, sent_at = await _answered(sender, attempt, window)
+    except SoraError as error:
+        raise await sender.refused(attempt, error) from None
+    return await sender.record(attempt, answer, sent_at)
+
+
+async def _answered(
+    sender: Sender[Any, _Answer, Any], attempt: Attempt, window: Window
+) -> tuple[_Answer, float]:
+    """Send a request once, over as many connections as that takes; return when it left, too."""
+    ask = sender.request(attempt)
+    never_sent: UnavailableError | None = None
+    for n in range(CONNECT_ATTEMPTS):
+        if n:
+            await asyncio.sleep(0.25 * 2**n)
+        if not window.is_open(time(), monotonic()):
+            break
+        departure = Departure(window.left_s(time(), monotonic()), has_place=window.has_place)
+        begun = time()
+        try:
+            return await ask(departure), departure.at or begun
+        except UnavailableError as error:
+            if not error.never_sent:
+                # A server's own word that it has failed is final where no list shows more.
+                if sender.by_store and error.ended:
+                    raise
+                raise UnclearError(error.message, departure.at or begun, error) from None
+            if not departure.had_its_time:
+                break  # others' requests kept it
+            never_sent = error
+    if never_sent:
+        raise never_sent
+    raise LapsedError
+
+
+async def to_its_end(reserved: Reserved, work: Coroutine[Any, Any, _T]) -> _T:
+    """Do the work of a reservation in a task of its own, for which a cancelled caller waits."""
+    token = reserved.owner.token
+    task = asyncio.ensure_future(work)
+    _under_way[token] = task
+    task.add_done_callback(lambda _: _under_way.pop(token, None))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        until = monotonic() + RECORD_SECONDS
+        while not task.done() and (left := until - monotonic()) > 0:
+            # Some cancel again and again until they are obeyed.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task}, timeout=left)
+        task.add_done_callback(_heard)
+        raise
+
+
+def release(attempt: Attempt) -> None:
+    """Let go of a reservation as soon as nothing of it is under way."""
+    task = _under_way.get(attempt.reserved.owner.token)
+    if task:
+        task.add_done_callback(lambda _: attempt.ledger.release(attempt.reserved))
+    else:
+        attempt.ledger.release(attempt.reserved)
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of how it ended, which nobody waits for any more."""
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("A request whose caller was cancelled: %s", error)

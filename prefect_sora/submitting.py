@@ -1,48 +1,43 @@
-"""Submit: a video is paid for once, whoever asks for it, however often.
+"""Submit: a video is paid for once, whoever asks for it, however often."""
 
-`reserve → send → record`, and after a crash or a lost answer `reconcile`: look at the
-server for the job that may have been accepted, and adopt it. `paying` carries it out.
-Nothing that ends the caller may come between an answer and its record, so both are one
-task of their own, which a cancelled caller still waits for.
-"""
-
-import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import time
+from typing import Any
 
-from prefect_sora.attempts import accept, is_busy, recorded, refuse
-from prefect_sora.budgets import Budget, binding, charge
+from prefect_sora.asked import Asked
+from prefect_sora.attempts import Attempt
+from prefect_sora.budgets import Budget
+from prefect_sora.charging import charge
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
-from prefect_sora.deciding import Call
-from prefect_sora.deciding import Policy as Policy
 from prefect_sora.departures import Departure
-from prefect_sora.errors import SoraError, UnavailableError
+from prefect_sora.errors import SoraError
+from prefect_sora.estimates import price
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.matching import Doubt
 from prefect_sora.paying import made_once
 from prefect_sora.reconciling import find_accepted, uncertain
 from prefect_sora.records import RenderState, Reserved
+from prefect_sora.recovering import recover
+from prefect_sora.references import Reference
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
-from prefect_sora.sending import UnclearError, connected
-from prefect_sora.shielding import to_its_end
-from prefect_sora.windows import Window, doubt_of
+from prefect_sora.sending import Sender, UnclearError
+from prefect_sora.server import Server
+from prefect_sora.sources import as_written, may_change
+from prefect_sora.windows import doubt_of
 from prefect_sora.wire import Video
-from prefect_sora.wishes import Wish
-
-log = logging.getLogger(__name__)
+from prefect_sora.wishes import Wish, checked, load_reference, wish_of
 
 
 async def submit(
     wish: Wish,
     client: VideoClient,
     ledger: Ledger,
+    options: RenderOptions,
     *,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
-    budget: Budget | None = None,
     passed_on_after: int | None = None,
 ) -> VideoJob:
     """Return the job of this render: found in the records, adopted, or paid for now.
@@ -51,11 +46,10 @@ async def submit(
         wish: From `identify`.
         client: The server to render on.
         ledger: The store's records, which decide whether anything is sent.
-        timeout_seconds: How long to wait for another worker's submission, or for
-            a server that asks to come back later; None: as long as the render itself
-            may take, see `deadlines.deadline_seconds`.
-        in_doubt: Whether to stop or to pay again where nobody can tell.
-        budget: What may be spent. What was accepted before is returned whatever it cost.
+        options: How long to wait for another worker's submission, or for a server that asks to
+            come back later (without a time-out as long as the render itself may take), what may
+            be spent, and what is done where nobody can tell. What was accepted before is
+            returned whatever it cost.
         passed_on_after: Send nothing where it was passed on in an attempt later than this one.
 
     Raises:
@@ -68,133 +62,153 @@ async def submit(
         UncertainSubmitError: It may have been accepted, and the server cannot tell.
         StorageError: The records cannot be read or written; the error says what was sent.
     """
-    for warning in wish.warnings:
-        log.warning("%s", warning)
-    if timeout_seconds is None:
-        asked = wish.request
-        timeout_seconds = deadline_seconds(asked.model, asked.size, asked.seconds)
-    with ledger.about(wish.key):
-        budget = binding(budget, wish.request, client)
-        call = Call(time() + timeout_seconds, in_doubt, passed_on_after)
-        return await made_once(VideoSender(wish, client, ledger), ledger, call, budget)
+    sender = VideoSender(wish, client, ledger, options)
+    return await made_once(sender, passed_on_after=passed_on_after)
 
 
-class VideoSender:
-    """How the create of a video is sent, and looked up; a `Sender`."""
+class VideoSender(Sender[Wish, Video, VideoJob]):
+    """How the create of a video is sent, and looked up."""
 
     by_store = False
 
-    def __init__(self, wish: Wish, client: VideoClient, ledger: Ledger) -> None:
-        self.wish, self.client, self.ledger = wish, client, ledger
+    @property
+    def timeout_seconds(self) -> float:
+        """As the options say, or as long as such a render may take."""
+        if self.options.timeout_seconds is not None:
+            return self.options.timeout_seconds
+        asked = self.prepared.request
+        return deadline_seconds(asked.model, asked.size, asked.seconds)
 
-    def place(self) -> AbstractAsyncContextManager[None]:
-        """A place among the requests under way at the server."""
-        return self.client.place()
+    def is_free(self) -> bool:
+        """Whether this server renders it for nothing."""
+        return price(self.prepared.request, self.client.server).usd == 0
 
     def had(self, state: RenderState) -> VideoJob:
         """The job of a render that is accepted or kept."""
-        if state.stored:
-            return job_of(state.stored.video, self.wish.request)
-        assert state.accepted is not None  # noqa: S101 - that is what `Have` says
-        return state.accepted.job
+        job = _job_in(state, self.prepared.request)
+        assert job is not None  # noqa: S101 - that is what `Have` says
+        return job
 
     def reservation(
-        self, attempt: int, state: RenderState, in_doubt: bool
+        self, number: int, state: RenderState, in_doubt: bool
     ) -> tuple[Reserved, Doubt | None]:
         """What is written down before anything is sent, and what is to be looked for first."""
         server = self.client.server
         doubt = doubt_of(state, server.profile) if in_doubt else None
         since = doubt.since if doubt else None
-        return self.wish.reservation(server, attempt, since, state.reserved), doubt
+        return self.prepared.reservation(server, number, since, state.reserved), doubt
 
-    async def found(self, mine: Reserved, doubt: Doubt | None) -> VideoJob | None:
+    async def settle(self, state: RenderState) -> VideoJob | None:
+        """Look for its job at the server."""
+        return await recover(state, self.client, self.ledger)
+
+    async def found(self, attempt: Attempt, doubt: Doubt | None) -> VideoJob | None:
         """Look for what was accepted before, or is there already; nothing is paid."""
-        if self.wish.request.kind == "existing":
-            video_id = str(self.wish.request.source_video_id)
+        if self.prepared.request.kind == "existing":
+            video_id = str(self.prepared.request.source_video_id)
             try:
                 video = await self.client.retrieve(video_id)
             except SoraError as error:
-                raise await refuse(error, mine, self.wish.folder, self.ledger) from None
+                raise await attempt.refuse(error) from None
         elif doubt is None:
             return None
         else:
-            adopted = await find_accepted(mine, self.wish.folder, self.client, self.ledger, doubt)
+            adopted = await find_accepted(attempt, doubt)
             if adopted is None:
                 return None
             video = adopted
-        return await self._accept(mine, video, adopted=True)
+        return await attempt.accept(video, adopted=True)
 
-    async def in_store(self, state: RenderState) -> VideoJob:
-        """Say that the store alone tells nothing: a video without a record is at the server."""
-        assert state.reserved is not None  # noqa: S101 - `by_store` is False
-        raise uncertain(state.reserved, "The store alone does not tell.")
-
-    async def charge(self, mine: Reserved, budget: Budget) -> None:
+    async def charge(self, attempt: Attempt, budget: Budget) -> None:
         """Count the attempt against its budgets."""
-        await charge(self.wish.request, mine, self.wish.folder, self.client, self.ledger, budget)
+        await charge(self.prepared.request, attempt, budget)
 
-    async def send(self, mine: Reserved, window: Window) -> VideoJob:
-        """Send the create request of a reservation, and record its outcome.
+    def request(self, attempt: Attempt) -> Callable[[Departure], Awaitable[Video]]:
+        """The create, under a key of this attempt's own."""
+        wish, key = self.prepared, f"{self.prepared.fingerprint}-{attempt.number}"
+        return partial(self.client.submit, wish.request, wish.reference, key)
 
-        Raises:
-            LapsedError: The reservation is too old to send anything under it.
-            UnclearError: Sent, and nothing is known; the reservation stands for that.
-            ApiError: Refused or never sent; the attempt is closed.
-            StorageError: Accepted, and the store would not take the id, which the error names.
-        """
-        return await to_its_end(mine, self._send(mine, window))
-
-    async def looked_up(self, mine: Reserved, unclear: UnclearError) -> VideoJob | None:
-        """Find the job of a create whose answer is unclear; None where there is none.
-
-        Raises:
-            UncertainSubmitError: Nobody can tell.
-        """
-        longest, why = self.client.server.profile.longest_create_s, unclear.why
-        until = time() if why is None or why.ended else unclear.sent_at + longest
-        job = await self.found(mine, Doubt(unclear.sent_at, until))
-        if job is None and unclear.is_taken:
-            # Something of ours was accepted, for it was answered with an id.
-            raise uncertain(mine, str(unclear))
-        return job
-
-    async def _send(self, mine: Reserved, window: Window) -> VideoJob:
-        client, ledger, key = self.client, self.ledger, f"{self.wish.fingerprint}-{mine.attempt}"
-
-        async def ask(departure: Departure) -> tuple[Video, float]:
-            begun = time()
-            try:
-                video = await client.submit(self.wish.request, self.wish.reference, key, departure)
-            except UnavailableError as error:
-                if error.never_sent:
-                    raise
-                raise UnclearError(error.message, departure.at or begun, error) from None
-            return video, departure.at or begun
-
-        try:
-            video, sent_at = await connected(ask, window)
-        except SoraError as error:
-            await refuse(error, mine, self.wish.folder, ledger, keep_charge=is_busy(error))
-            raise
-        claim = partial(ledger.claim, client.server.identity, video.id, mine.key)
-        holder = await recorded(claim, video.id, mine.key)
+    async def record(self, attempt: Attempt, answer: Video, sent_at: float) -> VideoJob:
+        """Claim the id for this render, and write it down."""
+        holder = await attempt.claim(answer.id)
         # A claim that cannot be read is most likely ours, torn: the id is as new as our answer.
-        if holder not in (mine.key, TORN):
+        if holder not in (attempt.key, TORN):
             raise UnclearError(
-                f"The server answered with video {video.id}, which render {holder} of this store "
+                f"The server answered with video {answer.id}, which render {holder} of this store "
                 "took for its own while it was in doubt.",
                 sent_at,
                 is_taken=True,
             )
-        return await self._accept(mine, video, adopted=False)
+        return await attempt.accept(answer, adopted=False)
 
-    async def _accept(self, mine: Reserved, video: Video, *, adopted: bool) -> VideoJob:
-        server = self.client.server
-        return await accept(mine, self.wish.folder, video, server, self.ledger, adopted=adopted)
+    async def looked_up(self, attempt: Attempt, unclear: UnclearError) -> VideoJob | None:
+        """Find the job of a create whose answer is unclear; None where there is none."""
+        longest, why = self.client.server.profile.longest_create_s, unclear.why
+        until = time() if why is None or why.ended else unclear.sent_at + longest
+        job = await self.found(attempt, Doubt(unclear.sent_at, until))
+        if job is None and unclear.is_taken:
+            # Something of ours was accepted, for it was answered with an id.
+            raise uncertain(attempt.reserved, str(unclear))
+        return job
 
 
-def job_of(video: StoredVideo, request: VideoRequest) -> VideoJob:
-    """The job of a request whose video is kept."""
+class AskedVideo(Asked[VideoRequest, Wish, VideoJob]):
+    """A video that the first of several servers is to make."""
+
+    reference: Reference | None = None
+
+    @property
+    def at_url(self) -> bool:
+        """Whether its picture is at a URL."""
+        return may_change(self.request.reference)
+
+    async def load(self) -> None:
+        """Load and fit its picture."""
+        self.reference = await load_reference(self.request, self.reference_options)
+        self.inputs_sha256 = self.reference.source_sha256 if self.reference else None
+
+    def as_written(self) -> dict[str, Any]:
+        """The request with its picture's URL; with the picture's hash where it has none."""
+        url = as_written(str(self.request.reference)) if self.at_url else None
+        return self.request.canonical(url or self.inputs_sha256)
+
+    def wish(self, server: Server, inputs_sha256: str | None) -> Wish:
+        """Compute its key with this picture, or with another than is at hand."""
+        at_hand = inputs_sha256 == self.inputs_sha256
+        return wish_of(
+            self.request,
+            server,
+            self.options.scope,
+            self.reference if at_hand else None,
+            reference_sha256=inputs_sha256,
+            parent_key=self.parent_key,
+        )
+
+    def checked(self, wish: Wish, server: Server) -> Wish:
+        """Check it against the model and the server."""
+        return checked(wish, server)
+
+    def unsent(self, wish: Wish, server: Server) -> Reserved:
+        """Reserve it for nobody."""
+        return wish.reservation(server, 1, None)
+
+    def found(self, state: RenderState) -> VideoJob | None:
+        """Its job, where it was accepted or is kept."""
+        return _job_in(state, self.request)
+
+    def sender(self, wish: Wish, client: VideoClient) -> VideoSender:
+        """How it is sent to one server."""
+        return VideoSender(wish, client, self.ledger, self.options)
+
+
+def _job_in(state: RenderState, request: VideoRequest) -> VideoJob | None:
+    """The job of a request that was accepted, or whose video is kept."""
+    if state.stored:
+        return _job_of(state.stored.video, request)
+    return state.accepted.job if state.accepted and state.is_on_its_way else None
+
+
+def _job_of(video: StoredVideo, request: VideoRequest) -> VideoJob:
     fields = video.model_dump(include=set(VideoJob.model_fields))
     return VideoJob(
         **fields,

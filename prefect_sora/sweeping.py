@@ -249,15 +249,11 @@ async def _picture_of(found: _Found, ledger: Ledger, gate: asyncio.Semaphore) ->
     async with gate:
         state = await ledger.state(found.state.folder)
         with ledger.about(state.key):
-            if home := await bring_home(state, ledger):
+            if home := await bring_home(state, found.client, ledger):
                 return home
             if state.failed:
                 raise state.failed.error()
-            if state.reserved is None:
-                raise InvalidRequestError(
-                    "The store holds no readable record of this render.", paid="unknown"
-                )
-            raise uncertain(state.reserved)
+            raise uncertain(state.key)
 
 
 def _begun_at(state: RenderState) -> float:

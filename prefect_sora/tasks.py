@@ -17,16 +17,19 @@ from prefect.runtime import flow_run as running_flow
 from prefect.runtime import task_run as running_task
 from prefect.tasks import Task
 
-from prefect_sora import fallback, keeping, rendering, reports, variants
+from prefect_sora import keeping, rendering, reports, variants
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.budgets import Budget
 from prefect_sora.cancellations import by_a_person
 from prefect_sora.cancelling import OnCancel
+from prefect_sora.deciding import Policy
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+from prefect_sora.passing import on_the_first
 from prefect_sora.providers import Providers, client_of, ways_to
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest, title
-from prefect_sora.submitting import Policy
+from prefect_sora.submitting import AskedVideo
 from prefect_sora.variants import Variant
 from prefect_sora.waiters import OnProgress
 
@@ -88,17 +91,15 @@ async def submit_video(
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
     """
     block = store_of(store)
-    job = await fallback.submit_to_first(
-        request,
-        await ways_to(provider),
-        block.ledger,
+    options = RenderOptions(
         scope or await run_scope(),
-        parent_key=parent_key,
-        reference_options=reference_options or block.folder.options_of(request.reference),
         timeout_seconds=timeout_seconds,
         in_doubt=in_doubt,
         budget=Budget(max_cost_usd, block.daily_budget_usd),
     )
+    reference_options = reference_options or block.folder.options_of(request.reference)
+    asked = AskedVideo(request, block.ledger, options, parent_key, reference_options)
+    job = await on_the_first(await ways_to(provider), asked)
     reports.submitted(job)
     return job
 

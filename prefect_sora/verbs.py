@@ -10,11 +10,11 @@ from prefect.runtime import task_run as running_task
 
 from prefect_sora import catalogue, films
 from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora.deciding import Policy
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.providers import Providers, listed, of_label
 from prefect_sora.reports import logger
 from prefect_sora.requests import Kind, VideoRequest, title
-from prefect_sora.submitting import Policy
 from prefect_sora.tasks import submit_video
 
 Source = StoredVideo | VideoJob | str

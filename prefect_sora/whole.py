@@ -1,20 +1,24 @@
 """Whole: one request carried home in one go, on the first of several servers that makes it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect_sora.asked import Way
+from prefect_sora.budgets import Budget
 from prefect_sora.cancelling import ByPerson, OnCancel
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
+from prefect_sora.deciding import Policy
 from prefect_sora.errors import RenderFailedError
-from prefect_sora.fallback import pass_on_failed, submit_to_first
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
+from prefect_sora.passing import on_the_first, pass_on_failed
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
+from prefect_sora.submitting import AskedVideo
 from prefect_sora.waiters import OnProgress
 
 log = logging.getLogger(__name__)
@@ -33,7 +37,10 @@ async def render_whole(
     by_person: ByPerson | None = None,
     on_submitted: Callable[[VideoJob], None] | None = None,
     on_progress: OnProgress | None = None,
-    **submitting: Any,
+    in_doubt: Policy = "stop",
+    budget: Budget | None = None,
+    parent_key: str | None = None,
+    reference_options: Mapping[str, Any] | None = None,
 ) -> StoredVideo:
     """Submit, wait, keep; of several servers the next where one has failed for nothing.
 
@@ -49,15 +56,20 @@ async def render_whole(
         by_person: See there.
         on_submitted: Hears of the job that was accepted, or found.
         on_progress: Hears of each change at the server.
-        submitting: As `fallback.submit_to_first` takes it.
+        in_doubt: As in `RenderOptions`.
+        budget: See there.
+        parent_key: As in `AskedVideo`.
+        reference_options: See there.
 
     Raises:
         SoraError: As submitting, waiting and keeping say.
     """
     while True:
-        job = await submit_to_first(
-            request, ways, ledger, scope, timeout_seconds=timeout_seconds, **submitting
+        options = RenderOptions(
+            scope, timeout_seconds=timeout_seconds, in_doubt=in_doubt, budget=budget
         )
+        asked = AskedVideo(request, ledger, options, parent_key, reference_options)
+        job = await on_the_first(ways, asked)
         if on_submitted:
             on_submitted(job)
         client = await _client_of(job, ways)

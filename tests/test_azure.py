@@ -26,6 +26,7 @@ from prefect_sora.images.drawing import draw
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.wishes import identify as identify_picture
 from prefect_sora.ledger import Ledger
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import render
 from prefect_sora.server import azure_server
 from prefect_sora.submitting import submit
@@ -214,12 +215,14 @@ async def test_a_token_that_is_refused_when_it_pays_is_fetched_anew(
     block = AzureOpenAICredentials(endpoint=server.root, deployment="d", entra_id=True)
     client = VideoClient(await block.get_server())
     if what == "a video":
-        await submit(await identify(clip(), client, "tonight"), client, disk)
+        wish = await identify(clip(), client, "tonight")
+        await submit(wish, client, disk, RenderOptions("tonight"))
     else:
         coded = base64.b64encode(tiny_picture()).decode()
         deployment.pictures = [{"b64_json": coded}]
         request = ImageRequest.of(prompt="a paper lantern", model=None, size="64x48")
-        await draw(await identify_picture(request, client.server, "tonight"), client, disk)
+        picture = await identify_picture(request, client.server, "tonight")
+        await draw(picture, client, disk, RenderOptions("tonight"))
     await client.close()
     sent = [one.headers["authorization"] for one in server.asked("POST")]
     assert sent == ["Bearer token-1", "Bearer token-2"]

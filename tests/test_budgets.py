@@ -83,6 +83,7 @@ from prefect_sora.profiles import LOCAL
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 
@@ -101,7 +102,8 @@ async def main(base_url, root, options, scope):
     sys.stdin.readline()
     async def one(wish):
         try:
-            await submit(wish, client, ledger, budget=Budget(daily_usd=1.0))
+            options = RenderOptions(scope, budget=Budget(daily_usd=1.0))
+            await submit(wish, client, ledger, options)
         except BudgetExceededError:
             return "refused"
         return "paid"

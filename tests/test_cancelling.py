@@ -12,6 +12,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import GENERIC
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.storage import VideoFolder
@@ -28,7 +29,8 @@ def folder() -> VideoFolder:
 
 
 async def begin(client: VideoClient, ledger: Ledger, scope: str) -> VideoJob:
-    return await submit(await identify(KITE, client, scope), client, ledger)
+    wish = await identify(KITE, client, scope)
+    return await submit(wish, client, ledger, RenderOptions(scope))
 
 
 async def somebody() -> bool:

@@ -11,6 +11,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import PROFILES
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
@@ -82,7 +83,9 @@ async def test_a_server_with_a_model_of_its_own_is_not_told_of_soras(
     renderer = start_renderer(dialect=profile)
     client = VideoClient(remote(renderer.base_url, profile=PROFILES[profile]))
     request = VideoRequest.of(prompt="a kite", model="sora-2", size="64x64", seconds=1)
-    job = await submit(await identify(request, client, "tonight"), client, disk)
+    job = await submit(
+        await identify(request, client, "tonight"), client, disk, RenderOptions("tonight")
+    )
     await client.close()
     assert job.model != "sora-2"
     assert renderer.accepted() == 1
@@ -94,7 +97,7 @@ async def test_a_server_of_forms_gets_a_form_and_nested_values_as_json_text(
     job = {"id": "video_1", "status": "queued"}
     server, client = scripted(lambda *_: (200, {}, job), PROFILES["vllm-omni"])
     request = clip(extra={"lora": {"name": "kite"}})
-    await submit(await identify(request, client, "tonight"), client, disk)
+    await submit(await identify(request, client, "tonight"), client, disk, RenderOptions("tonight"))
     [create] = server.asked("POST")
     assert create.headers["content-type"].startswith("multipart/form-data")
     assert b'{"name": "kite"}' in create.body

@@ -20,16 +20,17 @@ from prefect_sora.errors import (
     UnavailableError,
     UncertainSubmitError,
 )
-from prefect_sora.fallback import submit_to_first
 from prefect_sora.handles import StoredImage, VideoJob
 from prefect_sora.images.asked import AskedPictures
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.ledger import Ledger
 from prefect_sora.passing import on_the_first
 from prefect_sora.profiles import Profile
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
+from prefect_sora.submitting import AskedVideo
 from tests.support.renderer import Renderer
 from tests.support.renders import clip, go, left_in_doubt
 from tests.support.scripted import QUICK, Jobs, Reply, Scripted
@@ -130,7 +131,8 @@ async def submitted(
     servers: list[There], ledger: Ledger, request: VideoRequest | None = None, **options: Any
 ) -> VideoJob:
     ways = [one.way for one in servers]
-    return await submit_to_first(request or clip(), ways, ledger, "tonight", **options)
+    asked = AskedVideo(request or clip(), ledger, RenderOptions("tonight", **options))
+    return await on_the_first(ways, asked)
 
 
 class _KilledError(BaseException):
@@ -415,7 +417,7 @@ async def test_a_picture_to_change_that_changes_or_goes_is_paid_once(
             images=(given["picture"],),
             mask=given["mask"],
         )
-        asked = AskedPictures(request, disk, "tonight")
+        asked = AskedPictures(request, disk, RenderOptions("tonight"))
         return await on_the_first([Way(client.server, connect)], asked)
 
     image = await drawn()

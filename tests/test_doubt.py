@@ -15,8 +15,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from prefect_sora import attempts, job_lists, shielding, windows
-from prefect_sora.attempts import accept
+from prefect_sora import attempts, job_lists, sending, windows
+from prefect_sora.attempts import Attempt
 from prefect_sora.client import VideoClient
 from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
@@ -339,7 +339,7 @@ async def test_an_acceptance_that_is_recorded_late_counts(renderer: Renderer, di
         disk.release(record)
     video = await client.submit(clip(), None, "the first one's, after all")
     await disk.claim(client.server.identity, video.id, wish.key)
-    await accept(first, wish.folder, video, client.server, disk, adopted=False)
+    await Attempt(first, wish.folder, client, disk).accept(video, adopted=False)
     assert (await go(client, disk)).video_id == video.id
     await client.close()
 
@@ -400,7 +400,7 @@ async def test_a_create_under_way_is_recorded_though_its_caller_is_cancelled(
 async def test_a_create_that_outlasts_its_caller_is_nobody_elses_to_send(
     renderer: Renderer, disk: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shielding, "RECORD_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "RECORD_SECONDS", 0.2)
     client = VideoClient(remote(renderer.base_url, profile=BLIND))
     renderer.faults([{"on": "create", "do": "delay_after:1.5"}])
     with pytest.raises(TimeoutError):

@@ -16,11 +16,13 @@ from prefect_sora.errors import (
     SoraError,
     UncertainSubmitError,
 )
-from prefect_sora.fallback import submit_to_first
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.passing import on_the_first
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
+from prefect_sora.submitting import AskedVideo
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.renders import clip, go
 from tests.support.scripted import QUICK
@@ -61,7 +63,9 @@ def both(server: Server, second: Renderer, to: Clients) -> list[Way]:
 async def submitted(
     servers: list[Way], ledger: Ledger, request: VideoRequest | None = None
 ) -> VideoJob:
-    return await submit_to_first(request or clip(), servers, ledger, "tonight")
+    return await on_the_first(
+        servers, AskedVideo(request or clip(), ledger, RenderOptions("tonight"))
+    )
 
 
 async def test_the_first_is_asked_and_no_other(

@@ -11,6 +11,7 @@ from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.wishes import identify
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import Profile
+from prefect_sora.render_options import RenderOptions
 from tests.support.renders import go
 from tests.support.scripted import Jobs, Reply, Script
 
@@ -86,7 +87,7 @@ async def test_a_gateways_own_error_is_not_the_last_word_about_a_picture(
     wish = await identify(request, client.server, "tonight")
     for _ in range(2):
         with pytest.raises(UncertainSubmitError) as caught:
-            await draw(wish, client, disk)
+            await draw(wish, client, disk, RenderOptions("tonight"))
         assert caught.value.paid == "unknown"
     assert server.posts() == 1
 

@@ -42,6 +42,7 @@ from prefect_sora.images.resuming import resume
 from prefect_sora.images.wishes import ImageWish, identify
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.server import remote
 from prefect_sora.sweeping import Swept, sweep
 from tests.support.renderer import Renderer, StartRenderer, until
@@ -69,7 +70,8 @@ async def drawn(
     **options: Any,
 ) -> StoredImage:
     """Have pictures drawn, as every run of it does."""
-    return await draw(await wished(client, request, scope), client, ledger, **options)
+    wish = await wished(client, request, scope)
+    return await draw(wish, client, ledger, RenderOptions(scope, **options))
 
 
 async def opened(ledger: Ledger, image: StoredImage, number: int = 0) -> Image.Image:
@@ -411,13 +413,15 @@ from prefect_sora.images.wishes import identify
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import LOCAL
 from prefect_sora.server import Server
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.storage import VideoFolder
 
 async def main(base_url, store):
     server = Server(base_url, identity="test", label="test", profile=LOCAL, local=True)
     request = ImageRequest.of(prompt="a paper lantern", model=None, size="64x48")
     client = VideoClient(server)
-    await draw(await identify(request, server, "tonight"), client, Ledger(VideoFolder(store)))
+    wish = await identify(request, server, "tonight")
+    await draw(wish, client, Ledger(VideoFolder(store)), RenderOptions("tonight"))
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -429,7 +433,7 @@ async def test_a_worker_that_is_killed_while_the_server_draws_is_never_paid_for_
     slow = start_renderer(min_render_seconds=60)
     words = [sys.executable, "-c", WORKER, slow.base_url, disk.store.root]
     worker = await asyncio.create_subprocess_exec(*words, env={**os.environ})
-    await asyncio.to_thread(until, lambda: images(slow) == 1, "the server draws")
+    await asyncio.to_thread(until, lambda: images(slow) == 1, "the server draws", 60)
     worker.send_signal(signal.SIGKILL)
     await worker.wait()
 
@@ -697,8 +701,8 @@ async def test_once_passed_on_no_other_worker_can_have_it_drawn_there(
     renderer.faults([{"on": "images", "do": "status:400"}])
     wish = await wished(client)
     with pytest.raises(RejectedError):
-        await draw(wish, client, ledger)
+        await draw(wish, client, ledger, RenderOptions("tonight"))
     assert await pass_on(wish.folder, ledger)
     with pytest.raises(PassedOnError):
-        await draw(wish, client, ledger, passed_on_after=0)
+        await draw(wish, client, ledger, RenderOptions("tonight"), passed_on_after=0)
     assert images(renderer) == 0

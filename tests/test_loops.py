@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from prefect_sora import deciding, windows
-from prefect_sora.attempts import accept
+from prefect_sora.attempts import Attempt
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
 from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
@@ -33,6 +33,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.prices import read_prices
 from prefect_sora.profiles import Profile
 from prefect_sora.records import RenderState, Reserved
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import wait
 from prefect_sora.resuming import take_up
 from prefect_sora.spending import chain_of
@@ -59,7 +60,7 @@ PICTURE: Reply = (200, {}, {"data": [{"b64_json": base64.b64encode(png()).decode
 async def drawn(client: VideoClient, ledger: Ledger, **options: Any) -> Any:
     request = ImageRequest.of(prompt="a lantern", model="painter", size="64x48")
     wish = await identify_pictures(request, client.server, "tonight")
-    return await draw(wish, client, ledger, **options)
+    return await draw(wish, client, ledger, RenderOptions("tonight", **options))
 
 
 class Both:
@@ -436,7 +437,7 @@ async def test_what_its_owner_records_between_two_looks_is_not_sent_again(
 
     async def records_and_lets_go() -> None:
         video = await client.submit(wish.request, None, "the owner's")
-        await accept(owners, wish.folder, video, client.server, disk, adopted=False)
+        await Attempt(owners, wish.folder, client, disk).accept(video, adopted=False)
         disk.release(owners)
 
     job = await go(client, LateRead(disk.store, records_and_lets_go))
@@ -456,7 +457,7 @@ async def test_what_is_recorded_while_another_begins_is_not_sent_again(
     async def late(ledger: Ledger, folder: str, mine: Reserved) -> bool:
         # Its owner was cut off for longer than anybody waits for it, and comes back now.
         video = await client.submit(clip(), None, "the owner's")
-        await accept(owners, folder, video, client.server, disk, adopted=False)
+        await Attempt(owners, folder, client, disk).accept(video, adopted=False)
         return await reserve(ledger, folder, mine)
 
     monkeypatch.setattr(Ledger, "reserve", late)

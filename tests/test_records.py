@@ -17,6 +17,7 @@ from prefect_sora.errors import NewerStoreError
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import LOCAL
 from prefect_sora.records import SCHEMA, Reserved, read_record
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
@@ -101,7 +102,7 @@ async def test_what_version_1_kept_is_returned_and_what_it_had_accepted_is_waite
     assert (kept.folder, kept.size_bytes) == (KITE, (V1 / KITE / "video.mp4").stat().st_size)
 
     wish = await identify(asked("a fox on its way"), nobody, SCOPE)
-    job = await submit(wish, nobody, ledger)
+    job = await submit(wish, nobody, ledger, RenderOptions(SCOPE))
     assert (job.folder, job.video_id) == (FOX, "video_854827fd0e82442ca5d486cb72d7e662")
 
 

@@ -25,6 +25,7 @@ from prefect_sora.errors import (
 from prefect_sora.keeping import download, keep
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import GENERIC, LOCAL, PROFILES
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import render, wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
@@ -139,7 +140,7 @@ async def test_an_expired_video_says_that_it_is_gone(
     renderer = start_renderer(ttl=1)
     client = VideoClient(Server(renderer.base_url, "test", "test", profile=LOCAL))
     wish = await identify(KITE, client, "tonight")
-    job = await submit(wish, client, ledger)
+    job = await submit(wish, client, ledger, RenderOptions("tonight"))
     video = await wait(job, client, ledger, poll_interval_seconds=0.05)
     await until_forgotten(client)
     with pytest.raises(VideoExpiredError, match="no longer has") as caught:
@@ -154,7 +155,9 @@ async def test_what_the_server_forgot_is_rendered_again_only_where_that_is_asked
     ledger = Ledger(VideoFolder(str(tmp_path / "store")))
     renderer = start_renderer(ttl=1)
     client = VideoClient(Server(renderer.base_url, "test", "test", profile=LOCAL))
-    job = await submit(await identify(KITE, client, "tonight"), client, ledger)
+    job = await submit(
+        await identify(KITE, client, "tonight"), client, ledger, RenderOptions("tonight")
+    )
     await wait(job, client, ledger, poll_interval_seconds=0.05)
     await until_forgotten(client)
     with pytest.raises(VideoNotFoundError) as caught:
@@ -174,7 +177,9 @@ async def test_what_the_server_forgot_is_rendered_again_only_where_that_is_asked
 async def test_asking_to_pay_again_pays_nothing_while_the_server_has_the_job(
     client: VideoClient, ledger: Ledger, renderer: Renderer
 ) -> None:
-    job = await submit(await identify(KITE, client, "tonight"), client, ledger)
+    job = await submit(
+        await identify(KITE, client, "tonight"), client, ledger, RenderOptions("tonight")
+    )
     state = await ledger.state(job.folder)
     stored = await resume(state, client, ledger, resubmit=True, poll_interval_seconds=0.05)
     assert (stored.attempt, renderer.accepted()) == (1, 1)
@@ -231,12 +236,12 @@ async def test_resuming_brings_home_what_was_left(
     if state == "stored":
         await render(KITE, client, ledger, "tonight")
     elif state == "accepted":
-        await submit(wish, client, ledger)
+        await submit(wish, client, ledger, RenderOptions("tonight"))
     else:
         renderer.faults([{"on": "create", "do": "drop_after"}])
         renderer.faults([{"on": "list", "do": "status:401"}])
         with pytest.raises(UncertainSubmitError):
-            await submit(wish, client, ledger)
+            await submit(wish, client, ledger, RenderOptions("tonight"))
     stored = await resume(
         await ledger.state(wish.folder), client, ledger, poll_interval_seconds=0.05
     )
@@ -249,7 +254,7 @@ async def test_a_file_can_be_downloaded_besides(
     client: VideoClient, renderer: Renderer, tmp_path: Path
 ) -> None:
     ledger = Ledger(VideoFolder(str(tmp_path / "store")))
-    job = await submit(await identify(KITE, client, "x"), client, ledger)
+    job = await submit(await identify(KITE, client, "x"), client, ledger, RenderOptions("x"))
     video = await wait(job, client, ledger, poll_interval_seconds=0.05)
     fetched = await download(video, client, tmp_path / "mine" / "kite.mp4")
     assert (tmp_path / "mine" / "kite.mp4").stat().st_size == fetched.written.size_bytes

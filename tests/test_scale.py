@@ -13,7 +13,9 @@ import aiobotocore.client
 import pytest
 
 from prefect_sora import sweeping
-from prefect_sora.budgets import Budget, charge_usd
+from prefect_sora.attempts import Attempt
+from prefect_sora.budgets import Budget
+from prefect_sora.charging import charge_usd
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import StoredVideo, VideoJob
@@ -103,7 +105,8 @@ async def sweep(client: VideoClient, ledger: Ledger) -> None:
 async def first_charge(client: VideoClient, ledger: Ledger) -> None:
     wish = await identify(clip(take=999), client, "later")
     mine = wish.reservation(client.server, 1, None)
-    await charge_usd(0.1, mine, wish.folder, ledger, Budget(run_usd=1.0, daily_usd=1000.0))
+    attempt = Attempt(mine, wish.folder, client, ledger)
+    await charge_usd(0.1, attempt, Budget(run_usd=1.0, daily_usd=1000.0))
 
 
 @pytest.mark.parametrize("work", [sweep, first_charge])

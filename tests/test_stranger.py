@@ -13,6 +13,7 @@ from prefect_sora.handles import StoredVideo
 from prefect_sora.images.drawing import draw
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.wishes import identify
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.sweeping import sweep
 from tests.support.renderer import until
 from tests.support.renders import clip, left_in_doubt
@@ -237,7 +238,8 @@ async def test_a_picture_is_not_asked_for_again_on_a_gateways_word(
     request = ImageRequest.of(prompt="a lantern", model=None, size="64x64")
     for _ in range(2):
         client = met.client()
+        wish = await identify(request, client.server, "tonight")
         with pytest.raises(UncertainSubmitError):
-            await draw(await identify(request, client.server, "tonight"), client, met.ledger)
+            await draw(wish, client, met.ledger, RenderOptions("tonight"))
     until(lambda: met.pair.truth(), "the gateway has passed it on")
     assert len(met.pair.paid("a lantern")) == 1

@@ -316,6 +316,7 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.profiles import LOCAL
 from prefect_sora.storage import VideoFolder
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 
@@ -324,7 +325,7 @@ async def main(base_url, root, options):
     client = connect(server)
     request = VideoRequest(prompt="a kite", model=None, size="64x64", seconds=1)
     wish = await identify(request, client, "tonight")
-    job = await submit(wish, client, Ledger(VideoFolder(root, options)))
+    job = await submit(wish, client, Ledger(VideoFolder(root, options)), RenderOptions("tonight"))
     print(job.video_id)
 
 asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora.attempts import accept
+from prefect_sora.attempts import Attempt
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
@@ -371,7 +371,7 @@ async def test_an_answer_that_comes_after_a_sweep_has_closed_the_doubt_counts(
     jobs.jobs.append(shown(clip(), "video_late"))
     late = await client.retrieve("video_late")
     await disk.claim(client.server.identity, late.id, state.key)
-    await accept(state.reserved, folder, late, client.server, disk, adopted=False)
+    await Attempt(state.reserved, folder, client, disk).accept(late, adopted=False)
     assert (await go(client, disk)).video_id == "video_late"
 
 

@@ -12,6 +12,7 @@ from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -128,7 +129,7 @@ class Trial:
         """Have a request accepted, or its job found."""
         client = client or self.client
         wish = await identify(request, client, self.scope)
-        job = await submit(wish, client, self.ledger)
+        job = await submit(wish, client, self.ledger, RenderOptions(self.scope))
         self.costs_usd[job.video_id] = job.cost_usd
         return job
 

@@ -6,7 +6,6 @@ import binascii
 import json
 import logging
 from collections.abc import Mapping
-from time import time
 from typing import Any, Final
 
 from prefect_sora.answers import not_the_protocol
@@ -17,7 +16,6 @@ from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import Picture, picture_of
 from prefect_sora.images.requests import MAX_COUNT
 from prefect_sora.images.wishes import ImageWish
-from prefect_sora.sending import UnclearError
 from prefect_sora.server import Server
 
 log = logging.getLogger(__name__)
@@ -32,24 +30,12 @@ FETCH_ATTEMPTS: Final = 4
 """How often a picture that the answer names by its URL is fetched. Ours."""
 
 
-class EndedError(Exception):
-    """The server says in the protocol's words that it has made nothing.
-
-    Attributes:
-        why: What it said.
-    """
-
-    def __init__(self, why: UnavailableError) -> None:
-        super().__init__(str(why))
-        self.why = why
-
-
 async def ask(
     wish: ImageWish,
     client: VideoClient,
     idempotency_key: str,
     timeout_seconds: float,
-    departure: Departure | None = None,
+    departure: Departure,
 ) -> list[Picture]:
     """Send the request once; return the pictures that came, whole.
 
@@ -61,29 +47,20 @@ async def ask(
         departure: Until when it may leave; tells afterwards when it left.
 
     Raises:
-        UnclearError: It may have been carried out, and the answer is lost or no pictures.
-        EndedError: The server failed at it, and says so.
-        UnavailableError: With `never_sent`: it never left.
+        UnavailableError: With `never_sent`: it never left. With `ended`: the server failed at
+            it, and says so. Else it may have been carried out, and the answer is lost or holds
+            no whole pictures.
         ApiError: Refused; nothing was paid.
         ModerationError: Refused by moderation.
     """
-    departure = departure or Departure()
-    asked_at = time()
+    body = await _answer(wish, client, idempotency_key, timeout_seconds, departure)
     try:
-        body = await _answer(wish, client, idempotency_key, timeout_seconds, departure)
         async with asyncio.timeout(timeout_seconds):
             return await _pictures(body, client)
     except TimeoutError:
-        why = UnavailableError(f"No picture came within {timeout_seconds:g} s.")
-        raise UnclearError(why.message, departure.at or asked_at, why) from None
+        raise UnavailableError(f"No picture came within {timeout_seconds:g} s.") from None
     except CorruptVideoError as error:
-        raise UnclearError(error.message, departure.at or asked_at) from None
-    except UnavailableError as error:
-        if error.never_sent:
-            raise
-        if error.ended:
-            raise EndedError(error) from None
-        raise UnclearError(error.message, departure.at or asked_at, error) from None
+        raise UnavailableError(error.message) from None
 
 
 async def _answer(

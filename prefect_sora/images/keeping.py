@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 from time import time
 
-from prefect_sora.attempts import RECORD_PAUSES_SECONDS
+from prefect_sora.attempts import RECORD_PAUSES_SECONDS, Attempt
 from prefect_sora.errors import CorruptVideoError, StorageError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.images.requests import recorded
 from prefect_sora.ledger import Ledger
-from prefect_sora.records import Reserved
 from prefect_sora.threads import DRAWING, start
 
 log = logging.getLogger(__name__)
@@ -29,20 +28,17 @@ log = logging.getLogger(__name__)
 THUMBNAIL = "thumbnail.webp"
 
 
-async def keep(
-    pictures: Sequence[Picture], mine: Reserved, folder: str, ledger: Ledger
-) -> StoredImage:
+async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
     """Write the pictures, then their record; the first record of several stands.
 
     Args:
         pictures: All of one answer.
-        mine: The reservation that they were asked for under.
-        folder: The render's.
-        ledger: The store's records.
+        attempt: In which they were asked for.
 
     Raises:
         StorageError: The store refused; what is written already is written again.
     """
+    mine, folder, ledger = attempt.reserved, attempt.folder, attempt.ledger
     request = recorded(mine.request)
     names = [
         _name(number, len(pictures), mine.attempt) + picture.suffix
@@ -50,7 +46,7 @@ async def keep(
     ]
     files = await asyncio.gather(
         *(
-            _written(ledger, folder, name, picture)
+            _written(picture, f"{folder}/{name}", ledger)
             for name, picture in zip(names, pictures, strict=True)
         )
     )
@@ -83,9 +79,7 @@ async def keep(
     return standing
 
 
-async def keep_at_last(
-    pictures: Sequence[Picture], mine: Reserved, folder: str, ledger: Ledger
-) -> StoredImage:
+async def keep_at_last(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
     """Keep what was paid for, through a store that fails for a while; else beside it.
 
     Raises:
@@ -93,19 +87,19 @@ async def keep_at_last(
     """
     for pause_s in RECORD_PAUSES_SECONDS:
         try:
-            return await keep(pictures, mine, folder, ledger)
+            return await keep(pictures, attempt)
         except StorageError as error:
-            log.warning("Render %s is not kept yet: %s", mine.key, error.message)
+            log.warning("Render %s is not kept yet: %s", attempt.key, error.message)
             await asyncio.sleep(pause_s)
     try:
-        return await keep(pictures, mine, folder, ledger)
+        return await keep(pictures, attempt)
     except StorageError as error:
         place = await asyncio.to_thread(_rescued, pictures)
         error.advise(
             f"The pictures lie in {place} on this machine, and nowhere else: take them from there.",
             NextStep("resubmit"),
         )
-        error.about(key=mine.key, paid="yes")
+        error.about(key=attempt.key, paid="yes")
         raise
 
 
@@ -116,21 +110,22 @@ def _rescued(pictures: Sequence[Picture]) -> str:
     return str(folder)
 
 
-async def left_whole(reserved: Reserved, folder: str, ledger: Ledger) -> list[Picture]:
+async def left_whole(attempt: Attempt) -> list[Picture]:
     """Read back the pictures of an attempt without a record; none where one is missing.
 
     Raises:
         StorageError: The store cannot be read.
     """
-    count = recorded(reserved.request).n
-    names = await ledger.store.names(folder)
+    folder, store = attempt.folder, attempt.ledger.store
+    count = recorded(attempt.reserved.request).n
+    names = await store.names(folder)
     pictures = []
     for number in range(1, count + 1):
-        stem = re.escape(_name(number, count, reserved.attempt))
+        stem = re.escape(_name(number, count, attempt.number))
         found = [name for name in names if re.fullmatch(rf"{stem}\.(png|jpg|webp|gif)", name)]
         if not found:
             return []
-        data = await ledger.store.read(f"{folder}/{found[0]}") or b""
+        data = await store.read(f"{folder}/{found[0]}") or b""
         try:
             pictures.append(await asyncio.to_thread(picture_of, data))
         except CorruptVideoError:
@@ -144,12 +139,11 @@ def _name(number: int, count: int, attempt: int) -> str:
     return f"image{which}{f'.attempt-{attempt}' if attempt > 1 else ''}"
 
 
-async def _written(ledger: Ledger, folder: str, name: str, picture: Picture) -> ImageFile:
+async def _written(picture: Picture, path: str, ledger: Ledger) -> ImageFile:
     async def chunks() -> AsyncIterator[bytes]:
         yield picture.data
 
-    written = await ledger.store.write(
-        f"{folder}/{name}", chunks(), expected_bytes=len(picture.data)
-    )
+    written = await ledger.store.write(path, chunks(), expected_bytes=len(picture.data))
     assert written.sha256 == hashlib.sha256(picture.data).hexdigest()  # noqa: S101 - of one buffer
+    name = path.rpartition("/")[2]
     return ImageFile(name=name, sha256=written.sha256, size_bytes=written.size_bytes)

@@ -10,6 +10,7 @@ from prefect_sora.images.drawing import draw
 from prefect_sora.images.wishes import wish_again
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState
+from prefect_sora.render_options import RenderOptions
 
 
 async def resume(
@@ -31,7 +32,7 @@ async def resume(
         SoraError: As `draw` says.
     """
     with ledger.about(state.key):
-        if home := await bring_home(state, ledger):
+        if home := await bring_home(state, client, ledger):
             return home
         if state.reserved is None:
             raise InvalidRequestError(
@@ -46,11 +47,12 @@ async def resume(
                 next_step="Name that server with --provider.",
             )
         if not resubmit:
-            raise state.failed.error() if state.failed else uncertain(state.reserved)
+            raise state.failed.error() if state.failed else uncertain(state.key)
         wish = await wish_again(state.reserved, client)
         allowed = budget_of(state.reserved, budget)
+    options = RenderOptions(wish.scope, in_doubt="resubmit", budget=allowed)
     try:
-        return await draw(wish, client, ledger, in_doubt="resubmit", budget=allowed)
+        return await draw(wish, client, ledger, options)
     except SoraError as error:
         if error.paid == "no":  # this time; what was sent before may have cost something
             error.about(paid=state.failed.paid if state.failed else "unknown")

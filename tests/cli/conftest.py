@@ -16,6 +16,7 @@ import pytest
 from prefect_sora.client import VideoClient
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, local_server, remote
 from prefect_sora.storage import VideoFolder
@@ -153,7 +154,9 @@ class Begin:
             client = VideoClient(server)
             try:
                 wish = await identify(request, client, "last night")
-                return await submit(wish, client, Ledger(VideoFolder(self.store)))
+                return await submit(
+                    wish, client, Ledger(VideoFolder(self.store)), RenderOptions("last night")
+                )
             finally:
                 await client.close()
 

@@ -26,6 +26,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import read_profile
 from prefect_sora.prompts import written
 from prefect_sora.records import SCHEMA
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
@@ -409,7 +410,9 @@ class Stage:
         if self.row.by in ("resume", "again"):
             client = self.client()
             wish = await identify(self.request, client, "last night")
-            job = await submit(wish, client, Ledger(VideoFolder(str(self.store))))
+            job = await submit(
+                wish, client, Ledger(VideoFolder(str(self.store))), RenderOptions("last night")
+            )
             await client.close()
         if self.row.store:
             self.row.store(self.store, job)

@@ -6,6 +6,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import Owner, new_owner
 from prefect_sora.ledger import Ledger
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
@@ -26,7 +27,11 @@ async def go(
     **options: Any,
 ) -> VideoJob:
     """Submit a request, as every run of it does."""
-    return await submit(await identify(request or clip(), client, scope), client, ledger, **options)
+    wish = await identify(request or clip(), client, scope)
+    passed_on_after = options.pop("passed_on_after", None)
+    return await submit(
+        wish, client, ledger, RenderOptions(scope, **options), passed_on_after=passed_on_after
+    )
 
 
 async def left_in_doubt(
