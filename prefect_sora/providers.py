@@ -1,15 +1,46 @@
 """Providers: one block, or a list of them in the order in which they are asked."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
+from prefect.blocks.core import Block
+
+from prefect_sora import environment
 from prefect_sora.asked import Way, may_pass_on
-from prefect_sora.blocks import Provider
+from prefect_sora.blocks import AzureOpenAICredentials, LocalRenderer, OpenAICredentials, Provider
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import VideoJob
 
 Providers = Provider | Sequence[Provider]
+
+
+async def named_provider(name: str) -> Provider:
+    """Make the provider that a name stands for; a saved block is loaded.
+
+    Raises:
+        InvalidRequestError: The name is none, or what it names is not set up.
+    """
+    match environment.named(name):
+        case environment.Local(folder=folder):
+            return LocalRenderer(folder=str(folder))
+        case environment.Described(name="azure", fields=fields):
+            return AzureOpenAICredentials(**fields)
+        case environment.Described(fields=fields):
+            return OpenAICredentials(**fields)
+    try:
+        block: object = await cast(Any, Block.aload(name))
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"Prefect has no block {name}.", next_step=f"Name one: {environment.CHOICES}"
+        ) from error
+    if not isinstance(block, Provider):
+        raise InvalidRequestError(
+            f"The block {name} is a {type(block).__name__}, which renders nothing.",
+            next_step=f"Name one: {environment.CHOICES}",
+        )
+    return block
 
 
 def listed(provider: Providers) -> list[Provider]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from prefect_sora.cli.doctor import _store
+from prefect_sora.cli.commands.doctor import _store
 from prefect_sora.storage import VideoFolder
 from prefect_sora.storage.mounts import kind_among, shared_kind
 

@@ -39,9 +39,12 @@ app = App(
     help_format="plaintext",
     version=__version__,
 )
+_PLACES = {"list": "list:list_", "edit": "derive:edit", "extend": "derive:extend"}
+"""Where a command stands that is not the function of its name in the file of its name."""
+
 for _name, _help in _COMMANDS.items():
-    _function = f"{_name}_" if _name == "list" else _name  # a builtin's name
-    app.command(f"prefect_sora.cli.{_name}:{_function}", name=_name, help=_help)
+    _place = _PLACES.get(_name, f"{_name}:{_name}")
+    app.command(f"prefect_sora.cli.commands.{_place}", name=_name, help=_help)
 
 
 def main(words: Sequence[str] | None = None) -> int:

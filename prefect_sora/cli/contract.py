@@ -2,10 +2,11 @@
 
 import sys
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli import exits, stopping
 from prefect_sora.cli.redaction import safe
+from prefect_sora.cli.run import chosen, with_client
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.contract import Finding, check, clips, smallest
 from prefect_sora.errors import InvalidRequestError
@@ -14,6 +15,9 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+
+if TYPE_CHECKING:
+    from prefect_sora.client import VideoClient
 
 _STYLES: Final = {"held": "green", "failed": "red", "in doubt": "yellow", "not tried": "dim"}
 
@@ -36,10 +40,7 @@ def contract(
     Raises:
         InvalidRequestError: It would cost something, or nobody knows what, and nobody said yes.
     """
-    from prefect_sora.recognising import recognised
-
-    chosen = providers.choose(provider).server()
-    server = stopping.run(lambda: recognised(chosen))
+    server = with_client(chosen(provider).server(), _server_of)
     least_size, least_seconds = smallest(server, model)
     request = VideoRequest.of(
         prompt="A red kite over a green hill.",
@@ -70,6 +71,10 @@ def contract(
     screen.result(f"{failed} failed, {untried} not tried; {_spent(findings)}.")
     screen.document(_document(server, cost, findings))
     return exits.FAILED if failed else exits.OK
+
+
+async def _server_of(client: "VideoClient") -> Server:
+    return client.server
 
 
 def _agreed(cost: Estimate, yes: bool) -> None:

@@ -1,9 +1,17 @@
-"""Options that several commands share, each said once."""
+"""Options that several commands share, each said once, and what their words mean."""
 
+import json
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
+from pydantic import JsonValue
+
+from prefect_sora.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from prefect_sora.handles import StoredVideo
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Annotated[list[str] | None, Parameter(negative="")]
@@ -33,8 +41,50 @@ Store = Annotated[
         help="Where videos and records are kept: a folder, or s3://, gs://, abfs://.",
     ),
 ]
+Anew = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Pay for another one even if an unfinished one is in the store.",
+    ),
+]
+Scope = Annotated[
+    str | None,
+    Parameter(help="Runs that name one scope share their renders; without it, each is new."),
+]
 
 DEFAULT_STORE = "./renders"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Waiting:
+    """How long to wait for each video."""
+
+    timeout: Annotated[
+        Positive | None,
+        Parameter(
+            help="Seconds to wait for each video; past them it stays resumable. Without it 600, "
+            "and more for clips longer than 8 s, larger than 720p, or of a pro model."
+        ),
+    ] = None
+    stall: Annotated[
+        Positive | None,
+        Parameter(help="Seconds that status and progress may stay as they are, in a queue too."),
+    ] = None
+    poll_interval: Annotated[
+        Positive, Parameter(help="Shortest pause between two polls, in seconds.")
+    ] = 5.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The same, as flows and the core take it."""
+        return {
+            "timeout_seconds": self.timeout,
+            "stall_seconds": self.stall,
+            "poll_interval_seconds": self.poll_interval,
+        }
 
 
 @Parameter(name="*")
@@ -47,3 +97,50 @@ class Shown:
     ] = False
     quiet: Annotated[Flag, Parameter(help="Nothing but the result and errors.")] = False
     debug: Annotated[Flag, Parameter(help="Tracebacks, and Prefect's own log.")] = False
+
+
+def fields_of(extra: list[str] | None) -> dict[str, JsonValue]:
+    """Read the words of --extra; a value that is JSON is taken as such, any other as text.
+
+    Raises:
+        InvalidRequestError: One is not KEY=VALUE.
+    """
+    fields: dict[str, JsonValue] = {}
+    for word in extra or []:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise InvalidRequestError(
+                f"--extra {word!r} is not KEY=VALUE.", next_step="Nothing was sent."
+            )
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields
+
+
+async def find_source(word: str, store: str) -> "tuple[str, StoredVideo | None]":
+    """Tell the server's id of a video, and its clip where the store has it.
+
+    Args:
+        word: The server's id, or the key of a render that the store has kept.
+        store: Where it may be kept.
+
+    Raises:
+        InvalidRequestError: A key of a render that is not kept.
+        StorageError: The store cannot be read.
+    """
+    from prefect_sora.identity import KEY_DIGITS  # what --help needs not wait for
+    from prefect_sora.ledger import Ledger
+    from prefect_sora.storage import VideoFolder
+
+    if not re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS}}}", word):
+        return word, None
+    ledger = Ledger(VideoFolder(store))
+    for folder in await ledger.find(word):
+        if stored := await ledger.stored(folder):
+            return stored.video.video_id, stored.video
+    raise InvalidRequestError(
+        f"The store {store} keeps no render {word}.",
+        next_step="Name a kept render's key, or the server's id of a video; nothing was sent.",
+    )

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from prefect_sora.cli import providers
 from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.environment import Named
 from prefect_sora.estimates import Estimate
 from prefect_sora.profiles import LOCAL
 from prefect_sora.requests import VideoRequest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefect_sora.batching import Plan
 
 
-def server_of(provider: providers.Provider | None) -> Server:
+def server_of(provider: Named | None) -> Server:
     """By whose prices to estimate; the local renderer is not started for it.
 
     Without a provider these are the published prices.

@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -48,6 +47,22 @@ class Screen:
             # A path stays in one piece; the terminal breaks the line where it must.
             self.out.print(redaction.safe(text), style=style, markup=False, soft_wrap=True)
 
+    def announce(self, title: str, **told: str) -> None:
+        """Tell what is begun: its title, and below it a line for each word."""
+        self.note(title, style="bold")
+        for name, value in told.items():
+            self.note(f"  {name:<5} {value}")
+
+    def kept(self, video: StoredVideo) -> None:
+        """Tell where a kept video is and what it is, the path first."""
+        length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
+        cost = usd(video.cost_usd)
+        self.result(f"✓ {place(video.url)}  {size_of(video.size_bytes)}", style="green")
+        self.result(
+            f"  {video.width}x{video.height}{length} · made by {video.provider} · cost {cost}"
+        )
+        self.result(f"  video {video.video_id} · render {video.key}")
+
     def document(self, value: Any) -> None:
         """Print the one JSON document of --json."""
         if self.shown.json:
@@ -73,30 +88,6 @@ class Screen:
         self.trouble(error)
         self.document({"error": describe(error)})
         return exits.exit_code(error)
-
-
-def run_command(
-    shown: Shown | None,
-    body: Callable[[Screen], int],
-    store: str | None = None,
-    provider: str | None = None,
-) -> int:
-    """Run a command's body; whatever ends it is told in words, and gives the exit code.
-
-    Args:
-        shown: What is shown.
-        body: What it does.
-        store: The store that it works on, as --store took it.
-        provider: As --provider took it.
-    """
-    screen = Screen(shown or Shown())
-    _show_our_log(screen)
-    try:
-        return body(screen)
-    except (Exception, InterruptedBySignal, KeyboardInterrupt) as error:
-        if isinstance(error, SoraError):
-            error.known(store=store, provider=provider)
-        return screen.failure(error)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -139,17 +130,6 @@ def place(url: str) -> str:
     return local_path(url) if scheme_of(url) in {"file", "local"} else url
 
 
-def kept_lines(video: StoredVideo) -> list[str]:
-    """Tell where a kept video is and what it is, the path first."""
-    length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
-    by = f"made by {video.provider}"
-    return [
-        f"{place(video.url)}  {size_of(video.size_bytes)}",
-        f"{video.width}x{video.height}{length} · {by} · cost {usd(video.cost_usd)}",
-        f"video {video.video_id} · render {video.key}",
-    ]
-
-
 def image_lines(image: StoredImage) -> list[str]:
     """Tell where kept pictures are and what they are, each path in a line of its own."""
     sizes = zip(image.urls, image.files, strict=True)
@@ -175,7 +155,7 @@ def _paragraph(error: BaseException) -> str:
     return f"{type(error).__name__}: {said} (run with --debug for the traceback)"
 
 
-def _show_our_log(screen: Screen) -> None:
+def show_our_log(screen: Screen) -> None:
     """Show our warnings on the same screen, between the lines of a progress bar."""
 
     class Lines(logging.Handler):

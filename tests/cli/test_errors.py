@@ -18,8 +18,10 @@ from pydantic import SecretStr
 
 from prefect_sora import OpenAICredentials, errors, keeping, render_batch, storyboard
 from prefect_sora.budgets import Budget
-from prefect_sora.cli import app, exits, preflight, providers
+from prefect_sora.cli import app, exits
+from prefect_sora.cli.clip import Order, check
 from prefect_sora.client import VideoClient
+from prefect_sora.environment import named
 from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
@@ -440,9 +442,9 @@ class Stage:
                 assert job
                 await resume(await ledger.state(job.folder), client, ledger, **options)
             else:
-                named = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
-                order = preflight.Order(self.request, str(self.store))
-                await preflight.check(order, providers.choose("openai", named), print)
+                variables = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
+                renderer = named("openai", variables)
+                await check(Order(self.request, (renderer,), str(self.store)), renderer, print)
         finally:
             await client.close()
 

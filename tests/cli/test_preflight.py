@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from prefect_sora.cli.preflight import Order, check
-from prefect_sora.cli.providers import Provider, choose
+from prefect_sora.cli.clip import Order, check
+from prefect_sora.environment import named
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.requests import VideoRequest
 from tests.cli.conftest import Begin
@@ -15,12 +15,9 @@ from tests.support.renderer import Renderer, StartRenderer, until
 FIELDS: dict[str, Any] = {"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}
 
 
-def _at(renderer: Renderer) -> Provider:
-    return choose(None, {"OPENAI_BASE_URL": renderer.base_url})
-
-
-def _ask(order: Order, provider: Provider) -> None:
-    asyncio.run(check(order, provider, print))
+def _ask(request: VideoRequest, renderer: Renderer, store: str, **more: Any) -> None:
+    provider = named(None, {"OPENAI_BASE_URL": renderer.base_url})
+    asyncio.run(check(Order(request, (provider,), store, **more), provider, print))
 
 
 def test_an_unfinished_render_of_the_same_request_stops_another(
@@ -29,7 +26,7 @@ def test_an_unfinished_render_of_the_same_request_stops_another(
     job = begin(renderer)
 
     with pytest.raises(UnfinishedRenderError) as found:
-        _ask(Order(VideoRequest(**FIELDS), store), _at(renderer))
+        _ask(VideoRequest(**FIELDS), renderer, store)
 
     assert (found.value.key, found.value.video_id) == (job.key, job.video_id)
     assert found.value.paid == "yes"
@@ -46,7 +43,7 @@ def test_another_request_is_none_of_its_business(
 ) -> None:
     begin(renderer)
 
-    _ask(Order(VideoRequest(**{**FIELDS, **change}), store), _at(renderer))
+    _ask(VideoRequest(**{**FIELDS, **change}), renderer, store)
 
 
 def test_neither_is_another_server_the_same_scope_or_one_that_is_asked_for_anew(
@@ -55,9 +52,9 @@ def test_neither_is_another_server_the_same_scope_or_one_that_is_asked_for_anew(
     begin(renderer)
     request = VideoRequest(**FIELDS)
 
-    _ask(Order(request, store), _at(start_renderer()))
-    _ask(Order(request, store, scope="last night"), _at(renderer))
-    _ask(Order(request, store, anew=True), _at(renderer))
+    _ask(request, start_renderer(), store)
+    _ask(request, renderer, store, scope="last night")
+    _ask(request, renderer, store, anew=True)
 
 
 def test_the_unfinished_remix_is_found_although_its_model_is_not_known_yet(
@@ -70,5 +67,5 @@ def test_the_unfinished_remix_is_found_although_its_model_is_not_known_yet(
     asked = remix.model_copy(update={"model": None})
 
     with pytest.raises(UnfinishedRenderError):
-        _ask(Order(asked, store), _at(renderer))
-    _ask(Order(asked.model_copy(update={"source_video_id": "other"}), store), _at(renderer))
+        _ask(asked, renderer, store)
+    _ask(asked.model_copy(update={"source_video_id": "other"}), renderer, store)

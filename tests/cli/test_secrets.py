@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from prefect_sora.cli import exits, redaction
+from prefect_sora.cli.run import chosen
 from tests.cli.conftest import TINY, Cli
 
 CANARY = "sk-secret-canary"
@@ -93,6 +94,12 @@ def test_the_doctor_names_the_trouble_and_not_the_key(
     assert ended.code == exits.FAILED
     assert "answered 401" in ended.out
     assert CANARY not in ended.out + ended.err
+
+
+def test_a_key_from_the_environment_is_hidden_from_then_on() -> None:
+    chosen("openai", {"OPENAI_API_KEY": "sk-from-the-environment"})
+
+    assert redaction.safe("key sk-from-the-environment!") == "key ********!"
 
 
 def test_without_debug_the_same_failure_is_one_paragraph(

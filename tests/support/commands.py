@@ -19,7 +19,7 @@ from typing import Protocol
 
 _OURS = ("prefect", "prefect_sora", "tests", "__main__", "__mp_main__")
 
-_NEEDED = "import prefect_sora.flows, prefect_sora.cli.render, prefect_sora.cli.screen, s3fs, sys"
+_NEEDED = "import prefect_sora.flows, prefect_sora.cli.commands.render, s3fs, sys"
 
 _STREAMS = ("stdout.txt", "stderr.txt")
 

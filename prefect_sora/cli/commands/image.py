@@ -1,41 +1,33 @@
 """`prefect-sora image`: pictures from an image model, as a Prefect flow in this process."""
 
 import asyncio
-from dataclasses import dataclass
-from signal import SIGINT
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from prefect_sora.cli import exits, prefect_side, preflight, providers, stopping
-from prefect_sora.cli.fields import fields_of
-from prefect_sora.cli.interruption import what_goes_on
+from prefect_sora.cli import exits
+from prefect_sora.cli.clip import refuse_twins
 from prefect_sora.cli.options import (
     DEFAULT_STORE,
+    Anew,
     Flag,
     MaxCost,
     Positive,
     Provider,
+    Scope,
     Shown,
     Store,
     Words,
+    fields_of,
 )
-from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, image_lines, place, run_command, usd
+from prefect_sora.cli.run import chosen, run_command, run_flow
+from prefect_sora.cli.screen import Screen, image_lines, place, usd
+from prefect_sora.environment import Named
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest
 from prefect_sora.records import Reserved
 from prefect_sora.server import Server
-
-
-@dataclass(frozen=True)
-class _Order:
-    request: ImageRequest
-    store: str
-    scope: str | None
-    anew: bool
-    timeout: float | None
-    max_cost: float | None
 
 
 def image(
@@ -54,12 +46,12 @@ def image(
     compression: int | None = None,
     store: Store = DEFAULT_STORE,
     take: int = 1,
-    scope: str | None = None,
+    scope: Scope = None,
     max_cost: MaxCost = None,
     timeout: Positive | None = None,
     extra: Words = None,
     allow_unlisted: Flag = False,
-    anew: Flag = False,
+    anew: Anew = False,
     shown: Shown | None = None,
 ) -> int:
     """Draw pictures from a prompt, or change some, and keep them in the store.
@@ -79,12 +71,12 @@ def image(
         compression: In percent, of jpeg and webp.
         store: See above.
         take: Count it up to draw the same request once more in one scope.
-        scope: Runs that name one scope share their renders; without it, each is new.
+        scope: See above.
         max_cost: See above.
         timeout: Seconds that the server may take; without it 300.
         extra: KEY=VALUE, a further field that this server takes; may be repeated.
         allow_unlisted: Send what the catalogue says the model does not take.
-        anew: Pay for another one even if an unfinished one is in the store.
+        anew: See above.
         shown: See above.
     """
 
@@ -105,8 +97,34 @@ def image(
             extra=fields_of(extra),
             allow_unlisted=allow_unlisted,
         )
-        order = _Order(request, store, scope, anew, timeout, max_cost)
-        drawn = _drawn(order, providers.choose(provider), screen)
+
+        async def check(named: Named | None) -> None:
+            if named is not None:
+                await _check(request, named, store, scope, screen, twins=not anew)
+
+        async def call(flows: ModuleType, block: Any) -> StoredImage:
+            images = [str(source) for source in request.images] or None
+            fields = request.model_dump(
+                include={
+                    *("model", "size", "n", "quality", "style", "background", "output_format"),
+                    *("output_compression", "mask", "take", "extra", "allow_unlisted"),
+                }
+            )
+            drawn: StoredImage = await flows.text_to_image(
+                request.prompt,
+                block,
+                store,
+                images=images,
+                scope=scope,
+                timeout_seconds=timeout,
+                max_cost_usd=max_cost,
+                **fields,
+            )
+            return drawn
+
+        drawn = run_flow(
+            screen, [chosen(provider)], store, call, check=check, prompt=prompt, phase="drawing"
+        )
         screen.document({**drawn.model_dump(), "urls": drawn.urls})
         if screen.shown.quiet:
             for url in drawn.urls:
@@ -119,66 +137,34 @@ def image(
     return run_command(shown, body, store, provider)
 
 
-def _drawn(order: _Order, provider: providers.Provider, screen: Screen) -> StoredImage:
-    provider.start()
-    if not provider.needs_prefect:
-        asyncio.run(_check(order, provider, screen))
-    try:
-        with Display(screen) as display:
-            flows = prefect_side.load(display, screen.shown.debug)
-            if provider.needs_prefect:
-                asyncio.run(_check(order, provider, screen))
-            block = provider.block()
-            display.phase("drawing")
-            return stopping.run(lambda: _flow(flows, order, block))
-    except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
-        message = asyncio.run(what_goes_on(order.store, provider.name, order.request.prompt))
-        signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
-        raise stopping.InterruptedBySignal(signum, message) from None
-
-
-async def _check(order: _Order, provider: providers.Provider, screen: Screen) -> None:
+async def _check(
+    request: ImageRequest,
+    provider: Named,
+    store: str,
+    scope: str | None,
+    screen: Screen,
+    *,
+    twins: bool,
+) -> None:
     """Look at the request, its pictures and the store, before anything is sent."""
     from prefect_sora.images.wishes import identify
 
     server = await asyncio.to_thread(provider.server)
-    wish = await identify(order.request, server, order.scope or "")
+    wish = await identify(request, server, scope or "")
     for warning in wish.warnings:
         screen.warn(warning)
 
     def is_twin(reserved: Reserved, _: Server) -> bool:
         return reserved.request_digest == wish.request_digest
 
-    if not order.anew:
-        prompt = order.request.prompt
-        await preflight.refuse_twins(order.store, order.scope, prompt, provider, is_twin)
-    cost = None if wish.usd_each is None else wish.usd_each * order.request.n
-    screen.note(order.request.title, style="bold")
-    what = f"{order.request.model or 'its own model'} · {order.request.size or 'its own size'}"
-    for name, value in {
-        "what": what + (f" · {order.request.n} pictures" if order.request.n > 1 else ""),
-        "who": provider.label,
-        "cost": "$0.00 (local)" if provider.is_local else usd(cost),
-        "into": place(order.store),
-    }.items():
-        screen.note(f"  {name:<5} {value}")
-
-
-async def _flow(flows: Any, order: _Order, block: Any) -> StoredImage:
-    request = order.request
-    drawn: StoredImage = await flows.text_to_image(
-        request.prompt,
-        block,
-        order.store,
-        **request.model_dump(
-            include={
-                *("model", "size", "n", "quality", "style", "background", "output_format"),
-                *("output_compression", "mask", "take", "extra", "allow_unlisted"),
-            }
-        ),
-        images=[str(source) for source in request.images] or None,
-        scope=order.scope,
-        timeout_seconds=order.timeout,
-        max_cost_usd=order.max_cost,
+    if twins:
+        await refuse_twins(store, scope, request.prompt, provider, is_twin)
+    cost = None if wish.usd_each is None else wish.usd_each * request.n
+    several = f" · {request.n} pictures" if request.n > 1 else ""
+    screen.announce(
+        request.title,
+        what=f"{request.model or 'its own model'} · {request.size or 'its own size'}{several}",
+        who=provider.label,
+        cost="$0.00 (local)" if provider.is_local else usd(cost),
+        into=place(store),
     )
-    return drawn

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 from rich.table import Table
 
-from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli import exits
 from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
-from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import RemoteVideo
 from prefect_sora.ledger import Ledger
-from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+
+if TYPE_CHECKING:
+    from prefect_sora.client import VideoClient
 
 Status = Literal["queued", "in_progress", "completed", "failed"]
 
@@ -44,9 +47,8 @@ def list_(
     """
 
     def body(screen: Screen) -> int:
-        chosen = providers.choose(provider)
-        server = chosen.server()
-        rows = stopping.run(lambda: _found(server, store, status, limit))
+        server = chosen(provider).server()
+        rows = with_client(server, lambda client: _found(client, store, status, limit))
         screen.document({"videos": [_as_json(row) for row in rows]})
         if not rows:
             screen.result(f"{server.label} holds no such video.")
@@ -57,17 +59,14 @@ def list_(
     return run_command(shown, body, store, provider)
 
 
-async def _found(server: Server, store: str, status: str | None, limit: int) -> list[_Row]:
-    from prefect_sora.connections import connect
+async def _found(client: "VideoClient", store: str, status: str | None, limit: int) -> list[_Row]:
     from prefect_sora.listing import every_video, remote_video
-    from prefect_sora.recognising import recognised
 
-    server = await recognised(server)
-
+    server = client.server
     ledger = Ledger(VideoFolder(store))
     folders = {folder[-12:]: folder for folder in await ledger.folders()}
     rows: list[_Row] = []
-    async for video in every_video(connect(server)):
+    async for video in every_video(client):
         if status is not None and video.status != status:
             continue
         key = await ledger.holder(server.identity, video.id) if folders else None

@@ -1,56 +1,57 @@
-"""Providers: who renders, as the command line and the environment name it."""
+"""Who renders, by a name that a person types: local, openai, azure, or a saved block.
 
-import asyncio
+`openai` and `azure` stand for what the environment describes. Naming a provider asks, starts
+and loads nothing.
+"""
+
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from pydantic import SecretStr
 
-from prefect_sora.cli.redaction import hide
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.local import RendererAddress, ServerRecord, ensure_running
 from prefect_sora.prices import by_model, prices_from_json
 from prefect_sora.profiles import read_profile
 from prefect_sora.server import Server, azure_server, local_server, remote
 
-if TYPE_CHECKING:
-    from prefect_sora.blocks import Provider as ProviderBlock
-
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """The openai SDK's default for OPENAI_BASE_URL."""
 
 PROFILE_VARIABLE: Final = "PREFECT_SORA_PROFILE"
-
-LOCAL_FOLDER_VARIABLE: Final = "PREFECT_SORA_LOCAL_FOLDER"
 PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
+LOCAL_FOLDER_VARIABLE: Final = "PREFECT_SORA_LOCAL_FOLDER"
 
-_CHOICES: Final = (
-    "--provider local renders on this machine, for nothing; openai takes OPENAI_BASE_URL and "
+CHOICES: Final = (
+    "local renders on this machine, for nothing; openai takes OPENAI_BASE_URL and "
     "OPENAI_API_KEY; azure takes AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY and "
     "AZURE_OPENAI_DEPLOYMENT; a saved block is named by its type's slug and its name, such as "
     "sora-openai-credentials/my-server."
 )
+"""What a provider can be named."""
+
+_KEYS: Final = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY")
 
 
-class Provider(ABC):
+class Named(ABC):
     """Who renders.
 
     Attributes:
-        name: What --provider takes.
+        name: What a person types.
         is_local: Whether it costs nothing.
-        needs_prefect: Whether only Prefect's API knows it.
+        is_saved: Whether only Prefect's API knows it.
     """
 
     name: str
     is_local: bool = False
-    needs_prefect: bool = False
+    is_saved: bool = False
 
     @property
     @abstractmethod
@@ -64,12 +65,8 @@ class Provider(ABC):
     def server(self) -> Server:
         """Describe the server; one that has to be started or loaded first takes its time."""
 
-    @abstractmethod
-    def block(self) -> "ProviderBlock":
-        """Make the block that flows take; imports Prefect."""
 
-
-class Local(Provider):
+class Local(Named):
     """The renderer on this machine."""
 
     name = "local"
@@ -109,20 +106,17 @@ class Local(Provider):
         record = ServerRecord.read(self.folder)
         return f"local:{record.identity}" if record else None
 
-    def block(self) -> "ProviderBlock":
-        """Make a `LocalRenderer`."""
-        from prefect_sora.blocks import LocalRenderer
 
-        return LocalRenderer(folder=str(self.folder))
+class Described(Named):
+    """A server and its key, from the environment.
 
-
-class Remote(Provider):
-    """A server and its key, from the environment."""
+    Attributes:
+        fields: The same as the block of its kind takes it.
+    """
 
     def __init__(self, name: str, described: Server, fields: Mapping[str, Any]) -> None:
-        self.name = name
+        self.name, self.fields = name, fields
         self._described = described
-        self._fields = fields
 
     @property
     def label(self) -> str:
@@ -133,22 +127,19 @@ class Remote(Provider):
         """Return what is known."""
         return self._described
 
-    def block(self) -> "ProviderBlock":
-        """Make credentials that are nowhere saved."""
-        from prefect_sora.blocks import AzureOpenAICredentials, OpenAICredentials
 
-        if self.name == "azure":
-            return AzureOpenAICredentials(**self._fields)
-        return OpenAICredentials(**self._fields)
+class Saved(Named):
+    """A block that somebody has saved.
 
+    Args:
+        name: The slug of its type, a slash, and its own name.
+        load: Asks Prefect for it.
+    """
 
-class Saved(Provider):
-    """A block that somebody has saved."""
+    is_saved = True
 
-    needs_prefect = True
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, load: Callable[[str], Server] | None) -> None:
+        self.name, self._load = name, load
         self.is_local = name.startswith("sora-local-renderer/")
 
     @property
@@ -158,36 +149,28 @@ class Saved(Provider):
 
     def server(self) -> Server:
         """Load the block and ask it."""
-        server = asyncio.run(self._loaded.get_server())
-        hide(server.api_key.get_secret_value() if server.api_key else None)
-        return server
-
-    def block(self) -> "ProviderBlock":
-        """Load the block."""
         return self._loaded
 
     @cached_property
-    def _loaded(self) -> "ProviderBlock":
-        from prefect.blocks.core import Block
-
-        from prefect_sora.blocks import Provider as ProviderBlock
-
-        try:
-            block: object = asyncio.run(cast(Any, Block.aload(self.name)))
-        except ValueError as error:
+    def _loaded(self) -> Server:
+        if self._load is None:
             raise InvalidRequestError(
-                f"Prefect has no block {self.name}.", next_step=_CHOICES
-            ) from error
-        if not isinstance(block, ProviderBlock):
-            raise InvalidRequestError(
-                f"The block {self.name} is a {type(block).__name__}, which renders nothing.",
-                next_step=_CHOICES,
+                f"Only Prefect knows the block {self.name}.", next_step=f"Name one: {CHOICES}"
             )
-        return block
+        return self._load(self.name)
 
 
-def choose(name: str | None, environ: Mapping[str, str] = os.environ) -> Provider:
+def named(
+    name: str | None,
+    environ: Mapping[str, str] = os.environ,
+    load: Callable[[str], Server] | None = None,
+) -> Named:
     """Find who renders.
+
+    Args:
+        name: As `CHOICES` says; None: openai or azure, where their variables are set.
+        environ: What describes the servers.
+        load: Describes the server of a saved block.
 
     Raises:
         InvalidRequestError: Nobody is named, or what is named is not set up.
@@ -198,7 +181,7 @@ def choose(name: str | None, environ: Mapping[str, str] = os.environ) -> Provide
         elif environ.get("AZURE_OPENAI_ENDPOINT"):
             name = "azure"
         else:
-            raise InvalidRequestError("No provider is named.", next_step=f"Name one: {_CHOICES}")
+            raise InvalidRequestError("No provider is named.", next_step=f"Name one: {CHOICES}")
     if name == "local":
         return Local(local_folder(environ))
     if name == "openai":
@@ -207,8 +190,8 @@ def choose(name: str | None, environ: Mapping[str, str] = os.environ) -> Provide
         return _azure(environ)
     slug, slash, document = name.partition("/")
     if slash and slug and document:
-        return Saved(name)
-    raise InvalidRequestError(f"{name!r} is no provider.", next_step=_CHOICES)
+        return Saved(name, load)
+    raise InvalidRequestError(f"{name!r} is no provider.", next_step=f"Name one: {CHOICES}")
 
 
 def local_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -217,14 +200,14 @@ def local_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(folder).expanduser().absolute()
 
 
-def in_environment(environ: Mapping[str, str] = os.environ) -> list[Remote]:
+def described(environ: Mapping[str, str] = os.environ) -> list[Described]:
     """All servers that the environment describes; one that is half described is none."""
     found = []
-    for describes, make in (
+    for variables, make in (
         (("OPENAI_BASE_URL", "OPENAI_API_KEY"), _openai),
         (("AZURE_OPENAI_ENDPOINT",), _azure),
     ):
-        if any(environ.get(variable) for variable in describes):
+        if any(environ.get(variable) for variable in variables):
             try:
                 found.append(make(environ))
             except InvalidRequestError:
@@ -232,13 +215,16 @@ def in_environment(environ: Mapping[str, str] = os.environ) -> list[Remote]:
     return found
 
 
-def _openai(environ: Mapping[str, str]) -> Remote:
-    key = environ.get("OPENAI_API_KEY")
-    hide(key)
-    url = environ.get("OPENAI_BASE_URL")
+def keys(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """All servers' keys that the environment holds."""
+    return [environ[variable] for variable in _KEYS if environ.get(variable)]
+
+
+def _openai(environ: Mapping[str, str]) -> Described:
+    key, url = environ.get("OPENAI_API_KEY"), environ.get("OPENAI_BASE_URL")
     if not url and not key:
         raise InvalidRequestError(
-            "--provider openai needs OPENAI_API_KEY, or OPENAI_BASE_URL for another server.",
+            "The provider openai needs OPENAI_API_KEY, or OPENAI_BASE_URL for another server.",
             next_step="Set it in the environment.",
         )
     fields = {
@@ -249,8 +235,8 @@ def _openai(environ: Mapping[str, str]) -> Remote:
     }
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
     profile = _profile(environ.get(PROFILE_VARIABLE) or "auto")
-    described = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
-    return Remote("openai", described, {**fields, "profile": profile, "prices": by_model(own)})
+    server = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
+    return Described("openai", server, {**fields, "profile": profile, "prices": by_model(own)})
 
 
 def _profile(text: str) -> str | dict[str, Any]:
@@ -271,13 +257,11 @@ def _profile(text: str) -> str | dict[str, Any]:
         ) from None
 
 
-def _azure(environ: Mapping[str, str]) -> Remote:
-    key = environ.get("AZURE_OPENAI_API_KEY")
-    hide(key)
-    endpoint = environ.get("AZURE_OPENAI_ENDPOINT")
+def _azure(environ: Mapping[str, str]) -> Described:
+    key, endpoint = environ.get("AZURE_OPENAI_API_KEY"), environ.get("AZURE_OPENAI_ENDPOINT")
     if not endpoint:
         raise InvalidRequestError(
-            "--provider azure needs AZURE_OPENAI_ENDPOINT.",
+            "The provider azure needs AZURE_OPENAI_ENDPOINT.",
             next_step="Set it in the environment, with AZURE_OPENAI_API_KEY and "
             "AZURE_OPENAI_DEPLOYMENT.",
         )
@@ -288,5 +272,5 @@ def _azure(environ: Mapping[str, str]) -> Remote:
         "api_version": environ.get("OPENAI_API_VERSION") or None,
     }
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
-    described = azure_server(**cast(Any, fields), prices=own)
-    return Remote("azure", described, {**fields, "prices": by_model(own)})
+    server = azure_server(**cast(Any, fields), prices=own)
+    return Described("azure", server, {**fields, "prices": by_model(own)})

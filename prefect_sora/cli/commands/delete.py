@@ -1,17 +1,20 @@
 """`prefect-sora delete`: frees the server of videos; what the store has kept stays."""
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from prefect_sora.cli import exits, providers, stopping
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
-from prefect_sora.cli.screen import Screen, describe, run_command
-from prefect_sora.cli.sources import find_source
+from prefect_sora.cli import exits
+from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store, find_source
+from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.screen import Screen, describe
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.ledger import TORN, Ledger
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+
+if TYPE_CHECKING:
+    from prefect_sora.client import VideoClient
 
 _LOSE_NOTHING: Final = (
     "Nothing was deleted.",
@@ -51,7 +54,7 @@ def delete(
             raise InvalidRequestError(
                 "delete takes either VIDEO ids or --kept.", next_step="Nothing was deleted."
             )
-        server = providers.choose(provider).server()
+        server = chosen(provider).server()
         if kept:
             return _delete_kept(server, store, older_than, yes, screen)
         return _delete_named(server, store, videos, unkept, screen)
@@ -62,11 +65,7 @@ def delete(
 def _delete_named(
     server: Server, store: str, videos: tuple[str, ...], unkept: bool, screen: Screen
 ) -> int:
-    async def work() -> list[tuple[str, SoraError | None]]:
-        from prefect_sora.connections import connect
-        from prefect_sora.recognising import recognised
-
-        client = connect(await recognised(server))
+    async def work(client: "VideoClient") -> list[tuple[str, SoraError | None]]:
         ids = [(await find_source(word, store))[0] for word in videos]
         if not unkept:
             for video_id in ids:
@@ -81,7 +80,7 @@ def _delete_named(
                 ended.append((video_id, None))
         return ended
 
-    ended = stopping.run(work)
+    ended = with_client(server, work)
     for video_id, error in ended:
         if error is None:
             screen.result(f"✓ {video_id} is deleted at {server.label}", style="green")
@@ -130,16 +129,13 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
 
 
 def _delete_kept(server: Server, store: str, hours: float, yes: bool, screen: Screen) -> int:
-    async def work() -> list[Any]:
+    async def work(client: "VideoClient") -> list[Any]:
         from prefect_sora.cleaning import clean, look
-        from prefect_sora.connections import connect
-        from prefect_sora.recognising import recognised
 
-        client = connect(await recognised(server))
         found = await look(client, Ledger(VideoFolder(store)), hours * 3600)
         return await clean(found, client) if yes else found
 
-    found = stopping.run(work)
+    found = with_client(server, work)
     for one in found:
         if one.verdict in ("kept", "deleted"):
             did = "is deleted at" if one.verdict == "deleted" else "would be deleted at"

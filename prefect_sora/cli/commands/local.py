@@ -6,9 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from prefect_sora.cli import exits, providers
+from prefect_sora.cli import exits
 from prefect_sora.cli.options import Flag, Shown
-from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.cli.run import run_command
+from prefect_sora.cli.screen import Screen
+from prefect_sora.environment import local_folder
 from prefect_sora.local import (
     KEY_VARIABLE,
     DialectName,
@@ -82,7 +84,7 @@ def local(
         def announce(address: RendererAddress, already: bool) -> None:
             _announce(screen, address, already)
 
-        serve(folder or providers.local_folder(), options, announce=announce)
+        serve(folder or local_folder(), options, announce=announce)
         return exits.OK
 
     return run_command(shown, body)

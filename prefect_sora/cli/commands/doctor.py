@@ -12,10 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prefect_sora import __version__, catalogue
-from prefect_sora.cli import exits, providers, stopping
+from prefect_sora.cli import exits, stopping
 from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
 from prefect_sora.cli.redaction import safe
-from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.screen import Screen
+from prefect_sora.environment import Named
 from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep, in_words, steps_of
 from prefect_sora.profiles import Profile
@@ -105,12 +107,12 @@ def _findings(provider: str | None, store: str, model: str | None) -> Iterator[F
     yield _versions()
     server = None
     try:
-        chosen = providers.choose(provider)
-        server = chosen.server()
+        renderer = chosen(provider)
+        server = renderer.server()
     except SoraError as error:
         yield _trouble("provider", error)
     else:
-        yield _described(chosen, server)
+        yield _described(renderer, server)
     if server is not None:
         yield from stopping.run(lambda: _asked(server, model))
     yield stopping.run(lambda: _store(store))
@@ -131,10 +133,10 @@ def _versions() -> Finding:
     return Finding("versions", True, " · ".join(found))
 
 
-def _described(chosen: providers.Provider, server: Server) -> Finding:
+def _described(renderer: Named, server: Server) -> Finding:
     key = "" if server.local else f" · {'with a' if server.api_key else 'without'} key"
     deployment = f" · deployment {server.deployment}" if server.deployment else ""
-    return Finding("provider", True, f"{chosen.name}: {chosen.label}{deployment}{key}")
+    return Finding("provider", True, f"{renderer.name}: {renderer.label}{deployment}{key}")
 
 
 async def _asked(server: Server, model: str | None) -> list[Finding]:

@@ -3,24 +3,25 @@
 import asyncio
 import hashlib
 from pathlib import Path
-from signal import SIGINT
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from prefect_sora.cli import exits, prefect_side, pricing, providers, stopping
-from prefect_sora.cli.interruption import what_goes_on
+from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.options import (
     DEFAULT_STORE,
     Count,
     Flag,
     MaxCost,
-    Positive,
     Provider,
     Shown,
     Store,
+    Waiting,
 )
 from prefect_sora.cli.progress import BatchDisplay
-from prefect_sora.cli.screen import Screen, describe, place, run_command
+from prefect_sora.cli.run import chosen, run_command, run_flow
+from prefect_sora.cli.screen import Screen, describe, place
+from prefect_sora.environment import Named
 from prefect_sora.errors import BatchError
 from prefect_sora.identity import title_slug
 from prefect_sora.results import BatchResult
@@ -43,9 +44,7 @@ def batch(
     skip_bad_rows: Flag = False,
     scope: str | None = None,
     anew: Flag = False,
-    timeout: Positive | None = None,
-    stall: Positive | None = None,
-    poll_interval: Positive = 5.0,
+    waiting: Waiting | None = None,
     shown: Shown | None = None,
 ) -> int:
     """Render all rows of a file; every row is checked before any is paid.
@@ -68,16 +67,14 @@ def batch(
         scope: Runs that name one scope share their renders; without it, all runs of this
             file.
         anew: Pay for all rows anew, whatever is in the store.
-        timeout: Seconds to wait for each video; past them it stays resumable.
-        stall: Seconds that status and progress may stay as they are, in a queue too.
-        poll_interval: Shortest pause between two polls, in seconds.
+        waiting: See above.
         shown: See above.
     """
     defaults = pricing.fields_of(model, size, seconds)
 
     def body(screen: Screen) -> int:
-        chosen = providers.choose(provider)
-        planned = _planned(file, defaults, chosen, max_cost, skip_bad_rows)
+        renderer = chosen(provider)
+        planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows)
         for warning in planned.warnings:
             screen.warn(warning)
         for row in planned.broken:
@@ -87,20 +84,24 @@ def batch(
             pricing.tell(screen, planned)
             return exits.OK
         shared = scope or (uuid4().hex if anew else _scope_of(file))
-        screen.note(f"  who   {chosen.label}\n  into  {store}\n  scope {shared}")
-        given = {
-            "store": store,
-            "scope": shared,
-            "max_concurrent": max_concurrent,
-            "max_cost_usd": max_cost,
-            "defaults": defaults,
-            "skip_bad_rows": skip_bad_rows,
-            "timeout_seconds": timeout,
-            "stall_seconds": stall,
-            "poll_interval_seconds": poll_interval,
-        }
+        screen.note(f"  who   {renderer.label}\n  into  {store}\n  scope {shared}")
+
+        async def call(flows: ModuleType, block: Any) -> BatchResult:
+            result: BatchResult = await flows.render_batch(
+                file,
+                provider=block,
+                store=store,
+                scope=shared,
+                max_concurrent=max_concurrent,
+                max_cost_usd=max_cost,
+                defaults=defaults,
+                skip_bad_rows=skip_bad_rows,
+                **(waiting or Waiting()).options,
+            )
+            return result
+
         try:
-            result = _rendered(file, chosen, given, screen)
+            result = run_flow(screen, [renderer], store, call, shown_by=BatchDisplay)
         except BatchError as error:
             error.known(store=store, provider=provider)
             return _failed(error, screen)
@@ -115,7 +116,7 @@ def batch(
 def _planned(
     file: str,
     defaults: dict[str, Any],
-    provider: providers.Provider,
+    provider: Named,
     max_cost: float | None,
     skip_bad_rows: bool,
 ) -> "Plan":
@@ -139,28 +140,6 @@ def _scope_of(file: str) -> str:
     name = title_slug(Path(file.partition("?")[0]).stem) or "batch"
     place = str(Path(file).expanduser().absolute()) if "://" not in file else file
     return f"batch-{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
-
-
-def _rendered(
-    file: str, provider: providers.Provider, given: dict[str, Any], screen: Screen
-) -> BatchResult:
-    provider.start()
-    try:
-        with BatchDisplay(screen) as display:
-            flows = prefect_side.load(display, screen.shown.debug)
-            block = provider.block()
-            display.phase("submitting")
-
-            async def work() -> BatchResult:
-                with prefect_side.shown_on(display):
-                    result: BatchResult = await flows.render_batch(file, provider=block, **given)
-                    return result
-
-            return stopping.run(work)
-    except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
-        message = asyncio.run(what_goes_on(given["store"], provider.name))
-        signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
-        raise stopping.InterruptedBySignal(signum, message) from None
 
 
 def _failed(error: BatchError, screen: Screen) -> int:

@@ -9,7 +9,8 @@ from cyclopts import Parameter, validators
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import Flag, Shown
-from prefect_sora.cli.screen import Screen, run_command
+from prefect_sora.cli.run import run_command
+from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -6,9 +6,11 @@ from typing import Any
 from rich.table import Table
 
 from prefect_sora import catalogue, prices
-from prefect_sora.cli import exits, pricing, providers, stopping
+from prefect_sora.cli import exits, pricing, stopping
 from prefect_sora.cli.options import Flag, Provider, Shown
-from prefect_sora.cli.screen import Screen, run_command, usd
+from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.environment import Named
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.images import catalogue as image_catalogue
@@ -41,17 +43,17 @@ def models(*, images: Flag = False, provider: Provider = None, shown: Shown | No
         if provider is None:
             screen.document(known)
             return exits.OK
-        chosen = providers.choose(provider)
-        named = _served(chosen)
+        renderer = chosen(provider)
+        named = _served(renderer)
         screen.document({"known": known, "server": [one.model_dump() for one in named]})
         if not screen.shown.json:
-            screen.out.print(_served_table(chosen, named))
+            screen.out.print(_served_table(renderer, named))
         return exits.OK
 
     return run_command(shown, body, provider=provider)
 
 
-def _served(provider: providers.Provider) -> list[ServedModel]:
+def _served(provider: Named) -> list[ServedModel]:
     from prefect_sora.connections import connect
 
     server = provider.server()
@@ -117,7 +119,7 @@ def _table() -> Table:
     return table
 
 
-def _served_table(provider: providers.Provider, named: list[ServedModel]) -> Table:
+def _served_table(provider: Named, named: list[ServedModel]) -> Table:
     server = pricing.server_of(provider)
     table = _columns("at the server", "USD/s", "ends")
     for one in named:

@@ -6,50 +6,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from prefect_sora.cli import exits, stopping
-from prefect_sora.cli.interruption import still_unfinished
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, MaxCost, Positive, Provider, Shown, Store
-from prefect_sora.cli.origins import Origins
+from prefect_sora.cli import exits
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Flag,
+    MaxCost,
+    Provider,
+    Shown,
+    Store,
+    Waiting,
+)
 from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, describe, image_lines, kept_lines, run_command
+from prefect_sora.cli.run import chosen, hide_keys, run_command, run_watched
+from prefect_sora.cli.screen import Screen, describe, image_lines
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
-from prefect_sora.handles import StoredImage, StoredVideo
+from prefect_sora.handles import StoredImage
 from prefect_sora.ledger import Ledger
+from prefect_sora.origins import Origins
 from prefect_sora.records import RenderState
 from prefect_sora.storage import VideoFolder
 
 if TYPE_CHECKING:
     from prefect_sora.client import VideoClient
-    from prefect_sora.sweeping import Outcome as How
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the resuming of one render ended."""
-
-    state: RenderState
-    how: "How"
-    video: StoredVideo | None = None
-    error: Exception | None = None
-    image: StoredImage | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """Its share in the command's exit code."""
-        if self.how == "skipped":
-            return exits.UNDECIDED
-        return exits.exit_code(self.error) if self.error else exits.OK
-
-    def as_json(self) -> dict[str, Any]:
-        """The outcome as JSON."""
-        return {
-            "key": self.state.key,
-            "outcome": self.how,
-            "video": self.video.model_dump() if self.video else None,
-            "image": self.image.model_dump() if self.image else None,
-            "error": describe(self.error) if self.error else None,
-        }
+    from prefect_sora.sweeping import Swept
 
 
 @dataclass(frozen=True)
@@ -69,9 +49,7 @@ def resume(
     resubmit: Flag = False,
     max_cost: MaxCost = None,
     daily_budget: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
-    timeout: Positive | None = None,
-    stall: Positive | None = None,
-    poll_interval: Positive = 5.0,
+    waiting: Waiting | None = None,
     shown: Shown | None = None,
 ) -> int:
     """Bring unfinished renders home; nothing is paid again unless --resubmit says so.
@@ -85,10 +63,7 @@ def resume(
         max_cost: With --resubmit: see above; without it, what the render was sent under.
         daily_budget: With --resubmit: what the store's renders of one UTC day may cost, in USD;
             without it, what the render was sent under.
-        timeout: Seconds to wait for each video; without it 600, and more for clips longer than
-            8 s, larger than 720p, or of a pro model.
-        stall: Seconds that status and progress may stay as they are, in a queue too.
-        poll_interval: Shortest pause between two polls, in seconds.
+        waiting: See above.
         shown: See above.
     """
 
@@ -104,35 +79,31 @@ def resume(
                 next_step=NextStep("resubmit"),
             )
         ledger = Ledger(VideoFolder(store))
-        origins = Origins(provider)
-        waiting: dict[str, Any] = {
-            "timeout_seconds": timeout,
-            "poll_interval_seconds": poll_interval,
-            "stall_seconds": stall,
-        }
-        way = _Way(adopt, resubmit, max_cost, daily_budget, waiting)
-        try:
-            with Display(screen) as display:
-                outcomes = stopping.run(lambda: _resumed(keys, ledger, origins, way, display))
-        except stopping.InterruptedBySignal as stop:
-            message = asyncio.run(still_unfinished(store, provider))
-            raise stopping.InterruptedBySignal(stop.signum, message) from None
+        hide_keys()
+        origins = Origins(chosen(provider) if provider else None)
+        way = _Way(adopt, resubmit, max_cost, daily_budget, (waiting or Waiting()).options)
+        outcomes = run_watched(
+            screen,
+            store,
+            provider,
+            lambda display: _resumed(keys, ledger, origins, way, display),
+        )
         for outcome in outcomes:
             if isinstance(outcome.error, SoraError):
                 outcome.error.known(store=store, provider=provider)
-        screen.document({"renders": [outcome.as_json() for outcome in outcomes]})
+        screen.document({"renders": [_as_json(outcome) for outcome in outcomes]})
         for outcome in outcomes:
             _tell(screen, outcome)
         if not outcomes:
             screen.result(f"Nothing is unfinished in {store}.")
-        return next((o.exit_code for o in outcomes if o.exit_code), exits.OK)
+        return next(filter(None, map(_exit_code, outcomes)), exits.OK)
 
     return run_command(shown, body, store, provider)
 
 
 async def _resumed(
     keys: tuple[str, ...], ledger: Ledger, origins: Origins, way: _Way, display: Display
-) -> list[Outcome]:
+) -> "list[Swept]":
     if not keys:
         return await _all(ledger, origins, way, display)
     folders = dict.fromkeys([await _folder(key, ledger) for key in keys])
@@ -142,41 +113,39 @@ async def _resumed(
     )
 
 
-async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> list[Outcome]:
+async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> "list[Swept]":
     from prefect_sora.connections import connect
     from prefect_sora.recognising import recognised
     from prefect_sora.sweeping import sweep
 
     async def client_of(state: RenderState) -> "VideoClient":
-        return connect(await recognised(await origins.server_of(state, named=False)))
+        return connect(await recognised(await origins.server_of(state, by_key=False)))
 
-    swept = await sweep(
-        ledger, client_of, follow=display.follower, kept=display.kept, **way.waiting
-    )
-    return [Outcome(one.state, one.outcome, one.video, one.error, one.image) for one in swept]
+    return await sweep(ledger, client_of, follow=display.follower, kept=display.kept, **way.waiting)
 
 
 async def _resume(
     state: RenderState, ledger: Ledger, origins: Origins, way: _Way, display: Display
-) -> Outcome:
+) -> "Swept":
+    from prefect_sora.sweeping import Swept, outcome_of
+
     if state.stored:
-        return Outcome(state, "kept", video=state.stored.video)
+        return Swept(state, "kept", video=state.stored.video)
     if state.pictures:
-        return Outcome(state, "kept", image=state.pictures.image)
+        return Swept(state, "kept", image=state.pictures.image)
     try:
-        server = await origins.server_of(state, named=True)
+        server = await origins.server_of(state, by_key=True)
     except SoraError as error:
-        return Outcome(state, "failed", error=error.about(key=state.key))
+        return Swept(state, "failed", error=error.about(key=state.key))
 
     from prefect_sora.budgets import Budget
     from prefect_sora.connections import connect
     from prefect_sora.recognising import recognised
     from prefect_sora.resuming import resume
-    from prefect_sora.sweeping import outcome_of
 
     try:
         if state.is_image:
-            return Outcome(state, "kept", image=await _picture(state, connect(server), ledger, way))
+            return Swept(state, "kept", image=await _picture(state, connect(server), ledger, way))
         video = await resume(
             state,
             connect(await recognised(server)),
@@ -188,9 +157,9 @@ async def _resume(
             **way.waiting,
         )
     except Exception as error:  # one that fails keeps no other from coming home
-        return Outcome(state, outcome_of(error), error=error)
+        return Swept(state, outcome_of(error), error=error)
     display.kept(video)
-    return Outcome(state, "kept", video=video)
+    return Swept(state, "kept", video=video)
 
 
 async def _picture(
@@ -228,14 +197,28 @@ async def _folder(key: str, ledger: Ledger) -> str:
     return found[0]
 
 
-def _tell(screen: Screen, outcome: Outcome) -> None:
+def _tell(screen: Screen, outcome: "Swept") -> None:
     if outcome.video is not None:
-        path, *facts = kept_lines(outcome.video)
-        screen.result(f"✓ {path}", style="green")
-        for fact in facts:
-            screen.result(f"  {fact}")
+        screen.kept(outcome.video)
     elif outcome.image is not None:
         for line in image_lines(outcome.image):
             screen.result(line)
     elif outcome.error is not None:
-        screen.trouble(outcome.error, skipped=outcome.how == "skipped")
+        screen.trouble(outcome.error, skipped=outcome.outcome == "skipped")
+
+
+def _exit_code(outcome: "Swept") -> int:
+    """Its share in the command's exit code."""
+    if outcome.outcome == "skipped":
+        return exits.UNDECIDED
+    return exits.exit_code(outcome.error) if outcome.error else exits.OK
+
+
+def _as_json(outcome: "Swept") -> dict[str, Any]:
+    return {
+        "key": outcome.key,
+        "outcome": outcome.outcome,
+        "video": outcome.video.model_dump() if outcome.video else None,
+        "image": outcome.image.model_dump() if outcome.image else None,
+        "error": describe(outcome.error) if outcome.error else None,
+    }

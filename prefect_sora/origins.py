@@ -1,8 +1,18 @@
-"""Origins: the server that an unfinished render was sent to, with the credentials for it."""
+"""Origins: the server that an unfinished render was sent to, with the credentials for it.
+
+A server's key is sent to that server alone: one that the environment does not describe is not
+guessed.
+"""
 
 import asyncio
 
-from prefect_sora.cli import providers
+from prefect_sora.environment import (
+    LOCAL_FOLDER_VARIABLE,
+    Local,
+    Named,
+    described,
+    local_folder,
+)
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.records import RenderState
 from prefect_sora.server import Server
@@ -11,24 +21,23 @@ from prefect_sora.server import Server
 class Origins:
     """Finds servers by their identity in the records; each is asked for once.
 
-    A server's key is sent to that server alone: one that the environment does not
-    describe is not guessed.
+    Args:
+        provider: Who is asked, whatever the environment describes; None: whom it describes.
     """
 
-    def __init__(self, provider: str | None) -> None:
-        self._named = providers.choose(provider) if provider else None
+    def __init__(self, provider: Named | None) -> None:
+        self._named = provider
         # Loading a block runs an event loop of its own, so not within ours.
-        loads = self._named is not None and self._named.needs_prefect
-        self._server = self._named.server() if self._named and loads else None
-        self._local = providers.Local(providers.local_folder())
+        self._server = provider.server() if provider and provider.is_saved else None
+        self._local = Local(local_folder())
         self._lock = asyncio.Lock()
 
-    async def server_of(self, state: RenderState, *, named: bool) -> Server:
+    async def server_of(self, state: RenderState, *, by_key: bool) -> Server:
         """Find the server of one render.
 
         Args:
             state: Where the render stands.
-            named: The render was asked for by its key, so that the named provider is
+            by_key: The render was asked for by its key, so that the named provider is
                 tried whatever the record says: the error then says what differs.
 
         Raises:
@@ -40,12 +49,12 @@ class Origins:
                 if self._server is None:
                     self._server = await asyncio.to_thread(self._named.server)
                 server = self._server
-                if named or wanted in (None, server.identity):
+                if by_key or wanted in (None, server.identity):
                     return server
                 raise _elsewhere(state)
             if wanted is not None and wanted == self._local.identity:
                 return await asyncio.to_thread(self._local.server)
-        for candidate in providers.in_environment():
+        for candidate in described():
             if candidate.server().identity == wanted:
                 return candidate.server()
         raise _elsewhere(state)
@@ -55,7 +64,7 @@ def _elsewhere(state: RenderState) -> InvalidRequestError:
     wanted = state.reserved.server if state.reserved else ""
     if wanted.startswith("local:"):
         message = "It was sent to a local renderer of another folder."
-        step = f"Set {providers.LOCAL_FOLDER_VARIABLE} to that folder."
+        step = f"Set {LOCAL_FOLDER_VARIABLE} to that folder."
     elif wanted:
         message = f"It was sent to {wanted}, which nothing here describes."
         step = (

@@ -9,9 +9,10 @@ from pathlib import PurePath
 from rich.table import Table
 
 from prefect_sora import catalogue, estimates
-from prefect_sora.cli import exits, pricing, providers
+from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.options import Count, Flag, Provider, Shown
-from prefect_sora.cli.screen import Screen, run_command, usd
+from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.prices import ANY
 from prefect_sora.requests import VideoRequest
@@ -61,7 +62,7 @@ def estimate(
     """
 
     def body(screen: Screen) -> int:
-        server = pricing.server_of(providers.choose(provider) if provider else None)
+        server = pricing.server_of(chosen(provider) if provider else None)
         if file is not None:
             from prefect_sora.batching import plan
             from prefect_sora.documents import named

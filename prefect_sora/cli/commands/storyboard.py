@@ -3,14 +3,22 @@
 import asyncio
 import json
 import sys
-from signal import SIGINT
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prefect_sora.cli import exits, prefect_side, providers, stopping
-from prefect_sora.cli.interruption import what_goes_on
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, MaxCost, Positive, Provider, Shown, Store
-from prefect_sora.cli.progress import Display
-from prefect_sora.cli.screen import Screen, place, run_command, size_of, usd
+from prefect_sora.cli import exits
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Flag,
+    MaxCost,
+    Provider,
+    Shown,
+    Store,
+    Waiting,
+)
+from prefect_sora.cli.run import chosen, run_command, run_flow
+from prefect_sora.cli.screen import Screen, place, size_of, usd
+from prefect_sora.environment import Named
 from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -27,9 +35,7 @@ def storyboard(
     scope: str | None = None,
     max_concurrent: int = 2,
     max_cost: MaxCost = None,
-    timeout: Positive | None = None,
-    stall: Positive | None = None,
-    poll_interval: Positive = 5.0,
+    waiting: Waiting | None = None,
     shown: Shown | None = None,
 ) -> int:
     """Render the shots of a storyboard, and join them into a film.
@@ -44,9 +50,7 @@ def storyboard(
             only one that is paid for anew.
         max_concurrent: How many shots and takes are rendered at once.
         max_cost: See above.
-        timeout: Seconds to wait for each shot; past them it stays resumable.
-        stall: Seconds that status and progress may stay as they are, in a queue too.
-        poll_interval: Shortest pause between two polls, in seconds.
+        waiting: See above.
         shown: See above.
     """
 
@@ -67,16 +71,29 @@ def storyboard(
                 next_step="Nothing was sent.",
             )
         board = asyncio.run(storyboards.read(file))
-        options = {
-            "store": store,
-            "scope": scope or _scope_of(board),
-            "max_concurrent": max_concurrent,
-            "timeout_seconds": timeout,
-            "poll_interval_seconds": poll_interval,
-            "stall_seconds": stall,
-            "max_cost_usd": max_cost,
-        }
-        film = _filmed(board, providers.choose(provider), options, screen)
+        renderer, shared = chosen(provider), scope or f"storyboard {board.title}"
+
+        async def call(flows: ModuleType, block: Any) -> "StoredFilm":
+            film: StoredFilm = await flows.storyboard(
+                board,
+                provider=block,
+                store=store,
+                scope=shared,
+                max_concurrent=max_concurrent,
+                max_cost_usd=max_cost,
+                **(waiting or Waiting()).options,
+            )
+            return film
+
+        renderer.start()
+        asyncio.run(_announce(screen, board, renderer, shared))
+        film = run_flow(
+            screen,
+            [renderer],
+            store,
+            call,
+            afterwards=" The same command goes on with the film, and pays for nothing twice.",
+        )
         screen.document(film.model_dump())
         _tell(screen, film)
         return exits.OK
@@ -84,53 +101,25 @@ def storyboard(
     return run_command(shown, body, store, provider)
 
 
-def _scope_of(board: "Storyboard") -> str:
-    return f"storyboard {board.title}"
-
-
-def _filmed(
-    board: "Storyboard", provider: providers.Provider, options: dict[str, Any], screen: Screen
-) -> "StoredFilm":
-    provider.start()
-    asyncio.run(_announce(screen, board, provider, options))
-    try:
-        with Display(screen) as display:
-            flows = prefect_side.load(display, screen.shown.debug)
-            block = provider.block()
-            display.phase("submitting")
-
-            async def work() -> "StoredFilm":
-                with prefect_side.shown_on(display):
-                    made: StoredFilm = await flows.storyboard(board, provider=block, **options)
-                    return made
-
-            return stopping.run(work)
-    except (stopping.InterruptedBySignal, KeyboardInterrupt) as stop:
-        message = asyncio.run(what_goes_on(options["store"], provider.name))
-        message += " The same command goes on with the film, and pays for nothing twice."
-        signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
-        raise stopping.InterruptedBySignal(signum, message) from None
-
-
-async def _announce(
-    screen: Screen, board: "Storyboard", provider: providers.Provider, options: dict[str, Any]
-) -> None:
+async def _announce(screen: Screen, board: "Storyboard", provider: Named, scope: str) -> None:
     from prefect_sora.estimates import estimate
 
     requests = await board.requests()
     renders = board.renders(requests)
     seconds = sum(request.seconds for request in requests)
-    what = f"{len(requests)} shots · {len(renders)} renders · {requests[0].size} · {seconds} s"
     if provider.is_local:
         cost = "$0.00 (local)"
-    elif provider.needs_prefect:
+    elif provider.is_saved:
         cost = usd(None)
     else:
         cost = f"{estimate(renders, provider.server())}, less what is kept already"
-    screen.note(board.title, style="bold")
-    told = {"what": what, "who": provider.label, "cost": cost, "scope": options["scope"]}
-    for name, value in told.items():
-        screen.note(f"  {name:<5} {value}")
+    screen.announce(
+        board.title,
+        what=f"{len(requests)} shots · {len(renders)} renders · {requests[0].size} · {seconds} s",
+        who=provider.label,
+        cost=cost,
+        scope=scope,
+    )
 
 
 def _tell(screen: Screen, film: "StoredFilm") -> None:

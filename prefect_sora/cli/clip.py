@@ -1,0 +1,229 @@
+"""One clip: looked at before anything is sent, announced, rendered and told."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import time
+from types import ModuleType
+from typing import Any, Final, cast
+
+from pydantic import ValidationError
+
+from prefect_sora import catalogue, estimates
+from prefect_sora.cli import exits
+from prefect_sora.cli.options import Waiting
+from prefect_sora.cli.run import run_flow
+from prefect_sora.cli.screen import Screen, place, usd
+from prefect_sora.environment import Named
+from prefect_sora.errors import StorageError, UnfinishedRenderError
+from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.handles import StoredVideo
+from prefect_sora.identity import request_digest, title_slug
+from prefect_sora.ledger import Ledger
+from prefect_sora.records import RenderState, Reserved
+from prefect_sora.requests import DERIVED, VideoRequest
+from prefect_sora.server import Server
+from prefect_sora.storage import VideoFolder
+
+_NOUNS: Final = {"remix": "a remix", "edit": "an edit", "extend": "an extension"}
+
+_CHAINS: Final = {
+    "remix": ("remix_chain", "remixes"),
+    "edit": ("edit_chain", "edits"),
+    "extend": ("extend_chain", "extensions"),
+}
+"""Each flow that starts from a finished video, and its parameter that says what to do."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request, who renders it, where its video goes, and what it starts from.
+
+    Attributes:
+        providers: Who renders: the first, and those that are asked after it.
+        source: The clip that it starts from, where the store has it.
+        keyframe: What an image model draws first, as the first frame.
+        image_model: That model.
+    """
+
+    request: VideoRequest
+    providers: tuple[Named, ...]
+    store: str
+    scope: str | None = None
+    anew: bool = False
+    waiting: Waiting = field(default_factory=Waiting)
+    max_cost: float | None = None
+    source: StoredVideo | None = None
+    keyframe: str | None = None
+    image_model: str | None = None
+
+
+def carry_out(order: Order, screen: Screen) -> int:
+    """Render an order, and tell what came of it."""
+
+    async def look(provider: Named | None) -> None:
+        await check(order, provider, screen.warn)
+        if provider is None or not provider.is_saved:  # that one was announced when it was None
+            _announce(screen, order)
+
+    async def call(flows: ModuleType, provider: Any) -> StoredVideo:
+        return await _flow(flows, order, provider)
+
+    video = run_flow(
+        screen,
+        order.providers,
+        order.store,
+        call,
+        check=look,
+        # A remix keeps its source, too, under a name of its own: then all are looked at.
+        prompt=None if order.request.kind in DERIVED else order.request.prompt,
+    )
+    screen.document(video.model_dump())
+    if screen.shown.quiet:
+        screen.result(place(video.url))
+    else:
+        screen.kept(video)
+    return exits.OK
+
+
+async def check(order: Order, provider: Named | None, warn: Callable[[str], None]) -> None:
+    """Look at the request and its picture; where it is known who renders, at the store, too.
+
+    Raises:
+        InvalidRequestError: It cannot be rendered as it stands.
+        UnfinishedRenderError: The store holds an unfinished render of the same request.
+    """
+    request, server = order.request, None
+    # What one server of several has ended, another may render.
+    if provider and not provider.is_local and len(order.providers) == 1:
+        server = await asyncio.to_thread(provider.server)
+    for warning in catalogue.check(request, server.service if server else None):
+        warn(warning)
+    sha256 = None
+    if request.reference is not None:
+        from prefect_sora.references import prepare
+
+        prepared = await prepare(request.reference, request.pixels, request.fit)
+        sha256 = prepared.source_sha256
+    if provider is None or order.anew:
+        return
+
+    def is_twin(reserved: Reserved, server: Server) -> bool:
+        return _is_twin(reserved, request, server, sha256)
+
+    await refuse_twins(order.store, order.scope, request.prompt, provider, is_twin)
+
+
+async def refuse_twins(
+    store: str,
+    scope: str | None,
+    prompt: str,
+    provider: Named,
+    is_twin: Callable[[Reserved, Server], bool],
+) -> None:
+    """Stop where another run's render of the same prompt is unfinished and the same.
+
+    The server is asked for only where there is something to compare: the local renderer may
+    still be starting.
+
+    Raises:
+        UnfinishedRenderError: It says how to bring that one home, and how to pay anew.
+    """
+    ledger = Ledger(VideoFolder(store))
+    try:
+        begun = await ledger.unfinished(title_slug(prompt))
+    except StorageError as error:
+        if scope is not None:  # an earlier run may have paid
+            error.about(paid="unknown")
+        raise
+    unfinished = [
+        (state, state.reserved)
+        for state in begun
+        if state.reserved and state.reserved.scope != scope
+    ]
+    if not unfinished:
+        return
+    server = await asyncio.to_thread(provider.server)
+    for state, reserved in unfinished:
+        if is_twin(reserved, server):
+            raise _unfinished(state, reserved, store)
+
+
+def _is_twin(
+    reserved: Reserved, request: VideoRequest, server: Server, reference_sha256: str | None
+) -> bool:
+    if request.kind not in DERIVED:
+        return reserved.request_digest == request_digest(request, server, reference_sha256)
+    # It takes its model from its source, which nobody has looked at yet.
+    try:
+        recorded = VideoRequest.model_validate({**reserved.request, "model": None})
+    except ValidationError:  # of a later version, with fields that we do not know
+        return False
+    return reserved.server == server.identity and recorded == request
+
+
+def _unfinished(state: RenderState, reserved: Reserved, store: str) -> UnfinishedRenderError:
+    accepted = state.accepted
+    minutes = max(0.0, time() - reserved.at) / 60
+    ago = f"{minutes:.0f} minutes ago" if minutes >= 2 else f"{minutes * 60:.0f} s ago"
+    return UnfinishedRenderError(
+        f"The store {store} holds an unfinished render of the same request, begun {ago}.",
+        key=state.key,
+        video_id=accepted.job.video_id if accepted else None,
+        paid="yes" if accepted else "unknown",
+        next_step=(
+            NextStep("resume", store=store),
+            "Or render, and pay for, another one: the same command with --anew.",
+        ),
+    )
+
+
+def _announce(screen: Screen, order: Order) -> None:
+    request, provider = order.request, order.providers[0]
+    if request.kind in DERIVED:
+        what = f"{_NOUNS[request.kind]} of video {request.source_video_id}"
+        what += f" · {request.seconds} s more" if request.kind == "extend" else ""
+    else:
+        what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
+    what += f" · take {request.take}" if request.take > 1 else ""
+    known = not (provider.is_local or provider.is_saved)  # a saved one's prices are in its block
+    price = estimates.price(request, provider.server()).usd if known else None
+    screen.announce(
+        request.title,
+        what=what,
+        who=" · else ".join(each.label for each in order.providers),
+        cost="$0.00 (local)" if provider.is_local else usd(price),
+        into=place(order.store),
+    )
+
+
+async def _flow(flows: ModuleType, order: Order, provider: Any) -> StoredVideo:
+    request = order.request
+    common = {
+        "provider": provider,
+        "store": order.store,
+        "scope": order.scope,
+        "take": request.take,
+        "max_cost_usd": order.max_cost,
+        **order.waiting.options,
+    }
+    if request.kind in DERIVED:
+        chain, changes = _CHAINS[request.kind]
+        common |= {"source": order.source or request.source_video_id, changes: [request.prompt]}
+        if request.kind == "extend":
+            common |= {
+                "extension_seconds": request.seconds,
+                "allow_unlisted": request.allow_unlisted,
+            }
+        clips: list[StoredVideo] = await getattr(flows, chain)(**common)
+        return clips[-1]
+    common |= request.model_dump(include={"model", "size", "seconds", "extra", "allow_unlisted"})
+    if order.keyframe is not None:
+        made = flows.keyframe_to_video(
+            request.prompt, order.keyframe, image_model=order.image_model, **common
+        )
+    elif request.reference is not None:
+        made = flows.image_to_video(request.prompt, request.reference, fit=request.fit, **common)
+    else:
+        made = flows.text_to_video(request.prompt, **common)
+    return cast(StoredVideo, await made)

@@ -1,0 +1,1 @@
+"""Commands: one file each, of what is particular to it."""

@@ -1,0 +1,148 @@
+"""`prefect-sora render`: one clip, as a Prefect flow in this process."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from prefect_sora.cli.clip import Order, carry_out
+from prefect_sora.cli.options import (
+    DEFAULT_STORE,
+    Anew,
+    Flag,
+    MaxCost,
+    Provider,
+    Scope,
+    Shown,
+    Store,
+    Waiting,
+    Words,
+    fields_of,
+)
+from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.screen import Screen
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.images.requests import DEFAULT_MODEL
+from prefect_sora.requests import VideoRequest
+
+
+def render(
+    prompt: str | None = None,
+    *,
+    shot: str | None = None,
+    template: str | None = None,
+    provider: Provider = None,
+    fallback: Words = None,
+    model: str = "sora-2",
+    size: str | None = None,
+    aspect_ratio: str | None = None,
+    seconds: int | None = None,
+    image: str | None = None,
+    keyframe: str | None = None,
+    image_model: str = DEFAULT_MODEL,
+    fit: Literal["cover", "contain", "exact"] = "cover",
+    remix: Annotated[str | None, Parameter(negative="")] = None,
+    store: Store = DEFAULT_STORE,
+    take: int = 1,
+    scope: Scope = None,
+    max_cost: MaxCost = None,
+    waiting: Waiting | None = None,
+    extra: Words = None,
+    allow_unlisted: Flag = False,
+    anew: Anew = False,
+    shown: Shown | None = None,
+) -> int:
+    """Render a prompt into a video that is kept in the store.
+
+    Args:
+        prompt: What to show; with --remix, what to change.
+        shot: YAML or JSON file of a shot, field by field, in place of the prompt.
+        template: Path or URL of a template of your own for that shot.
+        provider: See above.
+        fallback: Who renders where the provider has certainly not; named as there, may be repeated.
+        model: The video model; "" lets a server that has only one choose.
+        size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
+        aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
+        seconds: Length of the clip; 8 where nothing is said.
+        image: Path or URL of the picture to start from.
+        keyframe: What the first frame shows: an image model of the provider draws it first.
+        image_model: That model; "" lets a server that has only one choose.
+        fit: How a picture of another size is made to fit.
+        remix: Id of the finished video to change.
+        store: See above.
+        take: Count it up to render the same request once more in one scope.
+        scope: See above.
+        max_cost: See above.
+        waiting: See above.
+        extra: KEY=VALUE, a further field that this server takes; may be repeated.
+        allow_unlisted: Send what the catalogue says the model does not offer.
+        anew: See above.
+        shown: See above.
+    """
+
+    def body(screen: Screen) -> int:
+        text = asyncio.run(_text(prompt, shot, template))
+        if image is not None and keyframe is not None:
+            raise InvalidRequestError(
+                "--image and --keyframe are both given, and a video has one first frame.",
+                next_step="Give one of them; nothing was sent.",
+            )
+        if remix is not None:
+            given: dict[str, Any] = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds}
+            given |= {"image": image, "keyframe": keyframe, "extra": extra}
+            request = _remix(text, remix, take, given)
+        else:
+            request = VideoRequest.of(
+                prompt=text,
+                model=model or None,
+                size=size,
+                aspect_ratio=aspect_ratio,
+                seconds=8 if seconds is None else seconds,
+                reference=image,
+                fit=fit,
+                take=take,
+                extra=fields_of(extra),
+                allow_unlisted=allow_unlisted,
+            )
+        providers = (chosen(provider), *(chosen(name) for name in fallback or []))
+        order = Order(
+            request,
+            providers,
+            store,
+            scope,
+            anew,
+            waiting or Waiting(),
+            max_cost,
+            keyframe=keyframe,
+            image_model=(image_model or None) if keyframe is not None else None,
+        )
+        return carry_out(order, screen)
+
+    return run_command(shown, body, store, provider)
+
+
+async def _text(prompt: str | None, shot: str | None, template: str | None) -> str:
+    """What the words say, of which there are those of PROMPT or those of --shot."""
+    if (prompt is None) == (shot is None):
+        given = "are both given" if prompt is not None else "are both missing"
+        raise InvalidRequestError(
+            f"PROMPT and --shot FILE {given}.", next_step="Give one of them; nothing was sent."
+        )
+    if prompt is not None and template is None:
+        return prompt
+    from prefect_sora.prompts import read_shot, written  # what --help needs not wait for
+
+    return await written(await read_shot(shot) if shot else str(prompt), template)
+
+
+def _remix(prompt: str, source: str, take: int, given: dict[str, Any]) -> VideoRequest:
+    unused = [name for name, value in given.items() if value is not None]
+    if unused:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise InvalidRequestError(
+            f"A remix takes its size, length and picture from its source: {words} cannot be given.",
+            next_step="Leave it out; nothing was sent.",
+        )
+    return VideoRequest.of(
+        prompt=prompt, kind="remix", model=None, source_video_id=source, take=take
+    )
