@@ -5,6 +5,7 @@ saved document of it.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final, Self
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
 from pydantic import Field, SecretStr, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
@@ -289,6 +291,10 @@ class VideoStore(Block):
 
 
 Provider = OpenAICredentials | AzureOpenAICredentials | LocalRenderer
+ProviderOrName = Provider | SkipJsonSchema[str]
+"""A provider, or in a script its name as the command line takes it; the UI's form has blocks."""
+OneOrMore = Provider | list[Provider] | SkipJsonSchema[str | Sequence[Provider | str]]
+"""The same, or a list of them."""
 Store = Annotated[
     # One field in the UI, whichever of the two a script passes.
     VideoStore | Annotated[str | Path, WithJsonSchema({"type": "string"})],

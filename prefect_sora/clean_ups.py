@@ -6,8 +6,9 @@ from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_sora.blocks import Provider, Store, store_of
+from prefect_sora.blocks import ProviderOrName, Store, store_of
 from prefect_sora.cleaning import Found, clean, look
+from prefect_sora.providers import provider_of
 from prefect_sora.reports import logger
 
 
@@ -31,7 +32,7 @@ class CleanUp(BaseModel):
 
 @flow(name="clean-up")
 async def clean_up(
-    provider: Provider,
+    provider: ProviderOrName,
     store: Store,
     older_than_hours: Annotated[
         float, Field(ge=0, description="What was made later is left alone.")
@@ -49,7 +50,7 @@ async def clean_up(
         ApiError: Its list cannot be read.
         StorageError: The store cannot be read.
     """
-    client = await provider.get_client()
+    client = await (await provider_of(provider)).get_client()
     found = await look(client, store_of(store).ledger, older_than_hours * 3600)
     if not dry_run:
         found = await clean(found, client)

@@ -41,7 +41,7 @@ async def render_clip(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    several = listed(provider)
+    several = await listed(provider)
     while True:
         job = await submit_video(
             request,

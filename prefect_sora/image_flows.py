@@ -167,7 +167,7 @@ async def keyframe_to_video(
         "allow_unlisted": allow_unlisted,
     }
     clip = VideoRequest.of(**video)
-    several = listed(provider)
+    several = await listed(provider)
     # What one server of several has ended, another may render.
     service = (await several[0].describe()).service if len(several) == 1 else None
     video_catalogue.check(clip, service)

@@ -8,11 +8,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from prefect_sora import cancelling, characters
-from prefect_sora.blocks import Provider, VideoStore, store_of
+from prefect_sora.blocks import Provider, ProviderOrName, VideoStore, store_of
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import Character, RemoteVideo, StoredVideo, VideoJob
 from prefect_sora.listing import Order, every_video, remote_video
-from prefect_sora.providers import Providers, client_of, listed, of_label
+from prefect_sora.providers import Providers, client_of, listed, of_label, provider_of
 from prefect_sora.reports import logger
 from prefect_sora.tasks import RETRY_DELAYS_SECONDS, worth_retrying
 
@@ -26,7 +26,9 @@ _AGAIN: Any = {
 }
 
 
-async def iterate_videos(provider: Provider, order: Order = "desc") -> AsyncIterator[RemoteVideo]:
+async def iterate_videos(
+    provider: ProviderOrName, order: Order = "desc"
+) -> AsyncIterator[RemoteVideo]:
     """Yield every video that the server lists, page by page; the newest first.
 
     No task: Prefect's generator tasks break where a loop over them is left early.
@@ -39,14 +41,14 @@ async def iterate_videos(provider: Provider, order: Order = "desc") -> AsyncIter
         InvalidRequestError: This server has no list.
         ApiError: Its list cannot be read.
     """
-    client = await provider.get_client()
+    client = await (await provider_of(provider)).get_client()
     async for video in every_video(client, order):
         yield remote_video(video, client.server.label)
 
 
 @task(name="list-videos", **_AGAIN)
 async def list_videos(
-    provider: Provider, *, limit: int = 1000, order: Order = "desc"
+    provider: ProviderOrName, *, limit: int = 1000, order: Order = "desc"
 ) -> list[RemoteVideo]:
     """List what the server holds, over all its pages; `iterate_videos` yields one by one.
 
@@ -125,7 +127,7 @@ async def cancel_video(job: VideoJob, provider: Providers, store: VideoStore | s
 async def create_character(
     name: str,
     video: StoredVideo | Path | str,
-    provider: Provider,
+    provider: ProviderOrName,
     store: VideoStore | str | Path,
 ) -> Character:
     """Make somebody of a video known to the server, for prompts to name; once in a store.
@@ -140,11 +142,13 @@ async def create_character(
         SoraError: See `prefect_sora.characters.create_character`.
     """
     ledger = store_of(store).ledger
-    return await characters.create_character(name, video, await provider.get_client(), ledger)
+    return await characters.create_character(
+        name, video, await (await provider_of(provider)).get_client(), ledger
+    )
 
 
 @task(name="retrieve-character", **_AGAIN)
-async def retrieve_character(character_id: str, provider: Provider) -> Character:
+async def retrieve_character(character_id: str, provider: ProviderOrName) -> Character:
     """Ask the server for a character.
 
     Args:
@@ -155,12 +159,12 @@ async def retrieve_character(character_id: str, provider: Provider) -> Character
         VideoNotFoundError: It knows no such character.
         ApiError: Anything else that is none.
     """
-    return await (await provider.get_client()).character(character_id)
+    return await (await (await provider_of(provider)).get_client()).character(character_id)
 
 
 async def _holder(video: VideoJob | StoredVideo | str, provider: Providers) -> Provider:
     if isinstance(video, str):
-        return listed(provider)[0]
+        return (await listed(provider))[0]
     return await of_label(video.provider, provider)
 
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from prefect_sora.blocks import Provider
+from prefect_sora.blocks import OneOrMore
 from prefect_sora.cancelling import OnCancel
 from prefect_sora.deciding import Policy
 
 Providers = Annotated[
-    Provider | list[Provider],
+    OneOrMore,
     Field(
         description="Who renders; of a list the first, the next only where the one before has "
         "certainly not made it."

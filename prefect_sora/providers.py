@@ -7,21 +7,30 @@ from prefect.blocks.core import Block
 
 from prefect_sora import environment
 from prefect_sora.asked import Way, may_pass_on
-from prefect_sora.blocks import AzureOpenAICredentials, LocalRenderer, OpenAICredentials, Provider
+from prefect_sora.blocks import (
+    AzureOpenAICredentials,
+    LocalRenderer,
+    OpenAICredentials,
+    Provider,
+    ProviderOrName,
+)
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import VideoJob
 
-Providers = Provider | Sequence[Provider]
+Providers = ProviderOrName | Sequence[ProviderOrName]
 
 
-async def named_provider(name: str) -> Provider:
-    """Make the provider that a name stands for; a saved block is loaded.
+async def provider_of(provider: ProviderOrName) -> Provider:
+    """Take a provider as it is, or make the one that a name stands for; a saved block is loaded.
 
     Raises:
         InvalidRequestError: The name is none, or what it names is not set up.
     """
+    if not isinstance(provider, str):
+        return provider
+    name = provider
     match environment.named(name):
         case environment.Local(folder=folder):
             return LocalRenderer(folder=str(folder))
@@ -43,18 +52,18 @@ async def named_provider(name: str) -> Provider:
     return block
 
 
-def listed(provider: Providers) -> list[Provider]:
-    """Take one provider, or several, as a list.
+async def listed(provider: Providers) -> list[Provider]:
+    """Take one provider, or several, as a list, and find those that are named.
 
     Raises:
-        InvalidRequestError: There is none in it.
+        InvalidRequestError: There is none in it, or a name stands for none.
     """
-    several = [*provider] if isinstance(provider, Sequence) else [provider]
+    several = [provider] if isinstance(provider, (str, Provider)) else [*provider]
     if not several:
         raise InvalidRequestError(
             "The list of providers is empty.", next_step="Give one at least; nothing was sent."
         )
-    return several
+    return [await provider_of(one) for one in several]
 
 
 async def distinct(provider: Providers) -> list[Provider]:
@@ -64,7 +73,7 @@ async def distinct(provider: Providers) -> list[Provider]:
         InvalidRequestError: There is none, or two are one server, by whose name a job is
             not told from the other's.
     """
-    several = listed(provider)
+    several = await listed(provider)
     if len(several) > 1:
         labels = [(await each.describe()).label for each in several]
         twice = sorted({label for label in labels if labels.count(label) > 1})
@@ -110,7 +119,7 @@ async def of_label(label: str, provider: Providers) -> Provider:
     Raises:
         InvalidRequestError: None of a list is that server's.
     """
-    several = listed(provider)
+    several = await listed(provider)
     if len(several) == 1:
         return several[0]
     for each in several:

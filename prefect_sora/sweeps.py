@@ -4,7 +4,6 @@ It pays for nothing, and may run beside anything else, as often as one likes.
 """
 
 import hashlib
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, cast
 
 from prefect import flow
@@ -14,10 +13,11 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_sora import sweeping
-from prefect_sora.blocks import Provider, Store, VideoStore, store_of
+from prefect_sora.blocks import OneOrMore, Store, VideoStore, store_of
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.errors.next_steps import in_words
+from prefect_sora.providers import listed
 from prefect_sora.records import RenderState
 from prefect_sora.reports import logger
 from prefect_sora.storage.refusals import plain_url
@@ -52,7 +52,7 @@ class Sweep(BaseModel):
 @flow(name="sweep")
 async def sweep(
     provider: Annotated[
-        Provider | list[Provider],
+        OneOrMore,
         Field(description="Whose renders are brought home; those of other servers are skipped."),
     ],
     store: Store,
@@ -84,8 +84,7 @@ async def sweep(
         SoraError: A render has an outcome that `raise_on` names.
     """
     block = store_of(store)
-    providers = provider if isinstance(provider, Sequence) else [provider]
-    clients = [await one.get_client() for one in providers]
+    clients = [await one.get_client() for one in await listed(provider)]
 
     async def client_of(state: RenderState) -> VideoClient:
         return await sweeping.client_among(clients, state)

@@ -1,6 +1,5 @@
 """Verbs: tasks that have a new video made from a finished one: remix, edit, extend."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +233,6 @@ async def _submit(
 
 async def _holder(source: Source, provider: Providers) -> Provider:
     """Choose the provider that has the source: no other can start from it."""
-    if isinstance(source, str) or not isinstance(provider, Sequence):
-        return listed(provider)[0]
+    if isinstance(source, str):
+        return (await listed(provider))[0]
     return await of_label(source.provider, provider)

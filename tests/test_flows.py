@@ -82,6 +82,31 @@ async def test_a_store_may_be_a_path(provider: OpenAICredentials, tmp_path: Path
     assert video.url == f"{(tmp_path / 'clips').as_uri()}/{video.folder}/video.mp4"
 
 
+async def test_a_provider_is_named_as_on_the_command_line(
+    provider: OpenAICredentials,
+    store: VideoStore,
+    renderer: Renderer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await provider.asave("named-in-a-flow")
+    gone = "http://127.0.0.1:9/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", gone)
+    monkeypatch.setenv("PREFECT_SORA_PROFILE", "openai")
+    named = ["openai", "sora-openai-credentials/named-in-a-flow"]
+
+    video = await text_to_video("a red kite", named, store, **SMALL)
+    monkeypatch.setenv("OPENAI_BASE_URL", renderer.base_url)
+    other = await text_to_video("a blue kite", "openai", store, **SMALL)
+
+    here = renderer.base_url.partition("://")[2]
+    assert (video.provider, other.provider) == (here, here), "and who is not there is passed over"
+    assert renderer.accepted() == 2
+    with pytest.raises(InvalidRequestError, match="Prefect has no block"):
+        await text_to_video("a kite", "sora-openai-credentials/nobody", store, **SMALL)
+    with pytest.raises(InvalidRequestError, match="'sora' is no provider"):
+        await text_to_video("a kite", "sora", store, **SMALL)
+
+
 async def test_a_job_that_stalls_ends_the_flow_and_the_next_run_waits_for_it_again(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:

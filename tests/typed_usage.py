@@ -31,6 +31,8 @@ async def of_flows() -> None:
     video = await text_to_video("a kite", provider=provider, store="./renders", seconds=4)
     await text_to_video("a kite", provider=provider, store=Path("renders"), stall_seconds=300)
     assert_type(video, StoredVideo)
+    await text_to_video("a kite", "openai", "./renders")
+    await text_to_video("a kite", ["openai", provider, "sora-local-renderer/mine"], "./renders")
     clips = await remix_chain(
         "a kite",
         remixes=["snow"],

@@ -4,10 +4,9 @@ On a fresh machine Prefect's temporary server takes most of a first render's tim
 is started first, and what else has to be imported is imported meanwhile.
 """
 
-import asyncio
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from threading import Thread
@@ -16,13 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from prefect_sora.cli import stopping
 from prefect_sora.cli.progress import Display
-from prefect_sora.environment import Named
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.results import Counts
 from prefect_sora.wire import Video
 
 if TYPE_CHECKING:
-    from prefect_sora.blocks import Provider
     from prefect_sora.reports import Listener
 
 _LEVEL: Final = "PREFECT_LOGGING_LEVEL"
@@ -73,16 +70,6 @@ def _loaded(display: Display, debug: bool) -> ModuleType:
         for handler in logging.getLogger().handlers:
             handler.addFilter(_without_traceback)
     return import_module("prefect_sora.flows")
-
-
-def blocks_of(providers: Sequence[Named]) -> "list[Provider]":
-    """Make the blocks of providers, which flows take; it runs an event loop of its own."""
-    from prefect_sora.providers import named_provider
-
-    async def made() -> "list[Provider]":
-        return [await named_provider(each.name) for each in providers]
-
-    return asyncio.run(made())
 
 
 @contextmanager

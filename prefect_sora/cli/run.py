@@ -68,10 +68,10 @@ def hide_keys(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def _loaded(name: str) -> Server:
-    from prefect_sora.providers import named_provider
+    from prefect_sora.providers import provider_of
 
     async def load() -> Server:
-        return await (await named_provider(name)).get_server()
+        return await (await provider_of(name)).get_server()
 
     server = asyncio.run(load())
     redaction.hide(server.api_key.get_secret_value() if server.api_key else None)
@@ -108,7 +108,7 @@ def run_flow(
         screen: Where it is told.
         providers: Who renders: the first, and those that are asked after it.
         store: Where its records are.
-        call: Calls the flow, with our flows' module and the provider or providers it takes.
+        call: Calls the flow, with our flows' module and the name or names of providers.
         check: Looks at what is asked for before anything is sent. A saved provider is known only
             once Prefect is there: so it is called twice, and first with None.
         prompt: What is unfinished of other prompts is not told of, when a signal comes.
@@ -119,7 +119,7 @@ def run_flow(
     Raises:
         InterruptedBySignal: A signal came; it says what goes on at the server.
     """
-    first = providers[0]
+    first, names = providers[0], [each.name for each in providers]
     # The renderer takes a second to start: before Prefect does, and beside it.
     first.start()
     if check:
@@ -129,12 +129,11 @@ def run_flow(
             flows = prefect_side.load(display, screen.shown.debug)
             if check and first.is_saved:
                 asyncio.run(check(first))
-            blocks = prefect_side.blocks_of(providers)
             display.phase(phase)
 
             async def work() -> T:
                 with prefect_side.shown_on(display):
-                    return await call(flows, blocks if len(blocks) > 1 else blocks[0])
+                    return await call(flows, names if len(names) > 1 else first.name)
 
             return stopping.run(work)
     except INTERRUPTED as stop:
