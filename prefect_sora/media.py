@@ -1,9 +1,8 @@
-"""Look into a finished video: what it is, and small pictures of it for people.
+"""Small pictures of a finished video for people: thumbnail, spritesheet and moving preview.
 
-A video of any size is looked at through a few frames: they are decoded one by
-one, shrunk at once, and never collected in full size. Memory grows with the
-frame (27 MiB at 1280x720, half of it the decoder's), not with the length. The
-file may be remote; only the ranges needed are read.
+The frames are decoded one by one and shrunk at once; no two are held in full size. So memory
+grows with the frame (27 MiB at 1280x720, half of it the decoder's) and not with the length. The
+file may be remote: only the ranges that are needed are read.
 """
 
 import io
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 import av
 from PIL import Image, ImageStat
 
-from prefect_sora.frames import OpenVideo, Viewer, opened, show
+from prefect_sora.frames import OpenVideo, Viewer, show
 
 # No service renders more than 20 s at once; all of it is decoded in one pass. Of longer videos,
 # the sheet shows keyframes, which a seek finds without decoding what lies between.
@@ -33,43 +32,18 @@ _WEBP_QUALITIES = (60, 40, 20, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class MediaInfo:
-    """What the container says of its first video and audio streams; no frame is decoded."""
-
-    video_codec: str
-    audio_codec: str | None
-    width: int
-    height: int
-    duration_seconds: float | None
-    frames: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Stills:
-    """Pictures of one video: WebP, JPEG, and WebP that moves."""
+    """Pictures of one video, as files.
+
+    Attributes:
+        thumbnail: A WebP of the first frame that shows something, at most 1280 pixels a side.
+        spritesheet: A JPEG of frames spread evenly over the video, read like a page.
+        preview: A WebP that moves: the first seconds.
+    """
 
     thumbnail: bytes
     spritesheet: bytes
     preview: bytes
-
-
-def probe(file: Path | BinaryIO) -> MediaInfo:
-    """Say what a video is, from its headers alone.
-
-    Raises:
-        CorruptVideoError: It is no readable MP4 video. Fetch it again.
-    """
-    with opened(file) as video:
-        codec = video.stream.codec_context
-        sound = next(iter(video.container.streams.audio), None)
-        return MediaInfo(
-            video_codec=codec.name,
-            audio_codec=sound.codec_context.name if sound else None,
-            width=codec.width,
-            height=codec.height,
-            duration_seconds=video.seconds,
-            frames=video.stream.frames or None,
-        )
 
 
 def stills(
@@ -89,26 +63,6 @@ def stills(
     first, sheet, moving = _Thumbnail(), _Sheet(columns, rows), _Preview()
     show(file, first, sheet, moving, within_seconds=within_seconds)
     return Stills(first.webp(), sheet.jpeg(), moving.webp())
-
-
-def thumbnail(file: Path | BinaryIO) -> bytes:
-    """Make a WebP of the first frame that shows something, at most 1280 pixels a side.
-
-    Raises:
-        CorruptVideoError: It is no readable MP4 video. Fetch it again.
-    """
-    show(file, viewer := _Thumbnail())
-    return viewer.webp()
-
-
-def spritesheet(file: Path | BinaryIO, columns: int = 4, rows: int = 3) -> bytes:
-    """Make a JPEG of frames spread evenly over the video, read like a page.
-
-    Raises:
-        CorruptVideoError: It is no readable MP4 video. Fetch it again.
-    """
-    show(file, viewer := _Sheet(columns, rows))
-    return viewer.jpeg()
 
 
 def preview(

@@ -13,7 +13,7 @@ from PIL import Image
 from prefect_sora import media
 from prefect_sora.errors import CorruptVideoError
 from prefect_sora.frames import OpenVideo
-from prefect_sora.media import MediaInfo, preview, probe, spritesheet, stills, thumbnail
+from prefect_sora.media import preview, stills
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -88,6 +88,14 @@ def near(seen: Sequence[int], wanted: Sequence[int]) -> bool:
     return all(abs(one - other) <= 12 for one, other in zip(seen, wanted, strict=True))
 
 
+def thumbnail(path: Path) -> bytes:
+    return stills(path).thumbnail
+
+
+def spritesheet(path: Path, columns: int = 4, rows: int = 3) -> bytes:
+    return stills(path, columns=columns, rows=rows).spritesheet
+
+
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
     """Four seconds in twelve colours, a third of a second each."""
@@ -95,24 +103,11 @@ def colours(tmp_path: Path) -> Path:
     return film(tmp_path / "colours.mp4", pictures, repeat=8)
 
 
-@pytest.mark.parametrize(
-    "sound", [pytest.param("aac", id="with sound"), pytest.param(None, id="silent")]
-)
-def test_a_probe_tells_what_the_video_is(tmp_path: Path, sound: str | None) -> None:
-    pictures = [half_white(RED, (96, 64))]
-    path = film(tmp_path / "a.mp4", pictures, repeat=36, sound=sound is not None)
-
-    assert probe(path) == MediaInfo("h264", sound, 96, 64, 1.5, 36)
-
-
-def test_a_fragmented_video_can_be_probed_and_seen(tmp_path: Path) -> None:
+def test_a_fragmented_video_with_sound_can_be_seen(tmp_path: Path) -> None:
     pictures = (half_white(colour, (96, 64)) for colour in TWELVE)
-    path = film(tmp_path / "a.mp4", pictures, repeat=8, flags="frag_keyframe+empty_moov")
+    flags = "frag_keyframe+empty_moov"
+    path = film(tmp_path / "a.mp4", pictures, repeat=8, sound=True, flags=flags)
 
-    info = probe(path)
-
-    assert (info.width, info.height) == (96, 64)
-    assert info.frames is None
     assert near(colour_at(opened(spritesheet(path)), (40, 32)), TWELVE[0])
 
 
@@ -194,8 +189,9 @@ def test_fewer_frames_than_cells_fill_them_all(tmp_path: Path) -> None:
 
 
 def test_a_long_video_is_shown_by_its_keyframes(
-    colours: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = film(tmp_path / "a.mp4", (half_white(tone, (96, 64)) for tone in TWELVE), repeat=14)
     original, decoded = OpenVideo.frames, []
 
     def counted(video: OpenVideo) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -204,14 +200,14 @@ def test_a_long_video_is_shown_by_its_keyframes(
             yield seconds, frame
 
     monkeypatch.setattr(OpenVideo, "frames", counted)
-    monkeypatch.setattr(media, "ONE_PASS_SECONDS", 3.9)
-    sheet = opened(spritesheet(colours))
+    monkeypatch.setattr(media, "ONE_PASS_SECONDS", 6.9)
+    sheet = opened(spritesheet(path))
 
-    assert len(decoded) <= 13  # of 96: one to look, and one for each cell
+    assert len(decoded) <= 97 + 12  # of 168: the preview's four seconds, and one for each cell
     for index in range(12):
         row, column = divmod(index, 4)
-        keyframe = int(8 * (index + 0.5)) // 12 * 12
-        wanted = TWELVE[keyframe // 8]
+        keyframe = int(14 * (index + 0.5)) // 12 * 12
+        wanted = TWELVE[keyframe // 14]
         assert near(colour_at(sheet, (column * 96 + 20, row * 64 + 32)), wanted), index
 
 
@@ -291,12 +287,8 @@ def test_a_preview_stays_below_its_limit(tmp_path: Path, max_bytes: int, frames:
 # Together, from anywhere, or not at all
 
 
-def test_stills_are_the_three_of_them(colours: Path) -> None:
-    together = stills(colours, columns=3, rows=2)
-
-    assert together.thumbnail == thumbnail(colours)
-    assert together.spritesheet == spritesheet(colours, columns=3, rows=2)
-    assert together.preview == preview(colours)
+def test_a_preview_is_the_same_alone_and_with_the_others(colours: Path) -> None:
+    assert stills(colours).preview == preview(colours)
 
 
 def test_an_open_file_stays_open(colours: Path) -> None:
@@ -313,7 +305,7 @@ def test_a_remote_file_is_read_in_ranges(colours: Path) -> None:
 
 
 def looks() -> list[Any]:
-    return [probe, thumbnail, spritesheet, preview, stills]
+    return [preview, stills]
 
 
 @pytest.mark.parametrize("look", looks(), ids=lambda look: look.__name__)
@@ -346,7 +338,7 @@ def test_another_container_is_refused(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", [half_white(RED, (96, 64))])
 
     with pytest.raises(CorruptVideoError):
-        probe(path)
+        stills(path)
 
 
 def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
@@ -373,4 +365,4 @@ def test_a_broken_line_is_not_taken_for_a_broken_video(colours: Path) -> None:
             raise OSError("the line is down")
 
     with pytest.raises(OSError, match="the line is down"):
-        probe(Broken(colours.read_bytes()))
+        stills(Broken(colours.read_bytes()))

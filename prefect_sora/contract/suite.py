@@ -21,8 +21,6 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 
-PROMPT: Final = "A red kite over a green hill."
-
 
 @dataclass(frozen=True)
 class Behaviour:
@@ -35,11 +33,6 @@ class Behaviour:
 
     name: str
     attempt: Callable[[Trial], Awaitable[Verdict]]
-
-    @property
-    def promise(self) -> str:
-        """What is expected, in a sentence."""
-        return (self.attempt.__doc__ or "").strip()
 
 
 BEHAVIOURS: Final = (

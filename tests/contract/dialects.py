@@ -65,7 +65,11 @@ def table() -> str:
         ["behaviour", *DIALECTS, "what is expected"],
         ["---"] * (len(DIALECTS) + 2),
         *(
-            [one.name, *(EXPECTED[dialect][one.name] for dialect in DIALECTS), one.promise]
+            [
+                one.name,
+                *(EXPECTED[dialect][one.name] for dialect in DIALECTS),
+                (one.attempt.__doc__ or "").strip(),
+            ]
             for one in BEHAVIOURS
         ),
     ]

@@ -18,8 +18,13 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prefect_sora.local.dialects.openai import IMAGE_OPERATIONS, VIDEO_OPERATIONS, Dialect, bearer
-from prefect_sora.local.dialects.openai import same as same_key
+from prefect_sora.local.dialects.openai import (
+    IMAGE_OPERATIONS,
+    VIDEO_OPERATIONS,
+    Dialect,
+    bearer,
+    same,
+)
 from prefect_sora.local.requests.refusals import Refusal
 from prefect_sora.local.requests.video_orders import VideoOrder, read_video_order
 from prefect_sora.local.state.jobs import Job
@@ -60,7 +65,7 @@ class Azure(Dialect):
         """
         key, token = request.headers.get("api-key", ""), bearer(request)
         wanted = self.options.api_key
-        if any(given and (not wanted or same_key(given, wanted)) for given in (key, _plain(token))):
+        if any(given and (not wanted or same(given, wanted)) for given in (key, _plain(token))):
             return
         if token and _valid(token, wanted):
             return
@@ -127,7 +132,7 @@ def _plain(token: str) -> str:
 
 def _valid(token: str, key: str | None) -> bool:
     signed, _, signature = token.rpartition(".")
-    if key and not same_key(signature, _signature(signed, key)):
+    if key and not same(signature, _signature(signed, key)):
         return False
     payload = signed.partition(".")[2]
     try:

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from prefect_sora.local.dialects.fastapi import FastApiDialect
-from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, cut, ends
+from prefect_sora.local.dialects.fastapi import FastApiDialect, detail
+from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, cut, described, ends
+from prefect_sora.local.launch.options import RendererOptions
 from prefect_sora.local.requests.given_media import EDGE_LIMIT, IMAGE_FORMATS, data_of
 from prefect_sora.local.requests.refusals import Refusal
 from prefect_sora.local.requests.video_orders import SECONDS_LIMIT, VideoOrder
@@ -63,15 +64,17 @@ class DiffusionServer(FastApiDialect):
     """A server of one diffusion model.
 
     Attributes:
-        owner: Who owns the model, as `/models` says.
         title: The server's name in its OpenAPI description.
         list_query: What the list takes.
     """
 
     operations: ClassVar = VIDEO_OPERATIONS
-    owner: ClassVar[str]
     title: ClassVar[str] = "FastAPI"
     list_query: ClassVar[type[ListQuery]] = ListQuery
+
+    def __init__(self, options: RendererOptions) -> None:
+        super().__init__(options)
+        self.served = self.served[:1]
 
     @abstractmethod
     async def asked(self, request: Request) -> Asked:
@@ -81,13 +84,13 @@ class DiffusionServer(FastApiDialect):
             Refusal: With what is wrong.
         """
 
-    @abstractmethod
     def undrawable(self, reason: str) -> Refusal:
         """The size or the length is one that is not drawn."""
+        return detail(400, reason)
 
-    @abstractmethod
     def unreadable(self, reason: str, request: Request) -> Refusal:
         """The reference image cannot be read."""
+        return self.undrawable(reason)
 
     async def order(self, request: Request) -> VideoOrder:
         """The create request, with the size and the length that are drawn for it.
@@ -129,18 +132,9 @@ class DiffusionServer(FastApiDialect):
         page, more = cut(ordered, query.after, query.limit)
         return page, {"object": "list", **ends(page), "has_more": more}
 
-    def card(self) -> dict[str, Any]:
-        """What `/models` says of the one model."""
-        return {"id": self.served[0], "object": "model", "created": 0, "owned_by": self.owner}
-
-    def model_list(self) -> dict[str, Any]:
-        """The one model."""
-        return {"object": "list", "data": [self.card()]}
-
     def pages(self) -> dict[str, Any]:
         """What the server says of itself."""
-        info = {"title": self.title, "version": "0.1.0"}
-        return {"/openapi.json": {"openapi": "3.1.0", "info": info}}
+        return {"/openapi.json": described(self.title, "0.1.0")}
 
 
 def measured(size: str | None) -> tuple[int, int] | None:

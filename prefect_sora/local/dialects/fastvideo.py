@@ -109,10 +109,6 @@ class FastVideo(DiffusionServer):
         prompt = fields.values["prompt"]
         return VideoGenerationsRequest.model_validate({"seconds": 4, **given, "prompt": prompt})
 
-    def undrawable(self, reason: str) -> Refusal:
-        """The reason as it is."""
-        return detail(400, reason)
-
     def unreadable(self, reason: str, request: Request) -> Refusal:
         """The reason, and what it is about."""
         return detail(400, f"Failed to process image: {reason}")
@@ -174,9 +170,9 @@ class FastVideo(DiffusionServer):
         disposition = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(begun, media_type="video/mp4", headers=disposition)
 
-    def card(self) -> dict[str, Any]:
+    def card(self, name: str) -> dict[str, Any]:
         """By the model's path."""
-        return super().card() | {"root": self.served[0]}
+        return super().card(name) | {"root": name}
 
     def pages(self) -> dict[str, Any]:
         """What the server says of itself."""

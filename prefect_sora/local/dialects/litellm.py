@@ -25,6 +25,7 @@ from prefect_sora.local.dialects.openai import (
     Dialect,
     Guard,
     bearer,
+    described,
     same,
 )
 from prefect_sora.local.faults.rules import RENDERS
@@ -67,6 +68,7 @@ class LiteLLM(Dialect):
         (VIDEO_OPERATIONS - {"delete"}) | IMAGE_OPERATIONS | {"remix", "edit", "extend"}
     )
     models: ClassVar = ("sora-2", "gpt-image-2", "test")
+    owner: ClassVar = "openai"
     advises: ClassVar = False
     answers_head: ClassVar = False
 
@@ -200,19 +202,16 @@ class LiteLLM(Dialect):
             path.read_bytes(), media_type="video/mp4", headers={"content-disposition": named}
         )
 
-    def model_list(self) -> dict[str, Any]:
-        """The names of the configuration."""
-        made = {"object": "model", "created": _CREATED, "owned_by": "openai"}
-        data = [{"id": name, **made, "mode": "video_generation"} for name in self.served]
-        return {"data": data, "object": "list"}
+    def card(self, name: str) -> dict[str, Any]:
+        """Every model is one of videos, and as old as the others."""
+        return super().card(name) | {"created": _CREATED, "mode": "video_generation"}
 
     def pages(self) -> dict[str, Any]:
         """What the proxy says of itself without a key."""
-        info = {"title": "LiteLLM API", "version": VERSION}
         return {
             "/health/liveliness": "I'm alive!",
             "/health/readiness": {"status": "healthy", "db": "Not connected"},
-            "/openapi.json": {"openapi": "3.1.0", "info": info},
+            "/openapi.json": described("LiteLLM API", VERSION),
         }
 
     def routes(self, jobs: Jobs, guard: Guard) -> Sequence[BaseRoute]:

@@ -33,6 +33,7 @@ class NewApi(Dialect):
 
     operations: ClassVar = IMAGE_OPERATIONS | {"create", "retrieve", "content", "remix", "models"}
     models: ClassVar = ("sora-2", "sora-2-pro", "gpt-image-2", "test")
+    owner: ClassVar = "custom"
     advises: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
@@ -94,12 +95,14 @@ class NewApi(Dialect):
         kept = {"cache-control": "public, max-age=86400"}
         return FileResponse(path, media_type="video/mp4", headers=kept)
 
+    def card(self, name: str) -> dict[str, Any]:
+        """With the routes that it is asked by."""
+        kinds = {"supported_endpoint_types": ["openai-video"]}
+        return super().card(name) | {"created": 1626777600, **kinds}
+
     def model_list(self) -> dict[str, Any]:
         """Its list has a word of success."""
-        made = {"object": "model", "created": 1626777600, "owned_by": "custom"}
-        kinds = {"supported_endpoint_types": ["openai-video"]}
-        data = [{"id": name, **made, **kinds} for name in self.served]
-        return {"data": data, "object": "list", "success": True}
+        return super().model_list() | {"success": True}
 
     def pages(self) -> dict[str, Any]:
         """What the gateway says of itself."""

@@ -43,6 +43,7 @@ class Dialect:
         prefixes: What stands before `/videos`; clients are told the first.
         operations: Which routes there are.
         models: The names that `/models` lists, unless the options name others.
+        owner: Who owns the models, as `/models` says.
         created_status: The status of an accepted create.
         delete_stops: A deleted job is not rendered any further.
         durable: Jobs outlive the process; else they are forgotten when it ends.
@@ -54,6 +55,7 @@ class Dialect:
     prefixes: ClassVar[tuple[str, ...]] = ("/v1",)
     operations: ClassVar[frozenset[str]] = frozenset(OPERATIONS)
     models: ClassVar[tuple[str, ...]] = (DEFAULT_MODEL, DEFAULT_IMAGE_MODEL)
+    owner: ClassVar[str] = "prefect-sora"
     created_status: ClassVar[int] = 200
     delete_stops: ClassVar[bool] = True
     durable: ClassVar[bool] = True
@@ -171,10 +173,13 @@ class Dialect:
             raise Refusal(404, f"The {variant} of {job.id} is gone.", code="not_found")
         return FileResponse(path, media_type=KINDS[variant])
 
+    def card(self, name: str) -> dict[str, Any]:
+        """What GET /models says of one model."""
+        return {"id": name, "object": "model", "created": 0, "owned_by": self.owner}
+
     def model_list(self) -> dict[str, Any]:
         """The answer to GET /models."""
-        made = {"object": "model", "created": 0, "owned_by": "prefect-sora"}
-        return {"object": "list", "data": [{"id": name, **made} for name in self.served]}
+        return {"object": "list", "data": [self.card(name) for name in self.served]}
 
     def pages(self) -> Mapping[str, Any]:
         """Further paths, from the root, that GET answers with this JSON, without a key."""
@@ -213,6 +218,11 @@ def bearer(request: Request) -> str:
 def same(given: str, key: str) -> bool:
     """Compare two keys in a time that tells nothing."""
     return hmac.compare_digest(given.encode(), key.encode())
+
+
+def described(title: str, version: str) -> dict[str, Any]:
+    """An OpenAPI description, as far as servers are told apart by it."""
+    return {"openapi": "3.1.0", "info": {"title": title, "version": version}}
 
 
 def cut(jobs: Sequence[Job], after: str | None, limit: int | None) -> tuple[Sequence[Job], bool]:

@@ -127,10 +127,6 @@ class SGLang(DiffusionServer):
         prompt = fields.values["prompt"]
         return VideoGenerationsRequest.model_validate({**given, "prompt": prompt})
 
-    def undrawable(self, reason: str) -> Refusal:
-        """The reason as it is."""
-        return detail(400, reason)
-
     def unreadable(self, reason: str, request: Request) -> Refusal:
         """With JSON, the server catches its own refusal and refuses that."""
         text = f"Failed to process image source: {reason}"
@@ -196,10 +192,10 @@ class SGLang(DiffusionServer):
             raise detail(404, f"Video variant {variant} not found")
         return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
 
-    def card(self) -> dict[str, Any]:
+    def card(self, name: str) -> dict[str, Any]:
         """With what the model does."""
-        return super().card() | {
-            "root": self.served[0],
+        return super().card(name) | {
+            "root": name,
             "parent": None,
             "max_model_len": None,
             "num_gpus": 1,

@@ -113,10 +113,6 @@ class TensorRT(DiffusionServer):
         """The reason as it is."""
         return _error(400, reason)
 
-    def unreadable(self, reason: str, request: Request) -> Refusal:
-        """The reason as it is."""
-        return _error(400, reason)
-
     async def _read(self, request: Request) -> tuple[VideoGenerationRequest, dict[str, bytes]]:
         kind = request.headers.get("content-type", "")
         fields = Fields({})

@@ -185,7 +185,7 @@ class VllmOmni(DiffusionServer):
             raise _error(404, "Generated video file not found on disk")
         return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
 
-    def card(self) -> dict[str, Any]:
+    def card(self, name: str) -> dict[str, Any]:
         """With vLLM's permissions."""
         permission = {
             "id": "modelperm-0",
@@ -201,8 +201,8 @@ class VllmOmni(DiffusionServer):
             "group": None,
             "is_blocking": False,
         }
-        return super().card() | {
-            "root": self.served[0],
+        return super().card(name) | {
+            "root": name,
             "parent": None,
             "max_model_len": None,
             "permission": [permission],

@@ -72,22 +72,17 @@ def _subject(chance: Random, size: tuple[int, int]) -> Image.Image:
     ImageDraw.Draw(mask).polygon(outline, fill=255)
     hue = chance.random()
     inner, outer = (
-        tuple(round(part * 255) for part in hsv_to_rgb(tone, 0.75, value))
+        _bytes(hsv_to_rgb(tone, 0.75, value))
         for tone, value in ((hue, 1.0), ((hue + chance.uniform(0.08, 0.2)) % 1, 0.7))
     )
     edge = max(2, round(radius * 2.6))
     light = Image.radial_gradient("L").resize((edge, edge))
     shape = Image.new("RGB", (width, height), outer)
     at = (round(x - edge * 0.6), round(y - edge * 0.62))  # lit from the upper left
-    shape.paste(Image.composite(*_two(outer, inner, edge), light), at)
+    dark, bright = (Image.new("RGB", (edge, edge), tone) for tone in (outer, inner))
+    shape.paste(Image.composite(dark, bright, light), at)
     shape.putalpha(mask)
     return shape.reduce(_SMOOTH)
-
-
-def _two(
-    first: tuple[int, ...], second: tuple[int, ...], edge: int
-) -> tuple[Image.Image, Image.Image]:
-    return Image.new("RGB", (edge, edge), first), Image.new("RGB", (edge, edge), second)
 
 
 def _edited(order: ImageOrder, chance: Random) -> Image.Image:
@@ -101,7 +96,7 @@ def _edited(order: ImageOrder, chance: Random) -> Image.Image:
         small = ImageOps.fit(other.convert("RGB"), (edge, edge))
         left, top = order.size[0] - edge - unit // 20, unit // 5 + number * (edge + unit // 40)
         changed.paste(small, (left, top))
-    tone = tuple(round(part * 255) for part in hsv_to_rgb(chance.random(), 0.9, 1.0))
+    tone = _bytes(hsv_to_rgb(chance.random(), 0.9, 1.0))
     band = max(1, unit // 40)
     ImageDraw.Draw(changed).rectangle(
         (0, 0, order.size[0] - 1, order.size[1] - 1), outline=tone, width=band
@@ -150,10 +145,10 @@ def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _write(picture: Image.Image, panel: Panel, solid: bool) -> None:
-    """Lay a panel over a picture; a solid one hides what is behind it, nothing too."""
+    """Lay a panel over a picture; a solid one lets nothing shine through."""
     ink = Image.merge("RGB", [panel.ink] * 3)
     cover = (
-        panel.cover.point([255 if value else 0 for value in range(256)]) if solid else (panel.cover)
+        panel.cover.point([255 if value else 0 for value in range(256)]) if solid else panel.cover
     )
     if picture.mode == "RGBA":
         ink.putalpha(255)
