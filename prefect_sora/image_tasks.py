@@ -17,7 +17,7 @@ from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.budgets import Budget
 from prefect_sora.deciding import Policy
 from prefect_sora.handles import StoredImage
-from prefect_sora.images.asked import AskedPictures
+from prefect_sora.images.drawing import AskedPictures
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest, Source
 from prefect_sora.passing import on_the_first
 from prefect_sora.providers import Providers, ways_to

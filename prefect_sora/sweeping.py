@@ -22,7 +22,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import RenderedVideo, StoredImage, StoredVideo, VideoJob
-from prefect_sora.images.doubts import bring_home, uncertain
+from prefect_sora.images.keeping import bring_home, uncertain
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState

@@ -21,7 +21,7 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.handles import StoredImage, VideoJob
-from prefect_sora.images.asked import AskedPictures
+from prefect_sora.images.drawing import AskedPictures
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.ledger import Ledger
 from prefect_sora.passing import on_the_first

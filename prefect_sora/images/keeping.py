@@ -15,12 +15,14 @@ from pathlib import Path
 from time import time
 
 from prefect_sora.attempts import RECORD_PAUSES_SECONDS, Attempt
-from prefect_sora.errors import CorruptVideoError, StorageError
+from prefect_sora.client import VideoClient
+from prefect_sora.errors import CorruptVideoError, StorageError, UncertainSubmitError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.images.requests import recorded
 from prefect_sora.ledger import Ledger
+from prefect_sora.records import RenderState
 from prefect_sora.threads import DRAWING, start
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ def _rescued(pictures: Sequence[Picture]) -> str:
     return str(folder)
 
 
-async def left_whole(attempt: Attempt) -> list[Picture]:
+async def _left_whole(attempt: Attempt) -> list[Picture]:
     """Read back the pictures of an attempt without a record; none where one is missing.
 
     Raises:
@@ -131,6 +133,32 @@ async def left_whole(attempt: Attempt) -> list[Picture]:
         except CorruptVideoError:
             return []
     return pictures
+
+
+async def bring_home(state: RenderState, client: VideoClient, ledger: Ledger) -> StoredImage | None:
+    """Find the pictures that stand in the store, recorded or not; nothing is sent.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    if state.pictures:
+        return state.pictures.image
+    if state.reserved is None or state.failed:
+        return None
+    attempt = Attempt(state.reserved, state.folder, client, ledger)
+    pictures = await _left_whole(attempt)
+    return await keep(pictures, attempt) if pictures else None
+
+
+def uncertain(key: str, why: str = "Its worker is gone.") -> UncertainSubmitError:
+    """Say that a person has to decide: image servers keep no list of what they made."""
+    return UncertainSubmitError(
+        f"The request for this picture was sent, and its answer is lost. {why} A server keeps no "
+        "list of its pictures, so nobody can tell whether it was made.",
+        key=key,
+        paid="unknown",
+        next_step=(NextStep("resubmit"), 'in_doubt="resubmit" does so by itself.'),
+    )
 
 
 def _name(number: int, count: int, attempt: int) -> str:

@@ -5,8 +5,8 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
-from prefect_sora.images.doubts import bring_home, uncertain
 from prefect_sora.images.drawing import draw
+from prefect_sora.images.keeping import bring_home, uncertain
 from prefect_sora.images.wishes import wish_again
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState
