@@ -1,7 +1,9 @@
 """Proxies: HTTP goes as the environment says, and never to this machine itself through a proxy."""
 
 import logging
+import os
 import ssl
+from functools import cache
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,6 +25,17 @@ def is_here(base_url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
+
+
+def certificates() -> ssl.SSLContext:
+    """Say which certificates are believed; they are read once, for that takes 20 ms."""
+    return _read(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _read(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Read them as httpx2 does, which looks at the two variables itself."""
+    return httpx2.create_ssl_context()
 
 
 def http_client(base_url: str, verify: ssl.SSLContext, **options: Any) -> httpx2.AsyncClient:

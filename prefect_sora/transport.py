@@ -22,7 +22,7 @@ from prefect_sora.creates import (
 from prefect_sora.departures import Departure
 from prefect_sora.errors import SoraError, UnavailableError
 from prefect_sora.private_urls import in_private
-from prefect_sora.proxies import http_client
+from prefect_sora.proxies import certificates, http_client
 from prefect_sora.server import Server
 
 READ_TIMEOUT_SECONDS: Final = 30.0
@@ -38,7 +38,7 @@ class Transport:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        verify = httpx2.create_ssl_context()
+        verify = certificates()
         self.http = http_client(
             server.base_url,
             verify,

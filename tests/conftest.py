@@ -1,5 +1,8 @@
 """Fixtures that all tests share, and the order in which they read: along the way of a render."""
 
+import tests.support.bytecode  # noqa: F401 - before what it is about is imported
+
+# isort: split
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +14,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import LOCAL
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+from tests.support.prefect_server import FEW_CERTIFICATES
 
 if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts
     from tests.support.renderer import Renderer
@@ -55,7 +59,13 @@ def disk(tmp_path: Path) -> Ledger:
 @pytest.fixture
 def prefect(prefect_api: str, tmp_path: Path) -> Iterator[str]:
     """This process talks to the session's real Prefect server."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_SSL_CERT_FILE,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        temporary_settings,
+    )
 
-    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_HOME: tmp_path / "prefect"}):
+    ours = {PREFECT_API_URL: prefect_api, PREFECT_HOME: tmp_path / "prefect"}
+    with temporary_settings({**ours, PREFECT_API_SSL_CERT_FILE: str(FEW_CERTIFICATES)}):
         yield prefect_api

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
 from time import time
 from typing import Any
 
@@ -30,6 +30,7 @@ from prefect_sora.server import remote
 from prefect_sora.spending import Before, Charge, chain_of
 from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
+from tests.support.processes import Forked
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go
 from tests.support.s3 import S3
@@ -124,17 +125,15 @@ async def test_the_same_from_four_processes_of_different_runs(
         root, options = s3.folder().root, dict(s3.folder().options)
     given = {"base_url": renderer.base_url, "root": root, "options": options}
     workers = [
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _WORKER, json.dumps({**given, "scope": f"run {n}"})),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        Forked(["-c", _WORKER, json.dumps({**given, "scope": f"run {n}"})], stdin=PIPE, stdout=PIPE)
         for n in range(4)
     ]
     for worker in workers:
         assert worker.stdout
-        assert await worker.stdout.readline() == b"ready\n"
-    told = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
+        assert await asyncio.to_thread(worker.stdout.readline) == "ready\n"
+    told = await asyncio.gather(
+        *(asyncio.to_thread(worker.communicate, "go\n", 60) for worker in workers)
+    )
 
     outcomes = Counter(outcome for out, _ in told for outcome in json.loads(out))
     assert outcomes == {"paid": 10, "refused": 10}

@@ -5,10 +5,9 @@ import errno
 import json
 import os
 import re
-import sys
-from asyncio.subprocess import PIPE
 from datetime import timedelta
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.records import Reserved
 from prefect_sora.storage import VideoFolder
 from prefect_sora.storage.remains import is_our_folder
+from tests.support.processes import Forked
 from tests.support.renders import clip, go
 from tests.support.s3 import S3, Meddler, traces
 from tests.support.scripted import Jobs, Script
@@ -64,18 +64,12 @@ async def test_two_processes_send_nothing_where_both_could_win(
 ) -> None:
     server, _ = scripted(Jobs(lose=0))
     argument = json.dumps([careless.root, dict(careless.options), server.base_url])
-    both = [
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", SUBMIT, argument), stdin=PIPE, stdout=PIPE, cwd=HERE
-        )
-        for _ in range(2)
-    ]
+    both = [Forked(["-c", SUBMIT, argument], stdin=PIPE, stdout=PIPE, cwd=HERE) for _ in range(2)]
     for one in both:
         assert one.stdout
-        assert await one.stdout.readline() == b"ready\n"
-    said = [
-        out.decode() for out, _ in await asyncio.gather(*(o.communicate(b"go\n") for o in both))
-    ]
+        assert await asyncio.to_thread(one.stdout.readline) == "ready\n"
+    told = (asyncio.to_thread(one.communicate, "go\n", 60) for one in both)
+    said = [out for out, _ in await asyncio.gather(*told)]
 
     assert server.posts() == 0
     for words in said:

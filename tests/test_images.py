@@ -5,9 +5,6 @@ import base64
 import contextlib
 import io
 import json
-import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +42,7 @@ from prefect_sora.records import RenderState
 from prefect_sora.render_options import RenderOptions
 from prefect_sora.server import remote
 from prefect_sora.sweeping import Swept, sweep
+from tests.support.processes import Forked
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.renders import a_dead_process
 from tests.support.scripted import Answer, Reply, Script
@@ -431,11 +429,10 @@ async def test_a_worker_that_is_killed_while_the_server_draws_is_never_paid_for_
     start_renderer: StartRenderer, disk: Ledger
 ) -> None:
     slow = start_renderer(min_render_seconds=60)
-    words = [sys.executable, "-c", WORKER, slow.base_url, disk.store.root]
-    worker = await asyncio.create_subprocess_exec(*words, env={**os.environ})
+    worker = Forked(["-c", WORKER, slow.base_url, disk.store.root])
     await asyncio.to_thread(until, lambda: images(slow) == 1, "the server draws", 60)
-    worker.send_signal(signal.SIGKILL)
-    await worker.wait()
+    worker.kill()
+    worker.wait()
 
     client = VideoClient(remote(slow.base_url))
     (state,) = await disk.unfinished()

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.ledger import Ledger
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
+from tests.support import processes
 from tests.support.bare_server import Bare, bare_server
 from tests.support.renders import go
 from tests.support.scripted import QUICK
@@ -97,13 +97,14 @@ async def test_a_server_that_accepts_and_drops_is_paid_once_after_any_number_of_
             assert (caught.value.paid, list(bare.jobs)) == ("unknown", ["v1"])
 
         # It has no list, so a person who looks at the server decides.
-        command = ["prefect_sora.cli", "resume", str(caught.value.key), "--adopt", "v1"]
-        done = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *command, "--store", str(tmp_path), "--provider", "openai",
+        key = str(caught.value.key)
+        words = ["resume", key, "--adopt", "v1", "--store", str(tmp_path), "--provider", "openai"]
+        done = await asyncio.to_thread(
+            processes.run,
+            ["-m", "prefect_sora.cli", *words],
             env=os.environ | {"OPENAI_BASE_URL": bare.url, "OPENAI_API_KEY": "sk-right"},
-            stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        assert await done.wait() == 0
+        )
+        assert done.returncode == 0, done.stderr
         video = await text_to_video("a kite", **way)
         assert (video.video_id, list(bare.jobs)) == ("v1", ["v1"])
 

@@ -1,35 +1,30 @@
 """README: its Python runs as it stands."""
 
-import asyncio
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from prefect_sora import catalogue, prices
 from prefect_sora.local import find_running
+from tests.support import processes
 from tests.support.prefect_server import prefect_home
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-async def run(code: str, folder: Path, api_url: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, cwd=folder, env=prefect_home(folder / "home", api_url),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+def run(code: str, folder: Path, api_url: str) -> str:
+    done = processes.run(["-c", code], cwd=folder, env=prefect_home(folder / "home", api_url))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-async def test_the_flows_run_on_the_local_renderer(tmp_path: Path, prefect_api: str) -> None:
+def test_the_flows_run_on_the_local_renderer(tmp_path: Path, prefect_api: str) -> None:
     import psutil
 
     try:
-        printed = await run(BLOCKS[0], tmp_path, prefect_api)
+        printed = run(BLOCKS[0], tmp_path, prefect_api)
     finally:
         if address := find_running(tmp_path / "renderer"):
             psutil.Process(address.pid).terminate()
@@ -38,8 +33,8 @@ async def test_the_flows_run_on_the_local_renderer(tmp_path: Path, prefect_api: 
     assert " 0.0\n" in printed  # what it cost
 
 
-async def test_the_blocks_are_made_as_shown(tmp_path: Path, prefect_api: str) -> None:
-    await run(BLOCKS[1], tmp_path, prefect_api)
+def test_the_blocks_are_made_as_shown(tmp_path: Path, prefect_api: str) -> None:
+    run(BLOCKS[1], tmp_path, prefect_api)
 
 
 @pytest.mark.parametrize("model", sorted(catalogue.MODELS))

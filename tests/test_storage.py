@@ -34,6 +34,7 @@ from prefect_sora.storage import VideoFolder, Written, disk
 from prefect_sora.storage.object_stores import ObjectStore
 from prefect_sora.storage.refusals import refusal
 from prefect_sora.storage.uploads import ObjectUpload
+from tests.support.processes import Forked
 from tests.support.s3 import S3, SECRET, Meddler, traces
 
 SMALL = b"a fox in the snow"
@@ -684,7 +685,7 @@ def impatient(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "config_kwargs": {"connect_timeout": 1, "retries": {"max_attempts": 0}}}
 
 
-def process(script: str, root: str, options: Any, *arguments: str) -> "subprocess.Popen[str]":
+def process(script: str, root: str, options: Any, *arguments: str) -> Forked:
     """Run an indented script about `folder` in a process of its own."""
     program = (
         "import asyncio, json, sys\n"
@@ -694,14 +695,10 @@ def process(script: str, root: str, options: Any, *arguments: str) -> "subproces
         f"    {script}\n"
         "asyncio.run(main())\n"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", program, root, json.dumps(dict(options)), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words = ["-c", program, root, json.dumps(dict(options)), *arguments]
+    return Forked(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def line_of(running: "subprocess.Popen[str]") -> str:
+def line_of(running: Forked) -> str:
     assert running.stdout
     return running.stdout.readline().strip()

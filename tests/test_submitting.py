@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 from time import time
 
 import httpx2
@@ -34,6 +31,7 @@ from prefect_sora.recovering import adopt, recover
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.storage import VideoFolder
+from tests.support.processes import Forked
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 
@@ -332,55 +330,50 @@ asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))
 """
 
 
-Worker = Callable[[], Awaitable[asyncio.subprocess.Process]]
+Worker = Callable[[], Forked]
 
 
 @pytest.fixture
-async def worker(renderer: Renderer, folder: VideoFolder) -> AsyncIterator[Worker]:
+def worker(renderer: Renderer, folder: VideoFolder) -> Iterator[Worker]:
     """Start processes that submit the same; none of them outlives the test."""
-    started: list[asyncio.subprocess.Process] = []
+    started: list[Forked] = []
 
-    async def start() -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-W", "error", "-c", WORKER,
-            renderer.base_url, folder.root, json.dumps(dict(folder.options)),
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        started.append(process)
-        return process
+    def start() -> Forked:
+        told = (renderer.base_url, folder.root, json.dumps(dict(folder.options)))
+        started.append(Forked(["-c", WORKER, *told], stdout=PIPE))
+        return started[-1]
 
     yield start
     for process in started:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("folder", ["disk", "s3"], indirect=True)
-async def test_of_racing_processes_one_pays(worker: Worker, renderer: Renderer) -> None:
-    workers = [await worker() for _ in range(4)]
-    printed = await asyncio.gather(*(w.communicate() for w in workers))
+def test_of_racing_processes_one_pays(worker: Worker, renderer: Renderer) -> None:
+    workers = [worker() for _ in range(4)]
+    printed = {w.communicate(timeout=60)[0] for w in workers}
     assert {w.returncode for w in workers} == {0}
-    assert len({out for out, _ in printed}) == 1
+    assert len(printed) == 1
     assert renderer.accepted() == 1
 
 
 @pytest.mark.parametrize("folder", ["disk", "s3"], indirect=True)
-async def test_killed_after_the_server_accepted_and_run_again_it_is_one_job(
+def test_killed_after_the_server_accepted_and_run_again_it_is_one_job(
     worker: Worker, renderer: Renderer
 ) -> None:
     renderer.faults([{"on": "create", "do": "delay_after:30"}])
-    first = await worker()
-    await asyncio.to_thread(until, lambda: renderer.accepted() == 1, "the server accepted it", 60)
-    os.kill(first.pid, signal.SIGKILL)
-    await first.wait()
+    first = worker()
+    until(lambda: renderer.accepted() == 1, "the server accepted it", 60)
+    first.kill()
+    first.wait()
 
-    second = await worker()
-    out, _ = await second.communicate()
+    second = worker()
+    out, _ = second.communicate(timeout=60)
     assert second.returncode == 0
     assert renderer.accepted() == 1
     videos = httpx2.get(f"{renderer.base_url}/videos").json()["data"]
-    assert out.decode().strip() == videos[0]["id"]
+    assert out.strip() == videos[0]["id"]
 
 
 async def test_no_key_stands_in_records_errors_or_logs(

@@ -1,11 +1,10 @@
 """Blocks: what Prefect asks of a block type, what stays secret, and `python blocks`."""
 
 import json
-import subprocess
-import sys
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -27,6 +26,7 @@ from prefect_sora import (
     VideoStore,
     text_to_video,
 )
+from tests.support import processes
 from tests.support.prefect_server import prefect_home
 
 ROOT = Path(__file__).parents[2]
@@ -315,17 +315,14 @@ def test_a_store_is_made_of_a_path_or_a_url(tmp_path: Path) -> None:
     assert CANARY not in f"{s3!r}{s3.folder!r}"
 
 
-@pytest.mark.parametrize("command", [["blocks"], ["-m", "blocks"]], ids=" ".join)
-def test_python_blocks_saves_the_same_documents_each_time(
-    command: list[str], prefect_api: str, tmp_path: Path
-) -> None:
+def test_python_blocks_saves_the_same_documents_each_time(prefect_api: str, tmp_path: Path) -> None:
     account = {"OPENAI_BASE_URL": "https://video.example/v1", "OPENAI_API_KEY": CANARY}
     azure = {
         "AZURE_OPENAI_ENDPOINT": "https://clips.openai.azure.com",
         "AZURE_OPENAI_API_KEY": f"azure-{CANARY}",
     }
     store = {"PREFECT_SORA_STORE": "s3://clips"}
-    first = python_blocks(command, prefect_api, tmp_path, **account, **azure, **store)
+    first = python_blocks(["blocks"], prefect_api, tmp_path, **account, **azure, **store)
     assert saved_by(first) == [
         "sora-azure-openai-credentials/azure-account",
         "sora-local-renderer/local-renderer",
@@ -336,7 +333,7 @@ def test_python_blocks_saves_the_same_documents_each_time(
 
     # The key was changed, the rest is as it was.
     account["OPENAI_API_KEY"] = f"{CANARY}-2"
-    second = python_blocks(command, prefect_api, tmp_path, **account, **azure, **store)
+    second = python_blocks(["-m", "blocks"], prefect_api, tmp_path, **account, **azure, **store)
     assert saved_by(second) == saved_by(first)
     again = [document(prefect_api, name) for name in saved_by(second)]
     assert [d["id"] for d in again] == [d["id"] for d in documents]
@@ -368,26 +365,23 @@ def test_python_blocks_saves_no_address_with_a_key_in_it(prefect_api: str, tmp_p
 
 def python_blocks(
     command: list[str], prefect_api: str, home: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
+) -> CompletedProcess[str]:
     """Run it from the checkout, with no account but the given ones."""
     inherited = {
         name: value
         for name, value in prefect_home(home, prefect_api).items()
         if not name.startswith(("OPENAI_", "AZURE_"))
     }
-    done = subprocess.run(
-        [sys.executable, *command],
+    done = processes.run(
+        command,
         cwd=ROOT,
         env=inherited | {"PREFECT_SORA_LOCAL_FOLDER": str(home / "renderer")} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
     )
     assert done.returncode in (0, 1), done.stderr
     return done
 
 
-def saved_by(done: subprocess.CompletedProcess[str]) -> list[str]:
+def saved_by(done: CompletedProcess[str]) -> list[str]:
     lines = [line.split() for line in done.stdout.splitlines()]
     return [words[1] for words in lines if words[0] == "saved"]
 

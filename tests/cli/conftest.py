@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ from prefect_sora.server import Server, local_server, remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
-from tests.support.commands import Forked, Fresh, Start
 from tests.support.prefect_server import prefect_home
+from tests.support.processes import Forked
 from tests.support.renderer import Renderer, until
 
 TINY = ("--model", "", "--size", "64x64", "--seconds", "1", "--poll-interval", "0.1")
@@ -48,13 +50,25 @@ class Running:
     """A command that runs."""
 
     def __init__(
-        self, words: tuple[str, ...], environment: dict[str, str], folder: Path, start: Start
+        self, words: tuple[str, ...], environment: dict[str, str], folder: Path, *, fresh: bool
     ) -> None:
         self._began = monotonic()
         self._out, self._err = (folder / name for name in ("stdout.txt", "stderr.txt"))
-        self._out.touch()
-        self._err.touch()
-        self.process = start(words, environment, folder)
+        command = ["-m", "prefect_sora.cli", *words]
+        self.process: subprocess.Popen[bytes] | Forked
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            if fresh:
+                self.process = subprocess.Popen(
+                    [sys.executable, *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=environment,
+                    cwd=folder,
+                    start_new_session=True,
+                )
+            else:
+                self.process = Forked(command, env=environment, cwd=folder, stdout=out, stderr=err)
 
     def until_it_says(self, words: str) -> None:
         """Wait for words on standard error."""
@@ -90,16 +104,20 @@ class Cli:
     def start(self, *words: str, **variables: str) -> Running:
         """Start a command."""
         # Another path may name other modules than those that are imported already.
-        return self._start(words, variables, Fresh if "PYTHONPATH" in variables else Forked)
+        return self._start(words, variables, fresh="PYTHONPATH" in variables)
 
     def typed(self, *words: str, **variables: str) -> Ended:
         """Run a command as a shell does: nothing is imported yet."""
-        return self._start(words, variables, Fresh).end()
+        return self.typing(*words, **variables).end()
 
-    def _start(self, words: tuple[str, ...], variables: dict[str, str], start: Start) -> Running:
+    def typing(self, *words: str, **variables: str) -> Running:
+        """Start a command as a shell does."""
+        return self._start(words, variables, fresh=True)
+
+    def _start(self, words: tuple[str, ...], variables: dict[str, str], *, fresh: bool) -> Running:
         folder = self.folder / f"run-{len(self.started)}"
         folder.mkdir()
-        self.started.append(Running(words, {**self.environment, **variables}, folder, start))
+        self.started.append(Running(words, {**self.environment, **variables}, folder, fresh=fresh))
         return self.started[-1]
 
 

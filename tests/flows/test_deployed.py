@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
 import psutil
 import pytest
 from pydantic import SecretStr
@@ -24,6 +23,7 @@ from pydantic import SecretStr
 from flows.nightly_clip import announce, prompt_of
 from prefect_sora import OpenAICredentials, StoredVideo, VideoStore
 from prefect_sora.local import find_running
+from tests.support.asking import ask
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import StartRenderer, until
 
@@ -56,22 +56,31 @@ class Workplace:
     def prefect(self, *words: str) -> str:
         return run(self.environment, *PREFECT, *words)
 
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A deployment by its name and its flow's."""
+        answer = ask.get(f"{self.api}/deployments/name/{name}")
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
     def start(self, deployment: str, at: str | None = None, **parameters: Any) -> str:
         """Have a deployment run with some parameters of its own; return the run's id."""
-        words = [w for n, v in parameters.items() for w in ("--param", f"{n}={json.dumps(v)}")]
-        words += ["--start-at", at] if at else []
-        told = self.prefect("deployment", "run", deployment, *words)
-        (run_id,) = (line.split()[-1] for line in told.splitlines() if "UUID" in line)
-        return run_id
+        details = {"scheduled_time": at} if at else {}
+        answer = ask.post(
+            f"{self.api}/deployments/{self.deployment(deployment)['id']}/create_flow_run",
+            json={
+                "parameters": parameters,
+                "state": {"type": "SCHEDULED", "state_details": details},
+            },
+        )
+        return str(answer.raise_for_status().json()["id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = (
-            httpx2.get(f"{self.api}/flow_runs/{run_id}").raise_for_status().json()
-        )
+        answer = ask.get(f"{self.api}/flow_runs/{run_id}")
+        found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        answer = httpx2.post(f"{self.api}/flow_runs/filter", json={"flow_runs": filters})
+        answer = ask.post(f"{self.api}/flow_runs/filter", json={"flow_runs": filters})
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
 
@@ -150,9 +159,22 @@ def workplace(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             os.kill(renderer.pid, signal.SIGTERM)
 
 
-def test_a_run_with_the_saved_blocks_ends_with_the_clip_of_its_day(workplace: Workplace) -> None:
-    run_id = workplace.start(NIGHTLY, at="2026-02-03 02:00 UTC", **SMALL)  # a late run
-    assert workplace.ended(run_id) == "Completed"
+@pytest.fixture(scope="module")
+def asked(workplace: Workplace) -> dict[str, str]:
+    """Runs that are asked for at once, by what they are to show; each test waits for its own."""
+    shot = {"subject": "a heron", "action": "waits", "camera_movement": "static"}
+    late = {"nightly": "2026-02-03T02:00:00Z", "films": "2026-02-03T06:00:00Z"}
+    return {
+        "nightly": workplace.start(NIGHTLY, at=late["nightly"], **SMALL),
+        "shot": workplace.start("text-to-video/on-demand", prompt=shot, **SMALL),
+        "films": workplace.start(FILMS, at=late["films"], **SMALL, image_model=None),
+    }
+
+
+def test_a_run_with_the_saved_blocks_ends_with_the_clip_of_its_day(
+    workplace: Workplace, asked: dict[str, str]
+) -> None:
+    assert workplace.ended(asked["nightly"]) == "Completed"
     renders = workplace.home / "renders"
     latest = json.loads((renders / "latest.json").read_text())
     assert latest["day"] == "2026-02-03"
@@ -165,7 +187,7 @@ def test_a_run_with_the_saved_blocks_ends_with_the_clip_of_its_day(workplace: Wo
 def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
     workplace: Workplace,
 ) -> None:
-    deployments = httpx2.post(f"{workplace.api}/deployments/filter", json={}).json()
+    deployments = ask.post(f"{workplace.api}/deployments/filter", json={}).json()
     ours = {d["name"]: d for d in deployments if d["work_pool_name"] == "renders"}
     assert sorted(ours) == ["every-15-minutes", "every-morning", "every-night", "on-demand"]
     for deployment in ours.values():
@@ -178,8 +200,7 @@ def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
 
 
 def test_every_night_is_planned_with_the_saved_blocks(workplace: Workplace) -> None:
-    answer = httpx2.get(f"{workplace.api}/deployments/name/{NIGHTLY}")
-    nightly = answer.raise_for_status().json()["id"]
+    nightly = workplace.deployment(NIGHTLY)["id"]
 
     def planned() -> list[dict[str, Any]]:
         return [
@@ -193,37 +214,31 @@ def test_every_night_is_planned_with_the_saved_blocks(workplace: Workplace) -> N
     assert all("block_document_slug" in str(r["parameters"]["provider"]) for r in runs)
 
 
-def test_a_form_offers_text_or_a_shot_and_a_run_takes_the_shot(workplace: Workplace) -> None:
-    answer = httpx2.get(f"{workplace.api}/deployments/name/text-to-video/on-demand")
-    schema = answer.raise_for_status().json()["parameter_openapi_schema"]
+def test_a_form_offers_text_or_a_shot_and_a_run_takes_the_shot(
+    workplace: Workplace, asked: dict[str, str]
+) -> None:
+    schema = workplace.deployment("text-to-video/on-demand")["parameter_openapi_schema"]
     text, shot = schema["properties"]["prompt"]["anyOf"]
     assert (text, shot) == ({"type": "string"}, {"$ref": "#/definitions/ShotPrompt"})
     fields = schema["definitions"]["ShotPrompt"]["properties"]
     assert all(field["description"] for field in fields.values())
     assert "dolly in" in fields["camera_movement"]["anyOf"][0]["enum"]
 
-    asked = {"subject": "a heron", "action": "waits", "camera_movement": "static"}
-    run_id = workplace.start("text-to-video/on-demand", prompt=asked, **SMALL)
-
-    assert workplace.ended(run_id) == "Completed"
-    assert workplace.run(run_id)["name"] == "text to video · a heron waits"
+    assert workplace.ended(asked["shot"]) == "Completed"
+    assert workplace.run(asked["shot"])["name"] == "text to video · a heron waits"
     (record,) = (workplace.home / "renders").glob("a-heron-waits-*/reserved.json")
     prompt = json.loads(record.read_text())["request"]["prompt"]
     assert prompt == "A heron waits. The camera stands still on a tripod."
 
 
 def test_product_films_wait_for_their_schedule_and_run_when_they_are_asked_for(
-    workplace: Workplace,
+    workplace: Workplace, asked: dict[str, str]
 ) -> None:
-    answer = httpx2.get(f"{workplace.api}/deployments/name/{FILMS}")
-    (schedule,) = answer.raise_for_status().json()["schedules"]
+    (schedule,) = workplace.deployment(FILMS)["schedules"]
     assert not schedule["active"]
 
-    small = {**SMALL, "image_model": None}
-    run_id = workplace.start(FILMS, at="2026-02-03 06:00 UTC", **small)
-
-    assert workplace.ended(run_id) == "Completed"
-    assert workplace.run(run_id)["name"] == "product films · 2026-02-03"
+    assert workplace.ended(asked["films"]) == "Completed"
+    assert workplace.run(asked["films"])["name"] == "product films · 2026-02-03"
     manifest = workplace.home / "renders" / "product-films-2026-02-03.json"
     told = json.loads(manifest.read_text("utf-8"))
     assert len(told["clips"]) == 4

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from prefect_sora import OpenAICredentials, SoraError, VideoStore, sweep
 from prefect_sora.client import VideoClient
 from prefect_sora.ledger import Ledger
 from prefect_sora.server import remote
+from tests.support import processes
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
@@ -134,13 +134,10 @@ async def test_the_command_ends_each_render_as_the_flow_does(
 
     environment = prefect_home(tmp_path / "home") | {"OPENAI_BASE_URL": renderer.base_url}
     words = ("resume", "--store", of("b").url, "--json", "--timeout", "2")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "prefect_sora.cli", *words, "--poll-interval", "0.05",
-        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, _ = await process.communicate()
+    command = ["-m", "prefect_sora.cli", *words, "--poll-interval", "0.05"]
+    done = await asyncio.to_thread(processes.run, command, env=environment)
 
-    told = {render["key"]: render["outcome"] for render in json.loads(out)["renders"]}
+    told = {render["key"]: render["outcome"] for render in json.loads(done.stdout)["renders"]}
     assert told == {
         key: outcome
         for outcome in ("kept", "waiting", "in_doubt")

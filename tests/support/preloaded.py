@@ -1,5 +1,8 @@
-"""Imported once by the server that commands are forked from."""
+"""Imported once by the process that others are forked off."""
 
-from tests.support.commands import preload
+import tests.support.bytecode  # noqa: F401 - before what it is about is imported
+
+# isort: split
+from tests.support.processes import preload
 
 preload()

@@ -6,7 +6,6 @@ more of them, with options of their own.
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,20 +24,24 @@ from prefect_sora.local import (
     RendererOptions,
     find_running,
 )
+from tests.support.asking import ask, client
+from tests.support.processes import Forked
 
 START_SECONDS = 20.0
 
 
 def until(condition: Callable[[], Any], what: str, timeout_seconds: float = 15.0) -> Any:
     """Wait for a condition and return what it gave; fail with its name if it never comes."""
-    end = monotonic() + timeout_seconds
+    begun = monotonic()
     while True:
         result = condition()
         if result:
             return result
-        if monotonic() > end:
+        waited = monotonic() - begun
+        if waited > timeout_seconds:
             pytest.fail(f"waited {timeout_seconds} s for this: {what}")
-        Event().wait(0.01)
+        # Whoever asks a server a hundred times a second takes the time of what is waited for.
+        Event().wait(min(max(0.01, 0.05 * waited), 0.5))
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Renderer:
     folder: Path
     options: RendererOptions
     address: RendererAddress = field(init=False)
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _process: Forked | None = field(default=None, repr=False)
 
     @property
     def base_url(self) -> str:
@@ -87,15 +90,9 @@ class Renderer:
             environment[KEY_VARIABLE] = self.options.api_key
         log_path = self.folder / "renderer.log"
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "prefect_sora.local", "--folder", str(self.folder)]
+        command = ["-m", "prefect_sora.local", "--folder", self.folder, *self.options.arguments()]
         with log_path.open("ab") as log:
-            process = subprocess.Popen(
-                [*command, *self.options.arguments()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-            )
+            process = Forked(command, env=environment, stdout=log, stderr=log)
         self._process = process
 
         def answers() -> RendererAddress | None:
@@ -132,7 +129,7 @@ class Renderer:
 
     def client(self) -> httpx2.Client:
         """A plain HTTP client of this renderer, key included; close it."""
-        return httpx2.Client(base_url=self.base_url, headers=self.headers, timeout=30)
+        return client(base_url=self.base_url, headers=self.headers)
 
     def create(self, prompt: str = "a fox", **fields: Any) -> dict[str, Any]:
         """Create a small job of one second behind the tested code's back; return its Video."""
@@ -154,7 +151,7 @@ class Renderer:
 
     def counts(self) -> dict[str, int]:
         """Jobs by what they are doing: accepted, queued, rendering, completed, failed."""
-        counts: dict[str, int] = httpx2.get(f"{self.root}/health").json()["counts"]
+        counts: dict[str, int] = ask.get(f"{self.root}/health").json()["counts"]
         return counts
 
     def accepted(self) -> int:
@@ -163,30 +160,30 @@ class Renderer:
 
     def requests(self, operation: str | None = None) -> list[dict[str, Any]]:
         """The requests since the start, all or of one operation, the oldest first."""
-        entries: list[dict[str, Any]] = httpx2.get(f"{self.root}/requests").json()["requests"]
+        entries: list[dict[str, Any]] = ask.get(f"{self.root}/requests").json()["requests"]
         return [entry for entry in entries if operation in (None, entry["operation"])]
 
     def forget_requests(self) -> None:
         """Start counting requests anew."""
-        httpx2.delete(f"{self.root}/requests").raise_for_status()
+        ask.delete(f"{self.root}/requests").raise_for_status()
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
         """Add rules of what goes wrong; `prefect_sora.local.faults.rules` lists what can."""
-        answer = httpx2.post(f"{self.root}/faults", json=rules)
+        answer = ask.post(f"{self.root}/faults", json=rules)
         assert answer.is_success, answer.text
 
     def faults_left(self) -> list[dict[str, Any]]:
         """The rules that are not used up."""
-        left: list[dict[str, Any]] = httpx2.get(f"{self.root}/faults").json()["faults"]
+        left: list[dict[str, Any]] = ask.get(f"{self.root}/faults").json()["faults"]
         return left
 
     def clear_faults(self) -> None:
         """Let everything go right again."""
-        httpx2.delete(f"{self.root}/faults").raise_for_status()
+        ask.delete(f"{self.root}/faults").raise_for_status()
 
     def reset(self) -> None:
         """As new: no jobs, faults or requests; nothing accepted."""
-        httpx2.post(f"{self.root}/reset").raise_for_status()
+        ask.post(f"{self.root}/reset").raise_for_status()
 
 
 class StartRenderer(Protocol):

@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import fsspec
 import httpx2
 import pytest
 import s3fs
+from botocore.loaders import JSONFileLoader
 
 from prefect_sora.storage import VideoFolder
 
@@ -77,6 +79,15 @@ def _wait_until_it_answers(endpoint: str, server: "subprocess.Popen[bytes]", log
         except OSError:
             waited.wait(0.05)
     raise RuntimeError(f"The S3 server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Each session of botocore's reads its megabytes of JSON anew, and a store is a session."""
+    read = cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from random import SystemRandom
 from threading import Event
 from typing import Any
 
-import httpx2
-
+from tests.support.asking import ask
 from tests.support.stranger.character import Character, Manner, Manners
 
 # Below where systems take the ports of outgoing connections from: one of these might get the
@@ -98,29 +97,29 @@ class Pair:
         """Change the server's character, its jobs as they are."""
         self.character = character
         self.server.words = self._words()
-        said = httpx2.post(f"{self.server.root}/admin/character", content=character.said())
+        said = ask.post(f"{self.server.root}/admin/character", content=character.said())
         said.raise_for_status()
 
     def behave(self, *does: Manner, **manners: Any) -> None:
         """Have the gateway behave so from here on: `Manners`, its `does` first."""
         content = Manners(does=does, **manners).said()
-        httpx2.post(f"{self.gateway.root}/gateway", content=content).raise_for_status()
+        ask.post(f"{self.gateway.root}/gateway", content=content).raise_for_status()
 
     def settle(self) -> None:
         """Wait until all that the gateway has kept back is where it was to go."""
-        while httpx2.get(f"{self.gateway.root}/gateway").json()["on_their_way"]:
+        while ask.get(f"{self.gateway.root}/gateway").json()["on_their_way"]:
             Event().wait(0.02)
 
     def reset(self, character: Character) -> None:
         """As new, with a polite gateway."""
         self.settle()
-        httpx2.post(f"{self.server.root}/admin/forget").raise_for_status()
+        ask.post(f"{self.server.root}/admin/forget").raise_for_status()
         self.become(character)
         self.behave()
 
     def truth(self) -> list[dict[str, Any]]:
         """All that was accepted, the oldest first: `jobs.Job` as JSON."""
-        answer = httpx2.get(f"{self.server.root}/admin/truth", timeout=30)
+        answer = ask.get(f"{self.server.root}/admin/truth")
         jobs: list[dict[str, Any]] = answer.raise_for_status().json()["jobs"]
         return jobs
 
@@ -140,7 +139,7 @@ class Pair:
             kind: create, edit or extend.
         """
         path = {"create": "", "edit": "/edits", "extend": "/extensions"}[kind]
-        answer = httpx2.post(
+        answer = ask.post(
             f"{self.server.root}/v1/videos{path}",
             json={name: v if isinstance(v, (dict, list)) else f"{v}" for name, v in asked.items()},
             headers={"Authorization": f"Bearer {key or 'none'}", "x-admin-age-s": f"{age_s}"},
@@ -149,7 +148,7 @@ class Pair:
 
     def met(self) -> Counter[str]:
         """How often each manner has befallen a request."""
-        answer = httpx2.get(f"{self.gateway.root}/gateway").raise_for_status()
+        answer = ask.get(f"{self.gateway.root}/gateway").raise_for_status()
         return Counter(answer.json()["met"])
 
     def kill(self) -> None:
