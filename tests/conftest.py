@@ -3,7 +3,7 @@
 import tests.support.bytecode  # noqa: F401 - before what it is about is imported
 
 # isort: split
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import LOCAL
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
-from tests.support.prefect_server import FEW_CERTIFICATES
 
 if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts
     from tests.support.renderer import Renderer
@@ -54,18 +53,3 @@ def ledger(folder: VideoFolder) -> Ledger:
 def disk(tmp_path: Path) -> Ledger:
     """The records of a store on a disk, where which kind of store it is does not matter."""
     return Ledger(VideoFolder(str(tmp_path / "clips")))
-
-
-@pytest.fixture
-def prefect(prefect_api: str, tmp_path: Path) -> Iterator[str]:
-    """This process talks to the session's real Prefect server."""
-    from prefect.settings import (
-        PREFECT_API_SSL_CERT_FILE,
-        PREFECT_API_URL,
-        PREFECT_HOME,
-        temporary_settings,
-    )
-
-    ours = {PREFECT_API_URL: prefect_api, PREFECT_HOME: tmp_path / "prefect"}
-    with temporary_settings({**ours, PREFECT_API_SSL_CERT_FILE: str(FEW_CERTIFICATES)}):
-        yield prefect_api

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import certifi
 import httpx2
 import pytest
 from filelock import FileLock
@@ -31,10 +30,7 @@ START_SECONDS = 90.0
 _START = (sys.executable, "-m", "prefect", "server", "start")
 
 # Prefect's clients read all certificates each time that one is made, and here is no HTTPS.
-FEW_CERTIFICATES = cache_folder() / "few-certificates.pem"
-FEW_CERTIFICATES.write_text(
-    certifi.contents().partition("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n"
-)
+FEW_CERTIFICATES = Path(__file__).parents[1] / "data" / "certificate.pem"
 
 _QUIET = {
     "PREFECT_API_SSL_CERT_FILE": str(FEW_CERTIFICATES),
@@ -138,3 +134,18 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API's URL of a real Prefect server, empty at the session's start."""
     with serving(tmp_path_factory.mktemp("prefect-server")) as url:
         yield url
+
+
+@pytest.fixture
+def prefect(prefect_api: str, tmp_path: Path) -> Iterator[str]:
+    """This process talks to the session's real Prefect server."""
+    from prefect.settings import (
+        PREFECT_API_SSL_CERT_FILE,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        temporary_settings,
+    )
+
+    ours = {PREFECT_API_URL: prefect_api, PREFECT_HOME: tmp_path / "prefect"}
+    with temporary_settings({**ours, PREFECT_API_SSL_CERT_FILE: str(FEW_CERTIFICATES)}):
+        yield prefect_api

@@ -90,7 +90,13 @@ class Renderer:
             environment[KEY_VARIABLE] = self.options.api_key
         log_path = self.folder / "renderer.log"
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = ["-m", "prefect_sora.local", "--folder", self.folder, *self.options.arguments()]
+        command = [
+            "-m",
+            "prefect_sora.local",
+            "--folder",
+            str(self.folder),
+            *self.options.arguments(),
+        ]
         with log_path.open("ab") as log:
             process = Forked(command, env=environment, stdout=log, stderr=log)
         self._process = process

@@ -4,7 +4,7 @@ What a file costs is what its worker and all processes below it have used while 
 servers that are started for all tests count where they are started, and where they work.
 """
 
-from collections import Counter
+from collections import defaultdict
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-_cpu: Counter[str] = Counter()
-_wall: Counter[str] = Counter()
+_cpu: defaultdict[str, float] = defaultdict(float)
+_wall: defaultdict[str, float] = defaultdict(float)
 _last = {"cpu": 0.0, "wall": monotonic()}
 
 
@@ -73,7 +73,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Show the table."""
     terminalreporter.section("CPU and wall seconds by file")
-    for name, cpu in _cpu.most_common():
+    for name, cpu in sorted(_cpu.items(), key=lambda one: -one[1]):
         terminalreporter.write_line(f"{cpu:8.1f} {_wall[name]:8.1f}  {name}")
     total = (sum(_cpu.values()), sum(_wall.values()))
     terminalreporter.write_line(f"{total[0]:8.1f} {total[1]:8.1f}  all")
