@@ -8,8 +8,8 @@
 ```
 
 The key follows from title, shots and the clips' hashes: the same clips make the same film,
-and a run that is repeated finds it. `last_frame_of` keeps a clip's last frame beside it, so
-that a shot which starts from it is the same render whenever it is asked for.
+and a run that is repeated finds it. A clip's last frame is kept beside the clip, so that a shot
+which starts from it is the same render whenever it is asked for.
 """
 
 import asyncio
@@ -104,9 +104,9 @@ class CutList(BaseModel):
 
 
 async def last_frame_of(video: StoredVideo, store: VideoFolder) -> str:
-    """Keep the last frame of a clip beside it, and say where: a path, or a URL.
+    """Keep the last frame of a clip beside it, and return its path or URL.
 
-    Once written it is never made anew: what starts from it is told by its bytes.
+    It is written once and never again, because its bytes are part of the next shot's key.
 
     Raises:
         CorruptVideoError: The clip cannot be decoded.

@@ -1,4 +1,4 @@
-"""Frames: a finished video is opened once, and decoded for all who want to see it."""
+"""Frames: a finished video is opened and decoded once for all pictures that are made of it."""
 
 import math
 from collections.abc import Iterator
@@ -23,7 +23,11 @@ class OpenVideo:
     until: float = math.inf  # of the monotonic clock
 
     def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Frames from where the container stands, each with its time from the start."""
+        """Decode frames from where the container stands, each with its time in seconds.
+
+        Raises:
+            CorruptVideoError: Decoding takes longer than was allowed.
+        """
         start = self.stream.start_time or 0
         for frame in self.container.decode(self.stream):
             if monotonic() > self.until:
@@ -32,7 +36,7 @@ class OpenVideo:
                 yield float((frame.pts - start) * frame.time_base), frame
 
     def keyframe(self, seconds: float) -> av.VideoFrame | None:
-        """The keyframe at or before a time."""
+        """The keyframe at or before a time in seconds; None where there is none."""
         base = self.stream.time_base
         offset = (self.stream.start_time or 0) + (int(seconds / base) if base else 0)
         self.container.seek(offset, stream=self.stream)
@@ -45,7 +49,7 @@ def opened(file: Path | BinaryIO, within_seconds: float = math.inf) -> Iterator[
 
     Args:
         file: The video.
-        within_seconds: When its frames come to an end, looked at or not.
+        within_seconds: How long its frames may be decoded from now on.
 
     Raises:
         CorruptVideoError: It is no readable MP4 video.
@@ -85,25 +89,37 @@ def unreadable(why: str) -> CorruptVideoError:
 
 
 class Viewer:
-    """Keeps what it wants of the frames it sees, until it is `done`.
+    """Makes one picture of a video: it is shown the frames, and keeps what it needs of them.
 
-    It writes its picture later, when the decoder is gone: the two never hold memory together.
+    The picture is written when the decoder is closed, so that the two never hold memory at once.
+
+    Attributes:
+        done: Set once no further frame is needed.
     """
 
     done = False
 
     def begin(self, video: OpenVideo) -> None:
-        """The video was opened."""
+        """Learn of the video, before the first frame is decoded."""
 
     def see(self, seconds: float, frame: av.VideoFrame) -> None:
-        """A frame comes by."""
+        """Take what is needed of a frame; `seconds` is its time from the start."""
 
     def end(self, video: OpenVideo, last: av.VideoFrame) -> None:
-        """No frame comes any more; `last` did."""
+        """Take what is missing after the last frame that was decoded."""
 
 
 def show(file: Path | BinaryIO, *viewers: Viewer, within_seconds: float = math.inf) -> None:
-    """Decode once for all viewers, no further than the last of them needs."""
+    """Decode a video once for all viewers, and stop when none of them needs more.
+
+    Args:
+        file: The video.
+        viewers: Those that are shown its frames.
+        within_seconds: How long decoding it may take.
+
+    Raises:
+        CorruptVideoError: It is no readable MP4 video, or takes too long.
+    """
     with opened(file, within_seconds) as video:
         for viewer in viewers:
             viewer.begin(video)

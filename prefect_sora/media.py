@@ -53,8 +53,8 @@ def stills(
 
     Args:
         file: The video.
-        columns: Of the spritesheet.
-        rows: Of the spritesheet.
+        columns: How many pictures stand side by side on the spritesheet.
+        rows: How many lines of them it has.
         within_seconds: How long decoding it may take.
 
     Raises:
@@ -78,10 +78,10 @@ def preview(
 
     Args:
         file: The video.
-        max_bytes: Quality falls until it fits; then frames are left out.
-        width: Of its longer side, in pixels.
+        max_bytes: The largest file; quality is lowered until it fits, then frames are left out.
+        width: Its longer side, in pixels.
         fps: Frames a second.
-        max_seconds: Where it ends.
+        max_seconds: How much of the video it shows.
         within_seconds: How long decoding it may take.
 
     Raises:
@@ -110,7 +110,7 @@ class _Thumbnail(Viewer):
 
 
 class _Sheet(Viewer):
-    """Cells of evenly spread times: of a short video seen as it plays, of a long one sought."""
+    """Pictures at evenly spread times; in a long video they are sought, not decoded up to."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self._columns, self._rows = columns, rows
@@ -147,7 +147,7 @@ class _Sheet(Viewer):
 
 
 class _Preview(Viewer):
-    """The first seconds, at a rate that a page can bear."""
+    """The first seconds, at few frames a second."""
 
     def __init__(
         self,

@@ -82,9 +82,6 @@ class Profile(BaseModel):
         description="A prompt in the Video object is the one that was sent, word for word, so "
         "that a job with another prompt is another's; some servers improve prompts.",
     )
-    keeps_seconds: float | None = Field(
-        default=None, description="How long it keeps a finished video, where it does not say so."
-    )
     remembers_seconds: float | None = Field(
         default=86_400, gt=0, description="How long its list shows a job; None: always. As Azure's."
     )
@@ -114,13 +111,12 @@ _NONE: Final[frozenset[Derives]] = frozenset()
 _INT, _NUMBER = ExtraField(type="int"), ExtraField(type="number")
 _TEXT, _BOOL, _OBJECT = ExtraField(), ExtraField(type="bool"), ExtraField(type="object")
 
-# OpenAI's openapi.yaml (2026-08-21); links live an hour, by its video guide (2026).
+# OpenAI's openapi.yaml (2026-08-21).
 OPENAI: Final = Profile(
     name="openai",
     variants=_STILLS,
     delete_stops=False,
     prompt_verbatim=True,
-    keeps_seconds=3600,
 )
 # Microsoft, azure-ai-docs "Video generation" (2026): remixes alone are documented, jobs live a day.
 AZURE: Final = Profile(
@@ -128,7 +124,6 @@ AZURE: Final = Profile(
     derives=frozenset({"remix"}),
     characters=False,
     prompt_verbatim=True,
-    keeps_seconds=86_400,
     remembers_seconds=86_400,
     submit_grace_s=10.0,
 )

@@ -41,8 +41,8 @@ async def put_stills(
 ) -> dict[str, str]:
     """Put thumbnail, spritesheet and preview beside the video; return their URLs by field.
 
-    The server's own where it has them, else drawn from the video. They never
-    fail a render, whatever they meet: what is missing is missing, and a warning says why.
+    The server's own are taken where it has them; the others are drawn from the video. No error
+    here fails a render: a picture that cannot be made is left out, and a warning says why.
 
     Args:
         store: Holds the video.
@@ -85,7 +85,11 @@ async def _put(
 
 
 async def fetch_still(client: VideoClient, video_id: str, variant: str) -> tuple[bytes, str | None]:
-    """Fetch a still and tell its suffix from its content; None where what comes is no picture."""
+    """Fetch a thumbnail or spritesheet from the server.
+
+    Returns:
+        Its bytes, and the suffix that its content calls for; None where it is no picture.
+    """
     data = await _fetched(client, video_id, variant)
     # Anything else, such as the video once more, is no still.
     return data, next((s for magic, s in _SUFFIXES.items() if data.startswith(magic)), None)
@@ -117,8 +121,8 @@ async def _drawn(store: VideoFolder, name: str, given: set[str]) -> dict[str, by
 def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
     """Draw all pictures, or the preview alone where the server gave the others.
 
-    A file that plays may hold anything: names in no known coding, codecs that FFmpeg does not
-    have, sizes that no memory holds. What drawing raises is not known beforehand.
+    A file that plays may hold codecs that FFmpeg does not have, text in no known coding, or
+    sizes that no memory holds. So any error of drawing is caught and logged.
     """
     try:
         with store.open(name) as file:

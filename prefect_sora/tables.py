@@ -90,12 +90,8 @@ def rows_of(requests: Iterable[VideoRequest | Fields], defaults: Fields | None =
     ]
 
 
-def refuse_broken(rows: Sequence[Row], whole: Sequence[Row] | None = None) -> None:
+def refuse_broken(rows: Sequence[Row]) -> None:
     """Raise what is wrong with all broken rows.
-
-    Args:
-        rows: Those to look at.
-        whole: All of the table, where these are some of them.
 
     Raises:
         InvalidRequestError: There are some; the first of them are told with row and column.
@@ -106,7 +102,7 @@ def refuse_broken(rows: Sequence[Row], whole: Sequence[Row] | None = None) -> No
     told = "; ".join(f"{row.where}: {', '.join(row.problems)}" for row in broken[:_TOLD])
     more = f"; and {len(broken) - _TOLD} more" if len(broken) > _TOLD else ""
     raise InvalidRequestError(
-        f"{len(broken)} of {len(whole or rows)} rows cannot be rendered: {told}{more}.",
+        f"{len(broken)} of {len(rows)} rows cannot be rendered: {told}{more}.",
         next_step="Nothing was sent. Mend them, or go on without them: skip_bad_rows "
         "(--skip-bad-rows).",
     )

@@ -78,11 +78,11 @@ class Ledger(Claims, Reading):
             raise
 
     async def sweep(self, folder: str, *, all_of_it: bool) -> None:
-        """Remove what dead processes left half written of a kept render; as well as may be.
+        """Remove half-written files of a kept render, as far as the store lets us.
 
         Args:
             folder: The render's, which nobody needs to write to any more.
-            all_of_it: What a living one writes there, too, and the claims' remains.
+            all_of_it: Remove those of living processes too, and those beside the claims.
         """
         with contextlib.suppress(StorageError):
             await self.store.sweep_parts(folder, older_than=timedelta(0) if all_of_it else None)
@@ -90,7 +90,7 @@ class Ledger(Claims, Reading):
                 await self.store.sweep_parts(".claims", older_than=None)
 
     async def find(self, key: str) -> list[str]:
-        """Find the folders whose key begins like this; by a whole key an open render at once."""
+        """Find the folders whose key begins so; a whole key is first sought among open renders."""
         marked = await self._openings.marked() if len(key) == KEY_DIGITS else []
         folders = [folder for folder in marked if key_of(folder) == key.lower()]
         return folders or [f for f in await self.folders() if key_of(f).startswith(key.lower())]
@@ -100,8 +100,8 @@ class Ledger(Claims, Reading):
 
         Args:
             slug: Only those whose folder begins so, before the key.
-            tidy: Take away the markers of all others, and look at the whole store where that
-                has not been done for long.
+            tidy: Remove the markers of all others, and look at the whole store where that was
+                last done long ago.
 
         Raises:
             StorageError: The store cannot be read.
@@ -109,12 +109,12 @@ class Ledger(Claims, Reading):
         return await self._openings.unfinished(slug, tidy=tidy)
 
     async def paid(self, period: str, still_open: Sequence[RenderState]) -> list[float | None]:
-        """Read what each attempt cost that was paid in a period; None where nobody knows it.
+        """Read what each attempt that was paid in a period cost in USD; None where nobody knows it.
 
         Args:
             period: From `run_of` or `day_of`.
-            still_open: All unfinished renders, read just before: what is closed since is
-                counted once.
+            still_open: All unfinished renders, read just before, so that what is closed
+                meanwhile is counted once.
 
         Raises:
             StorageError: The store cannot be read.
@@ -144,12 +144,12 @@ class Ledger(Claims, Reading):
         return won
 
     def release(self, record: Reserved) -> None:
-        """Stop working on a reservation, whatever came of it."""
+        """Note that this process no longer works on a reservation."""
         _working.discard(record.owner.token)
 
     @staticmethod
     def is_held(record: Reserved) -> bool:
-        """Whether a live worker may still be between its reservation and its record."""
+        """Whether a living worker may still be sending the create request of a reservation."""
         if record.owner.is_this_process():
             return record.owner.token in _working
         # A process that lives may have given this render up long ago.
@@ -204,7 +204,7 @@ class Ledger(Claims, Reading):
         await self._openings.failed(folder, record, begun)
 
     async def close(self, folder: str) -> None:
-        """Take away what a crash may have left beside a kept render's record; if possible."""
+        """Remove what a crash may have left beside a kept render's record, if possible."""
         await self.sweep(folder, all_of_it=False)
         await self._openings.close(folder)
 

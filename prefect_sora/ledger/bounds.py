@@ -1,4 +1,4 @@
-"""Bounds: much to do in a store, a little of it at a time."""
+"""Bounds: work on many items, a few of them at a time."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable

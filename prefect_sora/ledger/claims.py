@@ -10,7 +10,7 @@ from prefect_sora.records import SCHEMA, read_record
 from prefect_sora.storage import VideoFolder
 
 TORN: Final = "unreadable"
-"""Who holds a claim that cannot be read: nobody's key."""
+"""The holder of a claim that cannot be read; no render has this key."""
 
 
 class Claims:

@@ -1,4 +1,4 @@
-"""Markers: which renders of a store are open is told by names alone.
+"""Markers: empty files whose names tell which renders of a store are open.
 
 ```text
 <store>/.open/<folder>~<attempt>~<begun>-<token>   made before the reservation of an attempt,
@@ -6,9 +6,9 @@
 <store>/.open/complete.json                        when a look at all renders found none unmarked
 ```
 
-An attempt that is open has a marker, whatever died when. One too many does no harm: a sweep
-takes it away. Each is named after its one reservation, so that nobody who takes one away can
-take another's.
+Every open attempt has a marker, whichever process died when. A marker of a closed attempt does no
+harm, and a sweep removes it. Each is named after one reservation, so that removing one never
+removes another's.
 """
 
 from collections.abc import Iterable
@@ -60,25 +60,25 @@ class Markers:
     def __init__(self, store: VideoFolder) -> None:
         self._store = store
 
-    async def put(self, folder: str, mine: Reserved) -> None:
+    async def put(self, folder: str, reservation: Reserved) -> None:
         """Mark an attempt as open.
 
         Raises:
             StorageError: The store refuses.
         """
-        await self._store.put(_path(folder, mine), b"")
+        await self._store.put(_path(folder, reservation), b"")
 
     async def put_again(self, folder: str, attempt: int) -> None:
-        """Mark an attempt whose own marker may be gone, under a name that nobody knows."""
+        """Mark an attempt whose own marker may be gone, under a new name."""
         name = f"{folder}~{attempt}~{time():.0f}-{uuid4().hex[:8]}"
         await self._store.put(f"{FOLDER}/{name}", b"")
 
-    async def remove(self, folder: str, mine: Reserved) -> None:
-        """Take the marker of a reservation away."""
-        await self._store.delete(_path(folder, mine))
+    async def remove(self, folder: str, reservation: Reserved) -> None:
+        """Remove the marker of a reservation."""
+        await self._store.delete(_path(folder, reservation))
 
     async def remove_all(self, markers: Iterable[Marker]) -> None:
-        """Take markers of a render away, the newest attempt's last."""
+        """Remove markers of a render, the newest attempt's last."""
         for marker in sorted(markers, key=lambda marker: marker.attempt):
             await self._store.delete(f"{FOLDER}/{marker.name}")
 
@@ -127,5 +127,6 @@ class _Look(BaseModel):
     at: float
 
 
-def _path(folder: str, mine: Reserved) -> str:
-    return f"{FOLDER}/{folder}~{mine.attempt}~{mine.at:.0f}-{mine.owner.token[:8]}"
+def _path(folder: str, reservation: Reserved) -> str:
+    begun = f"{reservation.at:.0f}-{reservation.owner.token[:8]}"
+    return f"{FOLDER}/{folder}~{reservation.attempt}~{begun}"

@@ -1,7 +1,7 @@
-"""Openings: which renders of a store are open, at a cost that follows their number alone.
+"""Openings: which renders of a store are open, read at a cost that follows their number alone.
 
-An attempt is marked before it is reserved, and its marker goes after the record that closes
-it. So whatever dies between two steps leaves a marker too many, and never one too few.
+An attempt is marked before it is reserved, and its marker is removed after the record that
+closes it. So a crash between two steps leaves a marker too many, and never one too few.
 """
 
 import logging
@@ -40,76 +40,76 @@ _began: dict[tuple[str, str, int], tuple[float, float]] = {}
 
 
 class Openings:
-    """What is open in one store, and what becomes of it."""
+    """The open renders of one store, and what those cost that were closed."""
 
     def __init__(self, records: Reading) -> None:
         self._records, self._store = records, records.store
         self._markers, self._payments = Markers(records.store), Payments(records.store)
 
-    async def begin(self, folder: str, mine: Reserved) -> None:
+    async def begin(self, folder: str, reservation: Reserved) -> None:
         """Mark an attempt that is about to be reserved.
 
         Raises:
             StorageError: The store refuses, so that nothing may be reserved.
         """
-        _began[self._store.root, folder, mine.attempt] = (monotonic(), time())
+        _began[self._store.root, folder, reservation.attempt] = (monotonic(), time())
         while len(_began) > _REMEMBERED:
             del _began[next(iter(_began))]
         if self._store not in _entered:
             await self._enter()
-        await self._markers.put(folder, mine)
+        await self._markers.put(folder, reservation)
 
-    async def begun(self, folder: str, mine: Reserved, won: bool) -> None:
-        """Take the marker away where another worker has won; else see that it stands."""
+    async def begun(self, folder: str, reservation: Reserved, won: bool) -> None:
+        """Remove the marker where another worker has won the reservation; else make sure of it."""
         if won:
-            await self._mark_again_if_slow(folder, mine.attempt)
+            await self._mark_again_if_slow(folder, reservation.attempt)
             return
-        await self._tried(self._markers.remove(folder, mine))
+        await self._tried(self._markers.remove(folder, reservation))
 
     async def accepted(self, folder: str, attempt: int) -> None:
-        """See that the marker stands, which a late answer may find gone."""
+        """Make sure that the marker stands: before a late answer a sweep may have removed it."""
         await self._mark_again_if_slow(folder, attempt)
 
     async def kept(
         self, folder: str, attempt: int, usd: float | None, begun: Reserved | None
     ) -> None:
-        """Close a render: take down what it cost, and take its marker away."""
+        """Close a render: write down what it cost, and remove its marker."""
         await self._tried(self._kept(folder, attempt, usd, begun))
 
     async def _kept(
-        self, folder: str, attempt: int, usd: float | None, mine: Reserved | None
+        self, folder: str, attempt: int, usd: float | None, reservation: Reserved | None
     ) -> None:
         _began.pop((self._store.root, folder, attempt), None)
-        mine = mine or await self._records.reservation(folder, attempt)
-        if attempt > 1 or mine is None:
+        reservation = reservation or await self._records.reservation(folder, attempt)
+        if attempt > 1 or reservation is None:
             await self._close(folder)
             return
-        if mine.request.get("kind") != "existing":
-            await self._payments.note(folder, attempt, usd, mine)
-        await self._markers.remove(folder, mine)
+        if reservation.request.get("kind") != "existing":
+            await self._payments.note(folder, attempt, usd, reservation)
+        await self._markers.remove(folder, reservation)
 
-    async def failed(self, folder: str, record: Failed, mine: Reserved | None) -> None:
-        """Close an attempt: take down what it cost, and take its marker away."""
-        await self._tried(self._failed(folder, record, mine))
+    async def failed(self, folder: str, record: Failed, reservation: Reserved | None) -> None:
+        """Close an attempt: write down what it cost, and remove its marker."""
+        await self._tried(self._failed(folder, record, reservation))
 
-    async def _failed(self, folder: str, record: Failed, mine: Reserved | None) -> None:
+    async def _failed(self, folder: str, record: Failed, reservation: Reserved | None) -> None:
         _began.pop((self._store.root, folder, record.attempt), None)
-        mine = mine or await self._records.reservation(folder, record.attempt)
-        if mine is None:
+        reservation = reservation or await self._records.reservation(folder, record.attempt)
+        if reservation is None:
             return  # the sweep reads more
         if record.video_id and record.paid != "no":
             await self._note(await self._records.among(folder, [record.attempt]))
-        # Where an earlier attempt's stands, this one's is left: that this attempt has failed
-        # has to be known of a render whose marker is found.
+        # Where an earlier attempt's marker stands, this one's stays too: who finds that one has
+        # to learn that this attempt has failed.
         if record.attempt == 1 or len(await self._markers.of(folder)) <= 1:
-            await self._markers.remove(folder, mine)
+            await self._markers.remove(folder, reservation)
 
     async def marked(self) -> list[str]:
         """List the folders of the renders that are open, or may be."""
         return [*await self._markers.all()]
 
     async def unfinished(self, slug: str | None, *, tidy: bool) -> list[RenderState]:
-        """Find the open renders; as `Ledger.unfinished` says."""
+        """Find the open renders; `tidy` removes the markers of all others."""
         await self._see_that_all_are_marked(anew=tidy)
         marked = await self._markers.all(slug)
 
@@ -126,7 +126,7 @@ class Openings:
         return sorted(states, key=lambda state: state.folder)
 
     async def close(self, folder: str) -> None:
-        """Take down what a render cost that is closed, and take its markers away."""
+        """Write down what a closed render cost, and remove its markers."""
         await self._tried(self._close(folder))
 
     async def _close(self, folder: str) -> None:
@@ -158,7 +158,7 @@ class Openings:
         await self._markers.remove_all(gone)
 
     async def paid(self, period: str, still_open: Sequence[RenderState]) -> list[float | None]:
-        """Read what each attempt cost; as `Ledger.paid` says."""
+        """Read what each attempt of a period cost in USD; None where nobody knows it."""
         if not await self._payments.is_complete():
             await self._note_all()
         paid = await self._payments.of(period)
@@ -189,7 +189,7 @@ class Openings:
         await self._payments.complete()
 
     async def _enter(self) -> None:
-        """Say of a store that holds no render yet that all of its renders are marked."""
+        """Write down of a store without renders that nothing in it is unmarked."""
         if await self._markers.looked_at() is None:
             first = await names_starting(self._store, "", at_most=_FIRST_NAMES)
             if len(first) < _FIRST_NAMES and not any(is_render(name) for name in first):
@@ -237,7 +237,7 @@ class Openings:
             await self._markers.put_again(folder, attempt)
 
     async def _tried(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what a later sweep does as well: that it fails keeps nothing from being recorded."""
+        """Do what a later sweep would do as well, so that its failure is only logged."""
         try:
             await work
         except StorageError as error:

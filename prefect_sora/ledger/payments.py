@@ -1,4 +1,4 @@
-"""Payments: what each period has paid for without a budget of its own, told by names alone.
+"""Payments: empty files whose names tell what was paid in each period outside of any budget.
 
 ```text
 <store>/.paid/day-2026-11-21/<folder>~<attempt>~0.800000   made when the attempt is closed
@@ -6,8 +6,8 @@
 <store>/.paid/complete.json                                nothing that is closed is missing
 ```
 
-A budget that begins reads its period's names. What is still open is not here, and what a
-budget has counted already need not be.
+A new budget reads the names of its period. Open attempts are not among them, and attempts that a
+budget counts already need not be.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ def cost_of(state: RenderState) -> tuple[bool, float | None]:
     accepted, stored, failed = state.accepted, state.stored, state.failed
     if accepted is None or accepted.job.kind == "existing" or (failed and failed.paid == "no"):
         return False, None
-    # Records of earlier versions tell it when it is kept.
+    # In records of earlier versions the price stands with the kept video alone.
     if accepted.job.cost_usd is None and stored:
         return True, stored.video.cost_usd
     return True, accepted.job.cost_usd
@@ -69,16 +69,16 @@ class Payments:
         folder: str,
         attempt: int,
         usd: float | None,
-        mine: Reserved | None,
+        reservation: Reserved | None,
         periods: set[str] | None = None,
     ) -> None:
-        """Take down what an attempt cost that is closed now, but where a budget counts it.
+        """Write down what a closed attempt cost, for the periods whose budgets do not count it.
 
         Args:
             folder: The render's.
             attempt: Which attempt.
             usd: Its cost; None where that is not known.
-            mine: Its reservation, which says what budgets count it.
+            reservation: Its reservation, which says what budgets count it.
             periods: What it counts for; None: the run and the day of its reservation.
 
         Raises:
@@ -86,10 +86,10 @@ class Payments:
         """
         if usd == 0:
             return
-        if periods is None and mine:
-            periods = {run_of(mine.scope), day_of(mine.at)}
+        if periods is None and reservation:
+            periods = {run_of(reservation.scope), day_of(reservation.at)}
         cost = _UNKNOWN if usd is None else f"{usd:.6f}"
-        charged = mine.charged_to if mine else ()
+        charged = reservation.charged_to if reservation else ()
         await asyncio.gather(
             *(
                 self._store.put(f"{FOLDER}/{period}/{folder}~{attempt}~{cost}", b"")
@@ -113,12 +113,12 @@ class Payments:
         return paid
 
     async def is_complete(self) -> bool:
-        """Whether nothing is missing that was closed."""
+        """Whether every closed attempt is among the names."""
         name = _COMPLETE
         return read_record(_Complete, await self._store.read(name), name) is not None
 
     async def complete(self) -> None:
-        """Write down that nothing is missing."""
+        """Write down that every closed attempt is among the names."""
         await self._store.put(_COMPLETE, _Complete().model_dump_json().encode())
 
 

@@ -29,7 +29,7 @@ _R = TypeVar("_R", bound=Record)
 
 
 class Reading:
-    """The records of one store, as they are read."""
+    """Reads the records of one store."""
 
     store: VideoFolder
 
@@ -50,7 +50,7 @@ class Reading:
         return replace(telling(read), newest=max(kinds))
 
     async def stored(self, folder: str, names: list[str] | None = None) -> Stored | None:
-        """Read the record of a kept video, where there is one, and no other.
+        """Read the record of the kept video; None where there is none.
 
         Args:
             folder: The render's.
@@ -125,7 +125,7 @@ class Reading:
         return [name.rstrip("/") for name in await self.store.names() if is_render(name)]
 
     async def among(self, folder: str, attempts: Collection[int]) -> RenderState | None:
-        """Read where a render stands, of which these attempts alone can be open; nothing is listed.
+        """Read where a render stands when only these attempts can be open; nothing is listed.
 
         Returns:
             None where these have no record.
@@ -135,7 +135,7 @@ class Reading:
         return replace(telling(found), newest=max(o.attempt for o in found)) if found else None
 
     async def again(self, state: RenderState) -> RenderState:
-        """Read a state anew: of an accepted render only whether it has ended since."""
+        """Read a state again; of an accepted render only whether it has ended since."""
         if state.name == "accepted" and state.accepted:
             ends = (path_of(state.folder, kind, state.attempt) for kind in ("stored", "failed"))
             if await asyncio.gather(*(self.store.read(name) for name in ends)) == [None, None]:
@@ -159,7 +159,7 @@ def is_render(name: str) -> bool:
 
 @contextmanager
 def _about(folder: str) -> Iterator[None]:
-    """Say of which render a record is that cannot be read here."""
+    """Add the render to the error about a record that this version cannot read."""
     try:
         yield
     except NewerStoreError as error:

@@ -10,8 +10,8 @@ Each entry is created exclusively under the next number and holds the running to
 all who add at once, on any machine, one wins, and the others read on and try again: the
 total is never over the budget. Entries are never edited.
 
-Who has read an entry goes on from it by asking for the next; a chain is listed only by who
-knows none of it.
+A process that knows an entry asks for the next ones by number; it lists a chain only where it
+knows no entry of it.
 """
 
 import asyncio
@@ -141,7 +141,7 @@ class Chain:
                 one.answer.set_result(None)
 
     async def _taken(self, backs: Iterable[_Back]) -> list[Charge]:
-        """What takes back charges, of those that stand."""
+        """Make the negative charges that take back what still stands."""
         charges = []
         for back in backs:
             try:
@@ -182,7 +182,7 @@ _chains: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[VideoFolder, st
 
 
 def chain_of(store: VideoFolder, period: str) -> Chain:
-    """Return this event loop's one view of a chain: what it has read it need not read again."""
+    """Return this event loop's one view of a chain, which remembers what it has read."""
     chains = _chains.setdefault(asyncio.get_running_loop(), {})
     chain = chains.pop((store, period), None) or Chain(store, period)
     chains[store, period] = chain
@@ -192,9 +192,10 @@ def chain_of(store: VideoFolder, period: str) -> Chain:
 
 
 async def take_back(reserved: Reserved, store: VideoFolder) -> None:
-    """Take back the charge of an attempt that certainly cost nothing; as well as may be.
+    """Take back the charge of an attempt that certainly cost nothing.
 
-    Where that fails too much stays counted, until the render is submitted again.
+    Where the store refuses, that is logged, and the charge counts until the render is submitted
+    again.
     """
     # A charge that stood through refusals may be as old as the first attempt.
     since = reserved.at if reserved.charged_as == reserved.attempt else 0.0

@@ -1,4 +1,4 @@
-"""Entries: the files of a chain, each read once by who goes on from what he knows."""
+"""Entries: the files of a chain, each of them read once by a process."""
 
 import asyncio
 from time import time
@@ -85,7 +85,7 @@ class Entries:
         return round(self._charged.get((key, attempt), 0.0), 6)
 
     async def go_on(self) -> Entry | None:
-        """Read on to the newest entry; only a chain of which nothing is known is listed."""
+        """Read on to the newest entry; the chain is listed only where none of it is known."""
         if self.newest is None:
             self.know(await self._last())
         while self.newest is not None:
@@ -95,7 +95,7 @@ class Entries:
             if data is None:
                 break
             entry = read_record(Entry, data, name)
-            # One that is torn tells nothing, unless there is no newer one.
+            # A torn entry is passed over for the newest one, which has the total.
             self.know(entry or await self._last())
         return self.newest
 
@@ -107,10 +107,10 @@ class Entries:
         ]
         return await self._read(max(numbers)) if numbers else None
 
-    async def go_back(self, mine: tuple[str, int], until: float) -> None:
+    async def go_back(self, attempt: tuple[str, int], until: float) -> None:
         """Read the entries before those that we know, as far as one may hold a charge."""
         while (
-            mine not in self._charged
+            attempt not in self._charged
             and self._oldest is not None
             and self._oldest.number > 1
             and self._oldest.at >= until
@@ -120,12 +120,12 @@ class Entries:
             read = await asyncio.gather(*map(self._read_if_whole, numbers))
             for number, entry in reversed([*zip(numbers, read, strict=True)]):
                 if self._oldest.number == number + 1:  # another may have read it meanwhile
-                    # What a broken one charged is not counted: its total tells, and no more.
+                    # What a broken entry charged is not known; the totals count it all the same.
                     self._oldest = entry or self._oldest.model_copy(update={"number": number})
                     self._count(entry)
 
     def know(self, entry: Entry | None) -> None:
-        """Take an entry for the newest; where one between was not read, begin anew from it."""
+        """Take an entry for the newest; where one before it was not read, forget all others."""
         if entry is None or (self.newest and entry.number <= self.newest.number):
             return
         if self.newest is None or entry.number > self.newest.number + 1:
@@ -136,8 +136,8 @@ class Entries:
 
     def _count(self, entry: Entry | None) -> None:
         for charge in entry.charges if entry else []:
-            mine = (charge.key, charge.attempt)
-            self._charged[mine] = self._charged.get(mine, 0.0) + charge.usd
+            attempt = (charge.key, charge.attempt)
+            self._charged[attempt] = self._charged.get(attempt, 0.0) + charge.usd
 
     async def _read_if_whole(self, number: int) -> Entry | None:
         name = self.name(number)

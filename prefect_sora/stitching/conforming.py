@@ -45,14 +45,14 @@ class EncodedPicture(Track):
         self._starts = 0
 
     def begin(self, clip: Footage, video: OpenVideo) -> None:
-        """See `Track`."""
+        """Begin a clip with a decoder and filters of its own."""
         self._seconds += clip.seconds
         self._until = round(self._seconds * self._rate)
         self._starts, self._last = clip.start, None
         self._graph, self._decoder = self._filters(video), video.stream
 
     def take(self, packet: "av.Packet[Any] | None") -> Packets:
-        """See `Track`."""
+        """Decode a packet, and give what its frames become when encoded."""
         for frame in self._decoder.decode(packet):
             if frame.pts is not None and frame.pts >= self._starts:
                 frame.pts -= self._starts
@@ -60,7 +60,7 @@ class EncodedPicture(Track):
                 yield from self._encoded()
 
     def end(self) -> Packets:
-        """See `Track`."""
+        """End the clip, its last picture repeated up to the clip's length."""
         yield from self.take(None)  # what the decoder still holds
         self._graph.vpush(None)
         yield from self._encoded()
@@ -68,7 +68,7 @@ class EncodedPicture(Track):
             yield from self._show(self._last)
 
     def finish(self) -> Packets:
-        """See `Track`."""
+        """Give what the encoder still holds."""
         yield from self._stream.encode(None)
 
     def _filters(self, video: OpenVideo) -> Any:
@@ -122,7 +122,7 @@ class EncodedSound(Track):
         self._expected, self._is_first = Fraction(0), True
 
     def begin(self, clip: Footage, video: OpenVideo) -> None:
-        """See `Track`."""
+        """Begin a clip with a decoder and a resampler of its own."""
         self._seconds += clip.seconds
         self._until = round(self._seconds * self._rate)
         self._expected, self._is_first, self._skip = clip.starts_at, True, 0
@@ -130,7 +130,7 @@ class EncodedSound(Track):
         self._resampler = av.AudioResampler("fltp", self._layout, self._rate)
 
     def take(self, packet: "av.Packet[Any] | None") -> Packets:
-        """See `Track`."""
+        """Decode a packet and resample it; pauses become silence, early samples are cut."""
         for frame in self._decoder.decode(packet):
             if frame.pts is not None and frame.time_base is not None:
                 at = frame.pts * frame.time_base
@@ -145,7 +145,7 @@ class EncodedSound(Track):
         yield from self._encoded()
 
     def end(self) -> Packets:
-        """See `Track`."""
+        """End the clip, filled with silence up to the length of its pictures."""
         if self._decoder is not None:
             yield from self.take(None)
             for same in self._resampler.resample(None):
@@ -154,7 +154,7 @@ class EncodedSound(Track):
         yield from self._encoded()
 
     def finish(self) -> Packets:
-        """See `Track`."""
+        """Give the samples that still wait, and what the encoder holds."""
         yield from self._encoded(partial=True)
         yield from self._stream.encode(None)
 

@@ -1,4 +1,4 @@
-"""Splicing: packets of one clip after those of another, as they are."""
+"""Splicing: the packets of one clip are copied after those of another, not encoded anew."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -19,18 +19,22 @@ class Track(ABC):
 
     @abstractmethod
     def begin(self, clip: Footage, video: OpenVideo) -> None:
-        """A clip begins where the one before has ended."""
+        """Begin a clip at the end of the one before."""
 
     @abstractmethod
     def take(self, packet: "av.Packet[Any]") -> Packets:
-        """Take the clip's next packet."""
+        """Take the clip's next packet, and give the film's that are ready.
+
+        Raises:
+            DisorderError: It cannot be copied to its place.
+        """
 
     def end(self) -> Packets:
-        """The clip has no more."""
+        """End the clip, and give the film's packets that are ready."""
         return ()
 
     def finish(self) -> Packets:
-        """There is no further clip."""
+        """End the film, and give its last packets."""
         return ()
 
 
@@ -39,7 +43,7 @@ class DisorderError(Exception):
 
 
 class CopiedPicture(Track):
-    """Pictures as they are, later by what came before."""
+    """Copied pictures, each clip's times shifted by the length of those before it."""
 
     def __init__(self, film: OutputContainer, first: OpenVideo) -> None:
         self._stream = film.add_stream_from_template(first.stream)
@@ -47,12 +51,16 @@ class CopiedPicture(Track):
         self._decoded_until: int | None = None
 
     def begin(self, clip: Footage, video: OpenVideo) -> None:
-        """See `Track`."""
+        """Shift the clip's times to the end of the one before."""
         self._shift = self._next - clip.start
         self._next += clip.ticks
 
     def take(self, packet: "av.Packet[Any]") -> Packets:
-        """See `Track`."""
+        """Give the packet itself at its new time.
+
+        Raises:
+            DisorderError: It has no time, or would have to be decoded before an earlier one.
+        """
         if packet.pts is None or packet.dts is None:
             raise DisorderError
         shown, decoded = packet.pts + self._shift, packet.dts + self._shift
@@ -65,10 +73,10 @@ class CopiedPicture(Track):
 
 
 class CopiedSound(Track):
-    """Packets of sound as they are, end to end.
+    """Copied packets of sound, end to end.
 
-    A clip's sound is a whole number of packets, its pictures end anywhere: so each clip's
-    sound begins within half a packet (some 10 ms) of its pictures, and this never adds up.
+    A clip's sound is a whole number of packets, and its pictures may end within one. So each
+    clip's sound begins within half a packet (some 10 ms) of its pictures; this never adds up.
     """
 
     def __init__(self, film: OutputContainer, first: OpenVideo, sound: Sound) -> None:
@@ -80,14 +88,18 @@ class CopiedSound(Track):
         self._seconds = Fraction(0)
 
     def begin(self, clip: Footage, video: OpenVideo) -> None:
-        """See `Track`."""
+        """Note when the clip's sound begins, and when its pictures end."""
         self._is_first = self._at is None
         self._clip_starts = round(clip.starts_at / self._base)
         self._seconds += clip.seconds
         self._until = round(self._seconds / self._base)
 
     def take(self, packet: "av.Packet[Any]") -> Packets:
-        """See `Track`."""
+        """Give the packet at the end of those before it; none outside of the clip's pictures.
+
+        Raises:
+            DisorderError: It has no time.
+        """
         if packet.pts is None:
             raise DisorderError
         at = packet.pts - self._clip_starts
@@ -107,7 +119,7 @@ class CopiedSound(Track):
         return [packet]
 
     def end(self) -> Packets:
-        """See `Track`."""
+        """Leave a gap where more than half a packet is missing before the clip's end."""
         if self._at is not None and self._until - self._at > self._length // 2:
             self._at = self._until  # less than a packet is missing, and stays so
         return ()

@@ -43,7 +43,7 @@ class Disk:
             if created is None:
                 created = _create_in_place(path, data)
         except FileNotFoundError:
-            # Swept in the moment before it was ours to hold.
+            # A sweep removed it in the moment before it was locked.
             return None
         finally:
             aside.discard()
@@ -69,7 +69,7 @@ class Disk:
             return None
 
     def names(self, path: str) -> list[str]:
-        """Return what people see there: not what is still being written."""
+        """Return the names without those of files that are still being written."""
         try:
             with os.scandir(path) as entries:
                 return sorted(
@@ -112,7 +112,7 @@ class Disk:
 
 
 def _remains(root: str, path: str) -> Iterator[str]:
-    """Find what has our shape, in our folders; those of others are not looked into."""
+    """Find passing files by their names; only this package's own folders are looked into."""
     below = os.path.relpath(path, root).replace(os.sep, "/")
     below = "" if below == "." else below
     try:

@@ -69,7 +69,7 @@ class FileSystem(Protocol):
     def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
         """Remove what writers left at and below `path`: the dead, and those of `age` and more.
 
-        Only what is ours by its name below the store's `root`; see `remains`.
+        Only files with names that this package alone gives, below the store's `root`.
         """
 
 

@@ -1,4 +1,4 @@
-"""Listings: what stands below a prefix of an object store, as it is now."""
+"""Listings: the names below a prefix of an object store, never from a cache."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -44,6 +44,10 @@ def names_below(fs: Any, path: str) -> list[str]:
 
 
 def unless_bucket_is_missing(error: FileNotFoundError) -> None:
-    """Tell an absent object from an absent bucket: no record is not the same as no store."""
+    """Raise the error again where the whole bucket is missing: that is no empty folder.
+
+    Raises:
+        FileNotFoundError: The bucket or container does not exist.
+    """
     if service_code(error) in {"NoSuchBucket", "ContainerNotFound"}:
         raise error

@@ -59,7 +59,7 @@ class ObjectStore:
     create_blindly = create
 
     def replace(self, path: str, data: bytes) -> None:
-        """Put the object; stores show the old one or the new one."""
+        """Put the object; readers see the old one or the new one."""
         self._fs.pipe_file(path, data)
 
     def read(self, path: str) -> bytes | None:
@@ -78,7 +78,7 @@ class ObjectStore:
         return names_below(self._fs, path)
 
     def pages(self, path: str, starting: str, delimiter: str) -> Iterator[list[str]]:
-        """List S3 page by page; see `listings`."""
+        """List S3 page by page, in its order; without a delimiter, all that is below."""
         return s3_pages(self._fs, path, starting, delimiter)
 
     def delete(self, path: str) -> None:

@@ -1,7 +1,7 @@
-"""Proofs: what a process has found out about a store is found out once, whoever asks.
+"""Proofs: what a store can do is tried once in a process, however many ask.
 
-A store that two writers can write the same file to cannot hold records: many that speak
-S3's interface ignore the condition of a write, and answer the second writer like the first.
+A store where two writers can create the same file cannot hold records. Many that speak S3's
+interface ignore the condition of a write, and answer the second writer like the first.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ _under_way: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, asyncio.Task
 
 
 async def once(what: Hashable, prove: Callable[[], Awaitable[None]]) -> None:
-    """Prove something, unless it was proved in this process; what fails is tried again.
+    """Run a proof, unless it has succeeded in this process before.
 
-    All who ask meanwhile wait for the same proof, and a caller that is cancelled stops none
-    of the others.
+    Callers that ask meanwhile wait for the same proof; cancelling one of them stops none of the
+    others. A proof that failed is run again for the next caller.
 
     Raises:
         Exception: Whatever the proof raised.
@@ -47,6 +47,6 @@ async def once(what: Hashable, prove: Callable[[], Awaitable[None]]) -> None:
 
 
 def _heard(task: asyncio.Task[None]) -> None:
-    """Take note of how it ended, for its callers may all have been cancelled."""
+    """Read the task's error, or asyncio would log it where all callers were cancelled."""
     if not task.cancelled():
         task.exception()

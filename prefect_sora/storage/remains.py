@@ -1,7 +1,7 @@
-"""Remains: what writers that died left in a store, told by the shape of its name.
+"""Remains: files that dead writers left in a store are known by the shape of their names.
 
-A store may be a whole bucket or a folder full of other people's files. Only what this
-package alone names so is ever removed, and only its own folders are looked into.
+A store may be a whole bucket or a folder full of other people's files. Only names that this
+package alone gives are ever removed, and only its own folders are looked into.
 """
 
 import re

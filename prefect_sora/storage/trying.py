@@ -1,4 +1,4 @@
-"""Trying: what a store must be able to do is done there, and leaves no trace."""
+"""Trying: everything that a store must be able to do is done there once, without a trace."""
 
 from contextlib import suppress
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""Walking: what is below a folder of a store, as far as one wants to know, and no more."""
+"""Walking: the names below a folder of a store are listed no further than they are needed."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import groupby, islice
@@ -18,8 +18,8 @@ async def names_starting(
     Args:
         store: Where to look.
         folder: Path below the store's root; "" is the root.
-        starting: How they begin.
-        at_most: Enough of them.
+        starting: How the names begin.
+        at_most: How many are enough.
 
     Raises:
         StorageError: The store refused, or is missing itself.
