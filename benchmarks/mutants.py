@@ -17,10 +17,10 @@ ALIVE: Final = {
     "jobs = sorted(seen.jobs, key=lambda job: job.created_at or 1.0)": (
         "no job is of the first second of 1970: one without a time comes first either way"
     ),
-    "return Wait(min(0.25 * 1.5 ** min(call.waits, 11), LONGEST_WAIT_SECONDS))": (
+    "return Wait(min(first_s * 1.5 ** min(call.waits, 11), most_s))": (
         "the longest pause is reached after six; ten only keeps the power small"
     ),
-    "pause_s = max(asked_s, min(0.5 * 2 ** min(call.busy, 11), LONGEST_PAUSE_SECONDS))": (
+    "pause_s = max(asked_s, min(first_s * 2 ** min(call.busy, 11), most_s))": (
         "the longest pause is reached after four; ten only keeps the power small"
     ),
     'without paid="no",': "the same is what an error says where nothing else is said",

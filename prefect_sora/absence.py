@@ -4,16 +4,10 @@ Behind one address there may be several replicas, and each may know the jobs tha
 accepted itself. So one answer is one replica's, and proves nothing about a paid video.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-LASTING_SECONDS: Final = 180.0
-"""How long all answers must say so. Ours: replicas that are restarted one after the other, or
-that copy their jobs to each other, are through with it within minutes."""
-
-ANSWERS: Final = 6
-"""How many answers, in a row, must say so at least. Ours: with a pause of five seconds between
-them there are 36 in that time, of which one at least reaches a replica that knows it."""
+from prefect_sora.limits import limits
 
 ROUTE_ALIKE: Final = (
     "Some answers said that there is no such job, and others showed it: there are replicas, each "
@@ -27,13 +21,15 @@ class Absence:
     """What a server has said of one job, as far as it did not know it.
 
     Attributes:
-        lasting_s: How long it must say so.
+        lasting_s: How long it must say so: its profile's `lost_after_s`.
+        needed: How many answers in a row must say so at least.
         answers: How often it has, since it last knew the job.
         known: Whether it ever knew it.
         contradicted: Whether it knew the job, did not, and knew it again.
     """
 
-    lasting_s: float = LASTING_SECONDS
+    lasting_s: float
+    needed: int = field(default_factory=lambda: limits().absent_answers)
     answers: int = 0
     known: bool = False
     contradicted: bool = False
@@ -58,9 +54,9 @@ class Absence:
             self._since = now
         self.answers += 1
         long_enough = now - self._since >= self.lasting_s
-        return long_enough and self.answers >= ANSWERS and not self.contradicted
+        return long_enough and self.answers >= self.needed and not self.contradicted
 
     @property
     def pace_s(self) -> float:
         """The longest pause between two questions with which this ends in time."""
-        return self.lasting_s / ANSWERS
+        return self.lasting_s / self.needed

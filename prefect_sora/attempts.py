@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import time
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
@@ -20,6 +20,7 @@ from prefect_sora.errors import (
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -27,9 +28,6 @@ from prefect_sora.spending import take_back
 from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
-
-RECORD_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""How long a store that fails is given to take down a paid video id. Ours."""
 
 _T = TypeVar("_T")
 
@@ -132,7 +130,7 @@ class Attempt:
 
     async def _recorded(self, write: Callable[[], Awaitable[_T]], video_id: str) -> _T:
         """Write down a video id that was paid for, through a store that fails for a while."""
-        for pause_s in RECORD_PAUSES_SECONDS:
+        for pause_s in limits().record_pauses_seconds:
             try:
                 return await write()
             except StorageError as error:

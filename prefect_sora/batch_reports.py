@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from prefect.artifacts import (
     acreate_progress_artifact,
@@ -11,17 +11,10 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext
 
+from prefect_sora.limits import limits
 from prefect_sora.prices import dollars
-from prefect_sora.reports import PROGRESS_EVERY_SECONDS, counted, logger
+from prefect_sora.reports import counted, logger
 from prefect_sora.results import OUTCOMES, BatchResult, Counts, Result
-
-LOG_EVERY_SECONDS: Final = 30.0
-"""At most one line of the log in this time. Ours."""
-
-TABLE_ROWS: Final = 500
-"""So many rows does the artifact show; the files have all. Ours: the page stays quick."""
-
-_SAID_CHARACTERS: Final = 300
 
 
 class Teller:
@@ -35,10 +28,10 @@ class Teller:
     async def tell(self, counts: Counts) -> None:
         """Tell it, unless it was told just now."""
         counted(counts)
-        if monotonic() - self._logged_at >= LOG_EVERY_SECONDS:
+        if monotonic() - self._logged_at >= limits().log_seconds:
             self._logged_at = monotonic()
             logger().info("Batch %s: %s", self._name, counts)
-        if monotonic() - self._shown_at >= PROGRESS_EVERY_SECONDS:
+        if monotonic() - self._shown_at >= limits().progress_seconds:
             await self._show(counts)
 
     async def finish(self, counts: Counts, result: BatchResult, rows: Sequence[Result]) -> None:
@@ -81,10 +74,10 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
             "Prompt": _short(row.prompt, 80),
             "Render": row.key or "",
             "Cost": "" if row.outcome not in ("kept", "duplicate") else dollars(row.cost_usd),
-            "Where or why": _short(row.error or row.url or "", _SAID_CHARACTERS),
+            "Where or why": _short(row.error or row.url or "", limits().said_characters),
             "What to do": row.next_step or "",
         }
-        for row in sorted_rows[:TABLE_ROWS]
+        for row in sorted_rows[: limits().rows_shown]
     ]
 
 

@@ -23,6 +23,7 @@ from prefect_sora.errors import BatchError, Paid
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import title_slug
+from prefect_sora.limits import limits
 from prefect_sora.parameters import (
     InDoubt,
     MaxCostUsd,
@@ -40,10 +41,6 @@ from prefect_sora.storage.filesystems import scheme_of
 from prefect_sora.tables import Row, read_table, rows_of
 from prefect_sora.tasks import run_scope, worth_retrying
 from prefect_sora.whole import render_whole
-
-CLIPS_SHOWN: Final = 50
-"""Up to so many renders does each clip have a page of its own in the UI. Ours: a page holds
-the clip, and the database of a Prefect server is no store for thousands of them."""
 
 _RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
 
@@ -199,7 +196,7 @@ async def render_batch(
             on_cancel=on_cancel,
             in_doubt=in_doubt,
             max_cost_usd=max_cost_usd,
-            show=len(planned.renders) <= CLIPS_SHOWN,
+            show=len(planned.renders) <= limits().clips_shown,
         )
         return video
 

@@ -11,6 +11,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.records import Failed
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,6 @@ run that submitted it, and it is not finished, it is deleted, and lost to all wh
 ByPerson = Callable[[], Awaitable[bool]]
 """Says whether a person cancelled. What cancels a wait may as well be a sibling that failed, a
 time-out or a process that ends: the CancelledError is the same."""
-
-CANCEL_SECONDS: Final = 5.0
-"""How long a cancelled wait may take to delete its job: less than those give who stop us. Ours."""
 
 _UNFINISHED: Final = ("queued", "in_progress")
 """What may be deleted: of an unknown status nobody can tell whether the video is there."""
@@ -75,7 +73,7 @@ async def give_up(
     """
     # A task of its own: being cancelled once more ends the waiting for it, not the work.
     work = asyncio.create_task(_give_up(job, client, ledger, by_person), name="prefect-sora delete")
-    await asyncio.wait([work], timeout=CANCEL_SECONDS)
+    await asyncio.wait([work], timeout=limits().cancel_seconds)
 
 
 def leave(job: VideoJob, ledger: Ledger, why: str | None = None) -> None:
@@ -104,7 +102,7 @@ async def _give_up(
     client = VideoClient(shared.server)
     begun = False
     try:
-        async with asyncio.timeout(CANCEL_SECONDS * 0.8):  # the rest is for the word of it
+        async with asyncio.timeout(limits().cancel_seconds * 0.8):  # the rest is for the word of it
             why = await _reason_to_leave(job, client, ledger, by_person)
             if why is None:
                 begun = True

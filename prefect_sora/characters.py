@@ -10,14 +10,13 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, UnavailableError
 from prefect_sora.handles import Character, StoredVideo
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.records import read_record
+from prefect_sora.sources import binary
 from prefect_sora.threads import BYTES, start
 
 MAX_NAME_CHARACTERS: Final = 80
 """OpenAI's openapi.yaml, `CreateVideoCharacterBody.name` (2026-08-21)."""
-
-MAX_VIDEO_BYTES: Final = 100 * 1024 * 1024
-"""Largest video that a character is made from: it is sent whole. Ours."""
 
 
 async def create_character(
@@ -81,10 +80,11 @@ async def _read(video: StoredVideo | Path | str, ledger: Ledger) -> bytes:
             f"The character's video cannot be read: {error.strerror or type(error).__name__}.",
             next_step="Name a video of this store, or an MP4 file; nothing was sent.",
         ) from None
-    if len(data) > MAX_VIDEO_BYTES or data[4:8] != b"ftyp":
+    most = limits().character_max_bytes
+    if len(data) > most or data[4:8] != b"ftyp":
         raise InvalidRequestError(
-            "The character's video is larger than 100 MiB."
-            if len(data) > MAX_VIDEO_BYTES
+            f"The character's video is larger than {binary(most)}."
+            if len(data) > most
             else "The character's video is no MP4 file.",
             next_step="Give a short MP4 clip; nothing was sent.",
         )
@@ -93,9 +93,9 @@ async def _read(video: StoredVideo | Path | str, ledger: Ledger) -> bytes:
 
 def _read_kept(ledger: Ledger, name: str) -> bytes:
     with ledger.store.open(name) as file:
-        return file.read(MAX_VIDEO_BYTES + 1)
+        return file.read(limits().character_max_bytes + 1)
 
 
 def _read_file(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(MAX_VIDEO_BYTES + 1)
+        return file.read(limits().character_max_bytes + 1)

@@ -8,29 +8,16 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx2
 
 from prefect_sora.departures import Departure
 from prefect_sora.errors import InvalidRequestError, UnavailableError
+from prefect_sora.limits import limits
 from prefect_sora.outcomes import REFUSED
 from prefect_sora.proxies import http_client
 from prefect_sora.server import Server
-
-CREATE_TIMEOUT_SECONDS: Final = 90.0
-"""Longest answer to a create: a server decodes a reference image and queues, it does not render.
-Ours; with `ledger.LEASE_SECONDS` it bounds how long another worker waits for a dead one."""
-
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-"""Longest connecting, to anything. Ours."""
-
-MAX_CREATES: Final = 100
-"""How many requests that cost money are under way to one server at once; others wait, unsent,
-for their turn. Each holds a connection of its own. Ours."""
-
-MAX_JOB_BYTES: Final = 16 * 2**20
-"""An answer to a create without end is cut here: a job is some hundred bytes. Ours."""
 
 
 class Creates:
@@ -53,7 +40,7 @@ class Creates:
             verify,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )
-        self._gate = asyncio.Semaphore(MAX_CREATES)
+        self._gate = asyncio.Semaphore(limits().creates_at_once)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -127,7 +114,7 @@ class Creates:
                     params=dict(self._server.query) or None,
                     headers=headers,
                     # The departure bounds the whole of it.
-                    timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_SECONDS),
+                    timeout=httpx2.Timeout(None, connect=limits().connect_seconds),
                     extensions={"trace": departure},
                     **body,
                 )

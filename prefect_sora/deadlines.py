@@ -3,8 +3,7 @@
 import re
 from typing import Final
 
-BASE_SECONDS: Final = 600.0
-"""For the base clip, and never less: the default that users of the earlier clients know. Ours."""
+from prefect_sora.limits import limits
 
 BASE_CLIP_SECONDS: Final = 8
 BASE_CLIP_PIXELS: Final = 1280 * 720
@@ -13,9 +12,6 @@ BASE_CLIP_PIXELS: Final = 1280 * 720
 PRO_FACTOR: Final = 3.0
 """How much longer a `pro` model may take for the same clip. Ours: it is priced three times as
 high, and nobody publishes times."""
-
-LONGEST_SECONDS: Final = 86_400.0
-"""A day, after which the longest-lived of the servers' jobs are gone. Ours."""
 
 _PRO: Final = re.compile(r"(?:^|[^a-z0-9])pro(?:$|[^a-z0-9])", re.IGNORECASE)
 
@@ -37,4 +33,4 @@ def deadline_seconds(model: str | None, size: str | None, seconds: float | None)
     scale = (seconds or BASE_CLIP_SECONDS) / BASE_CLIP_SECONDS * pixels / BASE_CLIP_PIXELS
     if model and _PRO.search(model):
         scale *= PRO_FACTOR
-    return min(max(BASE_SECONDS * scale, BASE_SECONDS), LONGEST_SECONDS)
+    return min(limits().deadline_seconds * max(scale, 1.0), limits().deadline_max_seconds)

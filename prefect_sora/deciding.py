@@ -5,7 +5,7 @@ out, for videos and for pictures.
 """
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 from prefect_sora.attempts import another_worker_holds_it
 from prefect_sora.errors import (
@@ -15,21 +15,11 @@ from prefect_sora.errors import (
     StorageError,
     UnavailableError,
 )
+from prefect_sora.limits import limits
 from prefect_sora.records import RenderState
-from prefect_sora.windows import SLOW_SECONDS
 
 Policy = Literal["stop", "resubmit"]
 """What to do where a create may have been accepted and the server cannot tell."""
-
-SUBMIT_ROUNDS: Final = 3
-"""How often one call sends a create that was shown not to have been accepted, and how often it
-lets a reservation lapse. Ours."""
-
-LONGEST_PAUSE_SECONDS: Final = 5.0
-"""How long a server that says "too many" and not until when is left alone. Ours."""
-
-LONGEST_WAIT_SECONDS: Final = 2.0
-"""The longest pause between two looks at what another worker does. Ours."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +142,8 @@ def decide(
     if in_doubt and held:
         if now > call.deadline:
             return Stop(another_worker_holds_it(state))
-        return Wait(min(0.25 * 1.5 ** min(call.waits, 10), LONGEST_WAIT_SECONDS))
+        first_s, most_s = limits().look_pause_seconds, limits().look_pause_max_seconds
+        return Wait(min(first_s * 1.5 ** min(call.waits, 10), most_s))
     if now > call.deadline and (call.waits or call.begun) and not call.owes:
         return Stop(call.why or too_late())
     if in_doubt and not seen_twice:
@@ -179,14 +170,15 @@ def after(
     call = replace(call, owes=False)
     if how == "lapsed":
         call = replace(call, lapses=call.lapses + 1)
-        stops = late or call.lapses >= SUBMIT_ROUNDS
+        stops = late or call.lapses >= limits().submit_rounds
         return call, Stop(call.why or _lapsed(call, late)) if stops else Wait(0.0)
     call = replace(call, why=why)
     over = Stop(why or _lapsed(call, late))
     if how == "busy":
         asked_s = getattr(why, "retry_after_s", None) or 0.0
         # A server that says "at once" is not to be hammered either.
-        pause_s = max(asked_s, min(0.5 * 2 ** min(call.busy, 10), LONGEST_PAUSE_SECONDS))
+        first_s, most_s = limits().retry_pause_seconds, limits().busy_pause_max_seconds
+        pause_s = max(asked_s, min(first_s * 2 ** min(call.busy, 10), most_s))
         call = replace(call, busy=call.busy + 1)
         if now + pause_s > call.deadline:
             return call, over
@@ -195,7 +187,7 @@ def after(
     if how == "paid again":
         # Once a call, and not once a round. A picture's doubt begins where its time has passed.
         return replace(call, policy="stop", owes=True), Wait(0.0)
-    return call, over if late or call.rounds >= SUBMIT_ROUNDS else Wait(0.0)
+    return call, over if late or call.rounds >= limits().submit_rounds else Wait(0.0)
 
 
 def _collision(state: RenderState) -> InvalidRequestError:
@@ -218,7 +210,7 @@ def too_late() -> RenderTimeoutError:
 
 def _lapsed(call: Call, late: bool) -> SoraError:
     """Say why nothing was sent: others must be able to tell when a create can still leave."""
-    if call.slow_s >= SLOW_SECONDS:
+    if call.slow_s >= limits().slow_store_seconds:
         return StorageError(
             f"The store is too slow: it took {call.slow_s:.1f} s for one step, and a create is "
             "sent only while its reservation is fresh.",

@@ -7,10 +7,9 @@ connection, in a proxy's handshake, or after the whole request was read.
 import asyncio
 from collections.abc import Mapping
 from time import monotonic, time
-from typing import Any, Final
+from typing import Any
 
-WINDOW_SECONDS: Final = 60.0
-"""How long a request may wait to leave where nobody has said a shorter time. Ours."""
+from prefect_sora.limits import limits
 
 
 class TooLateError(Exception):
@@ -21,7 +20,8 @@ class Departure:
     """One request on its way out; give it as the `trace` of a request.
 
     Args:
-        within_s: How long from now it may leave at the latest, seconds.
+        within_s: How long from now it may leave at the latest, seconds; None where nobody says:
+            `Limits.departure_seconds`.
         has_place: It waits for no others any more: see `creates.Creates.place`.
 
     Attributes:
@@ -29,11 +29,11 @@ class Departure:
         had_its_time: It was begun with half of its time left, and not kept by others from it.
     """
 
-    def __init__(self, within_s: float = WINDOW_SECONDS, *, has_place: bool = False) -> None:
+    def __init__(self, within_s: float | None = None, *, has_place: bool = False) -> None:
         self.at: float | None = None
         self.has_place = has_place
         self.had_its_time = False
-        self._within_s = within_s
+        self._within_s = limits().departure_seconds if within_s is None else within_s
         self._since = time(), monotonic()
         self._limit: asyncio.Timeout | None = None
         self._answer_s = 0.0

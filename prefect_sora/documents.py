@@ -3,15 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from prefect_sora import sources
 from prefect_sora.errors import InvalidRequestError
-
-MAX_DOCUMENT_BYTES: Final = 1024 * 1024
-"""Longest file that is read. Ours: some thousand shots."""
+from prefect_sora.limits import limits
 
 
 async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | None = None) -> Any:
@@ -28,7 +26,7 @@ async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | No
     """
     next_step = "Mend it; nothing was sent."
     try:
-        data = await sources.load(source, max_bytes=MAX_DOCUMENT_BYTES, options=options)
+        data = await sources.load(source, max_bytes=limits().document_max_bytes, options=options)
         return _parsed(data.decode("utf-8-sig"))
     except sources.UnreadableError as error:
         problem, next_step = str(error), "Name one that can be read; nothing was sent."

@@ -13,50 +13,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Final
 from urllib.parse import quote, urljoin
 
 import httpx2
 
 from prefect_sora.answers import no_answer, retry_after_s, status_error
 from prefect_sora.errors import UnavailableError
+from prefect_sora.limits import limits
 from prefect_sora.private_urls import in_private
 from prefect_sora.server import Server
-
-CHUNK_BYTES: Final = 64 * 1024
-
-CHUNK_TIMEOUT_SECONDS: Final = 60.0
-"""Longest wait for the next 64 KiB of a file. A body that drips is never silent for
-`transport.READ_TIMEOUT_SECONDS`, and a gigabyte of it would take for ever. Ours."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long a file may be on its way.
-
-    Attributes:
-        headers_seconds: Longest wait for all of an answer's headers. Ours.
-        grace_seconds: What a body may take whatever its size. Ours.
-        bytes_per_second: The least that it has to come at besides, over all of the wait for it,
-            pauses and resumes included. Ours: eight that come at this pace fill a line of
-            1 Mbit/s, and thirty megabytes are there within the hour that servers keep a video.
-    """
-
-    headers_seconds: float = 60.0
-    grace_seconds: float = 60.0
-    bytes_per_second: float = 16 * 1024
-
-
-PACE: Final = Pace()
-"""A body that drips is never silent, and would hold its place among the downloads for hours."""
-
-MAX_REDIRECTS: Final = 5
-
-RESUMES: Final = 4
-"""How often one body goes on after it was cut. Ours."""
-RESUME_PAUSE_SECONDS: Final = 0.5
-"""Pause before the first of them; the others' double. Ours."""
-
 
 _Ask = Callable[[Mapping[str, str]], contextlib.AbstractAsyncContextManager[httpx2.Response]]
 
@@ -84,7 +49,7 @@ async def opened(
     async with ask({}) as response:
         if response.is_error:
             try:
-                async with asyncio.timeout(PACE.headers_seconds):
+                async with asyncio.timeout(limits().headers_seconds):
                     await response.aread()
             except (httpx2.HTTPError, TimeoutError):  # the status says enough
                 kept = {k: v for k, v in response.headers.items() if k == "retry-after"}
@@ -118,7 +83,7 @@ async def _answer(
     """Follow redirects by hand: credentials go to the server's own origin only."""
     at = f"{server.base_url}/"
     stale = server.token  # which may have ended, once, while we waited
-    for _ in range(2 + MAX_REDIRECTS):
+    for _ in range(2 + limits().redirects):
         try:
             at = urljoin(at, target)
             # Without parameters to add, a signed URL stays as it is, letter by letter.
@@ -134,14 +99,14 @@ async def _answer(
                 "GET", url, headers={"Accept-Encoding": "identity", **headers, **known}
             )
             with in_private():
-                async with asyncio.timeout(PACE.headers_seconds):
+                async with asyncio.timeout(limits().headers_seconds):
                     response = await http.send(request, stream=True, follow_redirects=False)
         except httpx2.HTTPError as error:
             raise _cut_off(server, url, error) from None
         except TimeoutError:
             raise UnavailableError(
                 f"{_place(server, url)} did not begin to send the file in "
-                f"{PACE.headers_seconds:g} s."
+                f"{limits().headers_seconds:g} s."
             ) from None
         try:
             if response.status_code == 401 and own and stale:
@@ -162,16 +127,16 @@ async def _to_its_end(
     server: Server, response: httpx2.Response, ask: _Ask
 ) -> AsyncGenerator[bytes]:
     """Pass a body on, and where it is cut or stalls, the rest of the same file."""
-    first, at_byte, clock = response, 0, _Clock(PACE)
+    first, at_byte, clock = response, 0, _Clock()
     cut = UnavailableError(f"{_place(server, response.url)} does not send the whole file.")
     async with contextlib.AsyncExitStack() as connection:
-        for resumes in range(1 + RESUMES):
+        for resumes in range(1 + limits().body_resumes):
             try:
                 if resumes:
                     await connection.aclose()
                     await first.aclose()
                     with clock.running():
-                        await asyncio.sleep(RESUME_PAUSE_SECONDS * 2 ** (resumes - 1))
+                        await asyncio.sleep(limits().retry_pause_seconds * 2 ** (resumes - 1))
                         rest = ask(_rest_of(first, at_byte))
                         response = await connection.enter_async_context(rest)
                     if response.status_code == 429 or response.is_server_error:
@@ -216,18 +181,21 @@ def _length(response: httpx2.Response) -> int | None:
 
 
 class _Clock:
-    """Counts the time that a body is waited for, and not what its reader takes."""
+    """Counts the time that a body is waited for, and not what its reader takes.
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    A body that drips is never silent, and would hold its place among the downloads for hours.
+    """
+
+    def __init__(self) -> None:
+        self._within = limits()
         self._waited_seconds = 0.0
         self.bytes = 0
 
     @property
     def left_seconds(self) -> float:
         """How much longer the body may be waited for, with what has come of it."""
-        pace = self._pace
-        return pace.grace_seconds + self.bytes / pace.bytes_per_second - self._waited_seconds
+        due_s = self.bytes / self._within.body_bytes_per_second
+        return self._within.body_grace_seconds + due_s - self._waited_seconds
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -241,9 +209,9 @@ class _Clock:
 
 async def _steady(server: Server, response: httpx2.Response, clock: _Clock) -> AsyncIterator[bytes]:
     """Pass a body on while it keeps coming, as fast as is of use."""
-    chunks = response.aiter_bytes(CHUNK_BYTES)
+    chunks = response.aiter_bytes(limits().chunk_bytes)
     while True:
-        longest = min(CHUNK_TIMEOUT_SECONDS, max(clock.left_seconds, 0.0))
+        longest = min(limits().chunk_seconds, max(clock.left_seconds, 0.0))
         try:
             with clock.running():
                 async with asyncio.timeout(longest):
@@ -254,8 +222,8 @@ async def _steady(server: Server, response: httpx2.Response, clock: _Clock) -> A
                 pace = f"{clock.bytes} bytes of it came so far"
                 raise UnavailableError(f"{place} sends the file too slowly: {pace}.") from None
             raise UnavailableError(
-                f"{place} sent less than {CHUNK_BYTES // 1024} KiB of the "
-                f"file in {CHUNK_TIMEOUT_SECONDS:g} s."
+                f"{place} sent less than {limits().chunk_bytes // 1024} KiB of the "
+                f"file in {limits().chunk_seconds:g} s."
             ) from None
         except httpx2.HTTPError as error:
             raise _cut_off(server, response.url, error) from None

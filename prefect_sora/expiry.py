@@ -22,15 +22,9 @@ from prefect_sora.errors import (
 )
 from prefect_sora.errors.next_steps import NextStep, clock
 from prefect_sora.handles import RenderedVideo, VideoJob
+from prefect_sora.limits import limits
 
 log = logging.getLogger(__name__)
-
-ASK_AGAIN_SECONDS: Final = 5.0
-"""Longest pause between two questions whether a job is forgotten. Ours."""
-
-DOWNLOADS_AT_ONCE: Final = 8
-"""How many videos one process fetches from one server at a time. Ours: more would share the
-same line, and all would be late."""
 
 USUAL_LIFE_SECONDS: Final = 3600.0
 """How long a finished video is kept where its server does not say: as OpenAI's guide has it."""
@@ -39,8 +33,8 @@ USUAL_LIFE_SECONDS: Final = 3600.0
 class Turns:
     """Lets a number of downloads go on at once, and those first that expire first."""
 
-    def __init__(self, at_once: int = DOWNLOADS_AT_ONCE) -> None:
-        self._free = at_once
+    def __init__(self, at_once: int | None = None) -> None:
+        self._free = limits().downloads_at_once if at_once is None else at_once
         self._order = count()
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
 
@@ -121,7 +115,7 @@ async def forgotten(video_id: str, client: VideoClient) -> VideoNotFoundError | 
         ApiError: No such word, and no job either.
     """
     absence = Absence(client.server.profile.lost_after_s)
-    pause_s = min(ASK_AGAIN_SECONDS, absence.pace_s)
+    pause_s = min(limits().absent_pause_seconds, absence.pace_s)
     while True:
         try:
             await client.retrieve(video_id, anew=absence.answers > 0)

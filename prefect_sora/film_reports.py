@@ -4,8 +4,8 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_sora.films import CutList
+from prefect_sora.limits import limits
 from prefect_sora.pages import (
-    INLINE_VIDEO_BYTES,
     code,
     cost,
     data_url,
@@ -46,7 +46,7 @@ async def _markdown(kept: CutList, folder: VideoFolder) -> str:
     film = kept.film
     parts = [f"## {plain(film.title)}"]
     sheet = await read_small(folder, f"{film.folder}/contact_sheet.jpg")
-    if sheet and len(sheet) <= INLINE_VIDEO_BYTES:
+    if sheet and len(sheet) <= limits().inline_max_bytes:
         parts.append(f"![contact sheet]({data_url('image/jpeg', sheet)})")
     parts.append(await player(film, folder, f"{film.folder}/film.mp4"))
     made = "copied" if film.copied_picture else "encoded anew"

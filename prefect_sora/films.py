@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from prefect_sora.errors import CorruptVideoError, JoinError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.identity import KEY_DIGITS, title_slug
+from prefect_sora.limits import limits
 from prefect_sora.mp4 import Mp4Scanner
 from prefect_sora.records import SCHEMA, read_record
 from prefect_sora.stitching import Film, contact_sheet, join, last_frame
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 
 FOLDER: Final = "films"
 LAST_FRAME: Final = "last_frame.png"
-
-_READ_BYTES: Final = 1024 * 1024
 
 
 class Cut(BaseModel):
@@ -210,7 +209,7 @@ def _at_hand(cut: Cut, store: VideoFolder, scratch: Path) -> Path:
         return Path(local_path(cut.url))
     path = scratch / f"{cut.number:03d}.mp4"
     with store.open(f"{cut.folder}/video.mp4") as source, path.open("wb") as target:
-        shutil.copyfileobj(source, target, _READ_BYTES)
+        shutil.copyfileobj(source, target, limits().piece_bytes)
     return path
 
 
@@ -228,7 +227,7 @@ def _key(title: str, cuts: Sequence[Cut]) -> str:
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _READ_BYTES):
+        while chunk := await asyncio.to_thread(file.read, limits().piece_bytes):
             yield chunk
 
 

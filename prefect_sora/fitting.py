@@ -6,11 +6,9 @@ from typing import Literal
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from prefect_sora.errors import ReferenceImageError
+from prefect_sora.limits import limits
 
 Mode = Literal["cover", "contain", "exact"]
-
-# Twice an 8K frame (7680x4320); one decoded copy takes 192 MiB at most.
-MAX_PIXELS = 64 * 1024 * 1024
 
 # What the video protocol takes, by Pillow's name; anything else is written anew as PNG.
 _WIRE = {
@@ -19,7 +17,15 @@ _WIRE = {
     "WEBP": ("image/webp", ".webp"),
 }
 _READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-ALLOWED = "JPEG, PNG, WebP, GIF, BMP and TIFF images are read, up to 50 MiB and 64 megapixels."
+
+
+def allowed() -> str:
+    """Say which pictures are read."""
+    size, pixels = limits().picture_max_bytes / 2**20, limits().picture_max_pixels / 2**20
+    return (
+        f"JPEG, PNG, WebP, GIF, BMP and TIFF images are read, up to {size:g} MiB and "
+        f"{pixels:g} megapixels."
+    )
 
 
 def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tuple[bytes, str, str]:
@@ -32,7 +38,7 @@ def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tupl
     JPEG, else PNG. Equal input gives equal output.
 
     Args:
-        data: A picture of a kind that `ALLOWED` names.
+        data: A picture of a kind that `allowed` names.
         size: Width and height of the video; None keeps the picture's own.
         mode: `cover` fills the frame and crops the middle, `contain` shows all
             between black bars, `exact` refuses any other size.
@@ -49,12 +55,12 @@ def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tupl
         raise _too_many_pixels("far too many") from error
     except UnidentifiedImageError as error:
         raise ReferenceImageError(
-            f"The reference is not an image we read: it is {_looks_like(data)}. {ALLOWED}",
+            f"The reference is not an image we read: it is {_looks_like(data)}. {allowed()}",
             next_step="Save it as PNG or JPEG.",
         ) from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, …
         raise ReferenceImageError(
-            f"The reference image is cut or damaged ({error}). {ALLOWED}",
+            f"The reference image is cut or damaged ({error}). {allowed()}",
             next_step="Save or fetch it again.",
         ) from error
 
@@ -62,7 +68,9 @@ def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tupl
 def _fit(
     data: bytes, image: Image.Image, size: tuple[int, int] | None, mode: Mode
 ) -> tuple[bytes, str, str]:
-    if image.width * image.height > MAX_PIXELS:  # known from the header, before any is decoded
+    if (
+        image.width * image.height > limits().picture_max_pixels
+    ):  # known from the header, before any is decoded
         raise _too_many_pixels(f"{image.width}x{image.height}")
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     upright = ImageOps.exif_transpose(image)
@@ -96,7 +104,7 @@ def _is_plain(image: Image.Image) -> bool:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ReferenceImageError(
-            f"The reference image has floating-point pixels, whose white is unknown. {ALLOWED}",
+            f"The reference image has floating-point pixels, whose white is unknown. {allowed()}",
             next_step="Save it with 8 bits a channel.",
         )
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
@@ -123,7 +131,7 @@ def _contain(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _too_many_pixels(size: str) -> ReferenceImageError:
     return ReferenceImageError(
-        f"The reference image has too many pixels ({size}). {ALLOWED}",
+        f"The reference image has too many pixels ({size}). {allowed()}",
         next_step="Make it smaller: a video's frame is enough.",
     )
 

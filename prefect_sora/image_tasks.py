@@ -64,7 +64,7 @@ async def generate_image(
         store: Where its records and its pictures are kept.
         scope: Whom the render is shared with; the root flow run where it is None.
         parent_key: The render that this one starts from.
-        timeout_seconds: How long a server may take; None: `images.drawing.TIMEOUT_SECONDS`.
+        timeout_seconds: How long a server may take; None: `Limits.picture_seconds`.
         in_doubt: Whether to stop or to pay again where nobody can tell if it was made.
         max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
             budget holds besides.

@@ -7,8 +7,8 @@ from typing import Final
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, VideoNotFoundError
+from prefect_sora.limits import limits
 from prefect_sora.matching import (
-    CLOCK_SLACK_SECONDS,
     WORST_CLOCK_SECONDS,
     Clock,
     Doubt,
@@ -16,16 +16,7 @@ from prefect_sora.matching import (
 )
 from prefect_sora.wire import Video, VideoPage
 
-MAX_PAGES: Final = 50
-"""Up to 5,000 jobs newer than the doubt by any clock. Ours."""
-
-OUTAGE_PATIENCE_SECONDS: Final = 60.0
-"""How long a list that fails for the moment is asked again. Ours."""
-
 _PAGE_LIMITS: Final = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
-
-_VANISHED_ASKED: Final = 3
-"""How many jobs that were on the list and no longer are, are asked for by name. Ours."""
 
 
 class JobList:
@@ -55,11 +46,11 @@ class JobList:
         Raises:
             ApiError: The server shows no list.
         """
-        off_s = WORST_CLOCK_SECONDS if is_late else CLOCK_SLACK_SECONDS
+        off_s = WORST_CLOCK_SECONDS if is_late else limits().clock_slack_seconds
         jobs, is_whole, clock = await self._read(asked_at, off_s)
         before = self.jobs.values()
         gone = [j for j in before if j.id not in jobs and not is_past(j, self.doubt, clock, off_s)]
-        for job in gone[-_VANISHED_ASKED:]:
+        for job in gone[-limits().vanished_asked :]:
             if await self._knows(job.id):
                 self.vanished.add(job.id)
         self.jobs |= jobs
@@ -70,8 +61,8 @@ class JobList:
     async def _read(self, asked_at: float, off_s: float) -> tuple[dict[str, Video], bool, Clock]:
         jobs: dict[str, Video] = {}
         descending, is_whole, after = True, True, None
-        until = monotonic() + OUTAGE_PATIENCE_SECONDS
-        for _ in range(MAX_PAGES):
+        until = monotonic() + limits().list_outage_seconds
+        for _ in range(limits().list_pages):
             page = await self._page(after, until)
             clock = Clock(asked_at, page.clock_ahead_s)
             is_whole &= page.is_whole
@@ -97,7 +88,7 @@ class JobList:
 
     async def _page(self, after: str | None, until: float) -> VideoPage:
         """Read one page: where it fails, those before it are not read anew."""
-        pause_s = 0.25
+        pause_s = limits().look_pause_seconds
         while True:
             try:
                 return await self.client.list_page(after=after)
@@ -105,7 +96,7 @@ class JobList:
                 if not error.retryable or monotonic() + pause_s > until:
                     raise
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 2.0)
+            pause_s = min(pause_s * 1.5, limits().look_pause_max_seconds)
 
     async def _knows(self, video_id: str) -> bool:
         try:

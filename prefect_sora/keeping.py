@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import time
-from typing import Final
 from weakref import WeakKeyDictionary
 
 from prefect_sora.absence import ROUTE_ALIKE, Absence
@@ -33,6 +32,7 @@ from prefect_sora.errors import (
 from prefect_sora.expiry import Turns, expired, fetch_again, not_fetched
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.mp4 import Mp4Info, Mp4Scanner
 from prefect_sora.stills import put_stills
 from prefect_sora.storage import VideoFolder, Written
@@ -40,16 +40,7 @@ from prefect_sora.threads import BYTES, start
 
 log = logging.getLogger(__name__)
 
-DOWNLOAD_ATTEMPTS: Final = 5
-"""How often one call fetches a video whose bytes come cut or wrong. Ours."""
-
-MAX_PAUSE_SECONDS: Final = 60.0
-"""Longest pause between two of them, whatever the server asks for. Ours: it may forget the
-video meanwhile, and who waits for longer can run again."""
-
 _turns: WeakKeyDictionary[VideoClient, Turns] = WeakKeyDictionary()
-
-_READ_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -115,7 +106,7 @@ async def kept(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
 def _read_back(store: VideoFolder, name: str) -> Fetched:
     scanner, digest, size_bytes = _Mp4Check(), hashlib.sha256(), 0
     with store.open(name) as file:
-        while chunk := file.read(_READ_BYTES):
+        while chunk := file.read(limits().piece_bytes):
             scanner.feed(chunk)
             digest.update(chunk)
             size_bytes += len(chunk)
@@ -197,9 +188,9 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
                 # Until a 404 may be believed, it is asked for again without being counted.
                 attempt += not unknown or absence.contradicted
                 log.warning("Download %d of video %s: %s", attempt, video.video_id, error.message)
-                if attempt == DOWNLOAD_ATTEMPTS:
+                if attempt == limits().download_attempts:
                     raise not_fetched(error, video, absence) from None
-                longest = absence.pace_s if unknown else MAX_PAUSE_SECONDS
+                longest = absence.pace_s if unknown else limits().download_pause_max_seconds
                 tried = max(attempt, absence.answers)
                 await asyncio.sleep(min(_pause(error, tried, video), longest))
 
@@ -285,7 +276,8 @@ class _Mp4Check(Mp4Scanner):
 
 def _pause(error: SoraError, attempt: int, video: VideoJob) -> float:
     asked: float = getattr(error, "retry_after_s", None) or 0.0
-    pause: float = min(max(asked, 0.5 * 2 ** (attempt - 1)), MAX_PAUSE_SECONDS)
+    grown: float = limits().retry_pause_seconds * 2 ** (attempt - 1)
+    pause = min(max(asked, grown), limits().download_pause_max_seconds)
     if isinstance(video, RenderedVideo) and video.expires_at and video.expires_at > time():
         return min(pause, (video.expires_at - time()) / 2)  # while it is still there
     return pause

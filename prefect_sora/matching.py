@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
+from prefect_sora.limits import limits
 from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.wire import Video
-
-CLOCK_SLACK_SECONDS: Final = 60.0
-"""What a job's time may be off by, after the server's clock is told from its answer's Date, and
-still be in time: seconds are cut off, replicas differ. Ours."""
 
 WORST_CLOCK_SECONDS: Final = 26 * 3600.0
 """What it may be off by at all: as much as two local times of the earth differ, UTC-12 and
@@ -91,7 +88,7 @@ def judge(job: Video, request: VideoRequest, server: Server, doubt: Doubt, clock
 def is_in_time(job: Video, doubt: Doubt, clock: Clock) -> bool:
     """Whether its time, by the answer's Date, is one at which the request was on its way."""
     readings = clock.readings(job.created_at)
-    return bool(readings) and doubt.distance_s(readings[0]) <= CLOCK_SLACK_SECONDS
+    return bool(readings) and doubt.distance_s(readings[0]) <= limits().clock_slack_seconds
 
 
 def is_far(job: Video, doubt: Doubt, clock: Clock) -> bool:

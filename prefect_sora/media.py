@@ -17,10 +17,8 @@ import av
 from PIL import Image, ImageStat
 
 from prefect_sora.frames import OpenVideo, Viewer, show
+from prefect_sora.limits import limits
 
-# No service renders more than 20 s at once; all of it is decoded in one pass. Of longer videos,
-# the sheet shows keyframes, which a seek finds without decoding what lies between.
-ONE_PASS_SECONDS = 20.0
 THUMBNAIL_SIDE = 1280  # fills a page, at some 50 kB
 PREVIEW_SECONDS, PREVIEW_FPS, PREVIEW_SIDE, PREVIEW_MAX_BYTES = 4.0, 8.0, 480, 400_000
 _CELL_SIDE = 320
@@ -122,7 +120,7 @@ class _Sheet(Viewer):
     def begin(self, video: OpenVideo) -> None:
         seconds, count = video.seconds or PREVIEW_SECONDS, self._columns * self._rows
         self._times = [seconds * (index + 0.5) / count for index in range(count)]
-        self.done = self._is_long = seconds > ONE_PASS_SECONDS
+        self.done = self._is_long = seconds > limits().one_pass_seconds
 
     def see(self, seconds: float, frame: av.VideoFrame) -> None:
         # A cell shows the frame that is on screen at its time: the last one not after it.

@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prefect_sora.errors import CorruptVideoError
-
-# Two hours at 60 frames a second with sound need about 12 MiB of sample tables
-# (some 24 bytes a frame); the package promises at most 32 MiB for any video.
-MOOV_MAX_BYTES = 16 * 1024 * 1024
+from prefect_sora.limits import limits
 
 # 4.2: size and type; the same with a 64-bit size. 4.3: the smallest `ftyp`.
 _HEADER_BYTES, _LARGE_HEADER_BYTES, _FIRST_BYTES = 8, 16, 16
@@ -124,8 +121,8 @@ class Mp4Scanner:
             self._media_bytes += len(body)
         elif self._kind == "moov":
             self._moov += body
-            if len(self._moov) > MOOV_MAX_BYTES:
-                raise _corrupt(f"The video's moov box exceeds the {MOOV_MAX_BYTES} bytes we read.")
+            if len(self._moov) > (most := limits().moov_max_bytes):
+                raise _corrupt(f"The video's moov box exceeds the {most} bytes we read.")
         if self._left is not None:
             self._left -= len(body)
             if self._left == 0:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from prefect_sora.identity import title_slug
+from prefect_sora.limits import limits
 from prefect_sora.matching import (
     Clock,
     Doubt,
@@ -26,10 +27,6 @@ from prefect_sora.matching import (
 from prefect_sora.requests import DERIVED, VideoRequest
 from prefect_sora.server import Server
 from prefect_sora.wire import Video
-
-LATE_LOOKS: Final = 3
-"""How many readings of the list, late enough, have to show nothing of a job before there is none:
-replicas answer in turn, and may each list their own jobs alone. Ours."""
 
 # What makes no other video of a request.
 _SAME_VIDEO: Final = frozenset({"take", "allow_unlisted"})
@@ -84,7 +81,7 @@ class Seen:
     first_seen: Mapping[str, float] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     is_whole: bool = True
-    late_looks: int = LATE_LOOKS
+    late_looks: int = field(default_factory=lambda: limits().late_looks)
     missing: frozenset[str] = frozenset()
     can_wait: bool = True
     can_read_again: bool = True
@@ -189,7 +186,7 @@ def _absent(mine: Asked, seen: Seen, server: Server) -> Outcome:
             "It is not on the server's list, which may have forgotten it: a job is known to stay "
             f"there for {memory_s / 3600:g} hours, and it was sent longer ago."
         )
-    if seen.late_looks < LATE_LOOKS:
+    if seen.late_looks < limits().late_looks:
         return Wait()
     return Nothing()
 

@@ -19,20 +19,15 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.records import read_record
 from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS: Final = 2.0
-"""How often an estimate moves. Ours."""
-
 MOST_PERCENT: Final = 95.0
 """What no estimate passes: that it is finished, the server alone says. Ours."""
-
-_REMEMBERED: Final = 10
-"""About how many renders the usual length is the mean of. Ours."""
 
 
 class Pace(BaseModel):
@@ -77,7 +72,7 @@ async def estimating(
 
     async def tick() -> None:
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(limits().estimate_tick_seconds)
             if latest is None or latest.status not in ("queued", "in_progress", "unknown"):
                 continue
             share = (time() - job.submitted_at) / pace.seconds
@@ -103,7 +98,7 @@ async def remember(job: VideoJob, video: Video, client: VideoClient, ledger: Led
     if took <= 0:
         return
     before = await _usual(job, client, ledger)
-    count = min(before.renders + 1 if before else 1, _REMEMBERED)
+    count = min(before.renders + 1 if before else 1, limits().estimate_renders)
     mean = before.seconds + (took - before.seconds) / count if before else took
     try:
         pace = Pace(seconds=max(mean, 0.001), renders=count)

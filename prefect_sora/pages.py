@@ -3,15 +3,13 @@
 import base64
 import html
 import re
-from typing import Final, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from prefect_sora.errors import SoraError
+from prefect_sora.limits import limits
 from prefect_sora.prices import dollars
 from prefect_sora.storage import VideoFolder
-
-INLINE_VIDEO_BYTES: Final = 4 * 1024 * 1024
-"""Up to here the clip itself is part of the artifact, and plays from there. Ours."""
 
 
 class Playable(Protocol):
@@ -42,7 +40,7 @@ async def player(video: Playable, folder: VideoFolder, name: str) -> str:
     parts = []
     on_the_web = urlsplit(video.url).scheme in ("http", "https")
     source = video.url if on_the_web else None
-    if video.size_bytes <= INLINE_VIDEO_BYTES:
+    if video.size_bytes <= limits().inline_max_bytes:
         clip = await read_small(folder, name)
         source = data_url("video/mp4", clip) if clip else source
     if source:

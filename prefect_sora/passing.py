@@ -8,7 +8,7 @@ Which render a request stands for is its course; see there for how workers agree
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prefect_sora.asked import Asked, Way, may_pass_on
 from prefect_sora.courses import Course, PassedOnError, Turn, pass_on
@@ -22,22 +22,13 @@ from prefect_sora.errors import (
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import key_of
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.paying import made_once, settled
 from prefect_sora.records import RenderState
 from prefect_sora.sending import Prepared
 from prefect_sora.server import Server
 
 log = logging.getLogger(__name__)
-
-TURNS: Final = 3
-"""How often one server is asked where other workers keep beginning anew there. Ours."""
-
-LOOK_SECONDS: Final = 0.5
-"""How long to wait between two looks at what another worker does. Ours."""
-
-PATIENCE: Final = 120
-"""How many looks a worker that has just chosen another picture has to begin with it, before
-it is taken for dead. Ours."""
 
 _Prepared = TypeVar("_Prepared", bound=Prepared)
 _Made = TypeVar("_Made")
@@ -107,7 +98,7 @@ class _Passing(Generic[_Prepared, _Made]):
     async def run(self) -> _Made:
         turn = await self.course.newest()
         older = turn.number if turn else 0
-        patience = PATIENCE
+        patience = limits().passing_looks
         while True:
             if turn is None:
                 await self._begin()
@@ -128,7 +119,7 @@ class _Passing(Generic[_Prepared, _Made]):
                     and state.name == "reserved"
                     and self.ledger.is_held(state.reserved)
                 ):
-                    await asyncio.sleep(LOOK_SECONDS)  # its worker will know
+                    await asyncio.sleep(limits().passing_look_seconds)  # its worker will know
                 elif way and state.name == "reserved":
                     if (made := await self._settled(state, way, turn.inputs_sha256)) is not None:
                         self._tell_of_the_picture(same)
@@ -138,7 +129,7 @@ class _Passing(Generic[_Prepared, _Made]):
                 elif turn.number > older and state.name == "new" and patience:
                     # Its worker has just begun: to take it away would begin a tug of war.
                     patience -= 1
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(limits().passing_look_seconds)
                 else:
                     await self._change(turn)
             turn = await self.course.newest()
@@ -180,7 +171,7 @@ class _Passing(Generic[_Prepared, _Made]):
         if error is not None and not await self._closed(turn, way):
             # Another worker has begun a new attempt there: what comes of it counts.
             self.begun_anew += 1
-            if self.begun_anew < TURNS:
+            if self.begun_anew < limits().passing_turns:
                 return None
             if (await self.ledger.state(turn.folder)).name == "reserved":
                 error.about(paid="unknown")  # of an earlier attempt

@@ -38,6 +38,7 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.errors.next_steps import NOTHING_SENT
+from prefect_sora.limits import limits
 from prefect_sora.records import RenderState
 from prefect_sora.sending import LapsedError, Sender, UnclearError, release, send
 from prefect_sora.windows import Window, send_seconds
@@ -187,7 +188,11 @@ class _Making(Generic[_T]):
     ) -> _T | _Ended | None:
         sender, charges = self.sender, self.charges
         mine, doubt = sender.reservation(step.attempt, state, step.in_doubt)
-        mine = mine.model_copy(update={"send_seconds": send_seconds(self.call.slow_s)})
+        said = {
+            "send_seconds": send_seconds(self.call.slow_s),
+            "lease_seconds": mine.lease_seconds or limits().lease_seconds,
+        }
+        mine = mine.model_copy(update=said)
         attempt = sender.attempt(charges.written(mine))
         window = Window.of(attempt.reserved, has_place=not step.in_doubt)
         with self._nothing_sent("no" if state.name == "new" else "unknown"):

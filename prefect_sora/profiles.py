@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from prefect_sora.absence import LASTING_SECONDS
 from prefect_sora.errors import InvalidRequestError
 
 Service = Literal["openai", "azure"]
@@ -94,7 +93,7 @@ class Profile(BaseModel):
         description="How long after a create request was sent its job may still be accepted. Ours.",
     )
     lost_after_s: float = Field(
-        default=LASTING_SECONDS,
+        default=180.0,
         ge=0,
         description="How long it must go on saying that it does not know a job until that is "
         "believed: replicas behind one address may each know their own.",

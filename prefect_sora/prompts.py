@@ -15,14 +15,9 @@ from pydantic import ValidationError
 
 from prefect_sora import documents, sources
 from prefect_sora.errors import InvalidRequestError, PromptTemplateError
+from prefect_sora.limits import limits
 from prefect_sora.requests import MAX_PROMPT_CHARACTERS, in_words
 from prefect_sora.shots import TEMPLATES, ShotPrompt, prose, sandbox
-
-MAX_TEMPLATE_BYTES: Final = 256 * 1024
-"""Longest template that is read. Ours: eight times the longest prompt."""
-
-_MAX_RAW_CHARACTERS: Final = 1_000_000
-"""Where a template that never ends is stopped, empty space included. Ours."""
 
 _SUFFIX: Final = ".j2"
 
@@ -133,7 +128,7 @@ async def _loaded(
 
 async def _read(place: str | Path, options: Mapping[str, Any] | None) -> str:
     try:
-        data = await sources.load(place, max_bytes=MAX_TEMPLATE_BYTES, options=options)
+        data = await sources.load(place, max_bytes=limits().template_max_bytes, options=options)
         return data.decode("utf-8")
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
@@ -154,7 +149,7 @@ def _rendered(sandboxed: Environment, main: str, variables: Mapping[str, str], c
         for piece in sandboxed.get_template(main).generate(variables):
             text.append(piece)
             length += len(piece)
-            if length > _MAX_RAW_CHARACTERS:
+            if length > limits().template_max_characters:
                 raise _too_long(called)
     except PromptTemplateError:
         raise

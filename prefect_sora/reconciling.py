@@ -8,17 +8,16 @@ import asyncio
 import contextlib
 import logging
 from time import monotonic, time
-from typing import Final
 
 from pydantic import ValidationError
 
-from prefect_sora import job_lists
 from prefect_sora.attempts import Attempt
 from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.identity import KEY_DIGITS
 from prefect_sora.job_lists import JobList
-from prefect_sora.ledger import LEASE_SECONDS, TORN
+from prefect_sora.ledger import TORN
+from prefect_sora.limits import limits
 from prefect_sora.matching import Clock, Doubt, is_in_time, judge
 from prefect_sora.ownership import Adopt, Asked, Nothing, Person, Seen, decide
 from prefect_sora.records import RenderState, Reserved
@@ -26,15 +25,6 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
-
-LIST_ATTEMPTS: Final = 3
-"""How often a list that ends too early is read anew. Ours."""
-
-RIVAL_PATIENCE_SECONDS: Final = 100.0
-"""How long a live worker that may be about to claim the job is waited for: the longest
-create and some. Ours."""
-
-_HOLDERS_AT_ONCE: Final = 16
 
 
 class _Search:
@@ -53,12 +43,12 @@ class _Search:
         if not self.server.profile.can_list:
             return await self._by_claims("This server does not list its jobs.")
         latest = max(time(), self.doubt.until) + self.server.profile.submit_grace_s
-        rivals_until = monotonic() + RIVAL_PATIENCE_SECONDS
-        outage_until = monotonic() + job_lists.OUTAGE_PATIENCE_SECONDS
+        rivals_until = monotonic() + limits().rival_seconds
+        outage_until = monotonic() + limits().list_outage_seconds
         asked = Asked(
             self.mine.key, self.request, self.doubt, reference_sha256=self.mine.reference_sha256
         )
-        pause_s, unread, late_looks = 0.25, 0, 0
+        pause_s, unread, late_looks = limits().look_pause_seconds, 0, 0
         while True:
             asked_at = time()
             is_late = asked_at >= latest
@@ -69,7 +59,7 @@ class _Search:
                     await asyncio.sleep(1.0)
                     continue
                 return await self._by_claims(f"Its jobs cannot be listed: {error.message}")
-            outage_until = monotonic() + job_lists.OUTAGE_PATIENCE_SECONDS
+            outage_until = monotonic() + limits().list_outage_seconds
             holders, is_open = await self._holders(clock)
             rivals: list[Asked] = []
             accepted: set[str] = set()
@@ -91,7 +81,7 @@ class _Search:
                 late_looks=late_looks,
                 missing=frozenset(missing),
                 can_wait=monotonic() < rivals_until,
-                can_read_again=unread < LIST_ATTEMPTS,
+                can_read_again=unread < limits().list_reads,
                 same_account=self.server.is_account(self.mine.account),
             )
             match decide(asked, rivals, seen, self.server):
@@ -101,7 +91,7 @@ class _Search:
                     return None
                 case Person(why=why):
                     raise uncertain(self.mine, why)
-            pause_s = min(pause_s * 1.5, 5.0)
+            pause_s = min(pause_s * 1.5, limits().search_pause_max_seconds)
             await asyncio.sleep(min(pause_s, max(0.05, latest - time())))
 
     async def _claimed(self, job: Video) -> bool:
@@ -122,7 +112,7 @@ class _Search:
 
     async def _holders(self, clock: Clock) -> tuple[dict[str, str], bool]:
         """Read who holds the jobs of that time and those that may be ours, and if one is free."""
-        gate = asyncio.Semaphore(_HOLDERS_AT_ONCE)
+        gate = asyncio.Semaphore(limits().records_at_once)
 
         async def holder(video_id: str) -> str | None:
             async with gate:
@@ -177,7 +167,7 @@ class _Search:
         return Asked(
             state.key,
             request,
-            Doubt(other.in_doubt_since, other.at + LEASE_SECONDS),
+            Doubt(other.in_doubt_since, other.lease_until),
             slug,
             other.reference_sha256,
             self.ledger.is_held(other),

@@ -19,6 +19,10 @@ has a default, and what it changes is turned into the new form in `read_record`.
 PASSED_ON: Final = "passed_on"
 """The code of an attempt that was closed, unsent, so that another server may be asked."""
 
+UNSAID_LEASE_SECONDS: Final = 180.0
+UNSAID_SEND_SECONDS: Final = 10.0
+"""What a reservation means that does not say these times, as earlier versions wrote it."""
+
 _R = TypeVar("_R", bound=BaseModel)
 
 
@@ -82,6 +86,7 @@ class Reserved(Record):
     uncertain_since: float | None = None
     kind: Literal["video", "image"] = "video"
     lease_seconds: float | None = None
+    """How long after `at` it speaks for its worker, if nothing else is known of that."""
     usd_each: float | None = None
     charged_to: tuple[str, ...] = ()
     """The periods whose budgets it counts against: see `spending`."""
@@ -90,7 +95,7 @@ class Reserved(Record):
     charged_attempt: int | None = None
     """The attempt, refused for the moment, whose charge it took over; None: it has its own."""
     send_seconds: float | None = None
-    """How long after `at` its create may leave at the latest; None: `windows.SEND_SECONDS`."""
+    """How long after `at` its create may leave at the latest."""
     account: str | None = None
     """Who was, or may have been, asked, as `Server.account` says it; None where not known."""
 
@@ -98,6 +103,16 @@ class Reserved(Record):
     def charged_as(self) -> int:
         """The attempt under which its charge stands."""
         return self.charged_attempt or self.attempt
+
+    @property
+    def lease_until(self) -> float:
+        """Until when it speaks for its worker, Unix seconds."""
+        return self.at + (self.lease_seconds or UNSAID_LEASE_SECONDS)
+
+    @property
+    def leaves_within_s(self) -> float:
+        """How long after `at` its create may leave at the latest, in seconds."""
+        return UNSAID_SEND_SECONDS if self.send_seconds is None else self.send_seconds
 
     @property
     def in_doubt_since(self) -> float:

@@ -13,11 +13,9 @@ from typing import Any
 
 from prefect_sora import sources
 from prefect_sora.errors import ReferenceImageError
-from prefect_sora.fitting import ALLOWED, Mode, fit
+from prefect_sora.fitting import Mode, allowed, fit
+from prefect_sora.limits import limits
 from prefect_sora.sources import public_address
-
-# OpenAI's limit for each image of its images API ("less than 50MB").
-MAX_BYTES = 50 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ async def prepare(
 async def load_source(
     source: str | Path | bytes, *, options: Mapping[str, Any] | None = None
 ) -> bytes:
-    """Return a picture's bytes, at most `MAX_BYTES`, within a minute.
+    """Return a picture's bytes, at most `Limits.picture_max_bytes`, within a minute.
 
     Args:
         source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
@@ -68,11 +66,11 @@ async def load_source(
         ReferenceImageError: It is missing, unreadable, empty, too large or too slow.
     """
     try:
-        return await sources.load(source, max_bytes=MAX_BYTES, options=options)
+        return await sources.load(source, max_bytes=limits().picture_max_bytes, options=options)
     except sources.UnreadableError as error:
         problem = str(error)
     raise ReferenceImageError(
-        f"The reference image {_shown(source)} {problem}. {ALLOWED}",
+        f"The reference image {_shown(source)} {problem}. {allowed()}",
         next_step="Point it to a readable picture, then run again.",
     )
 

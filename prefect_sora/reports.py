@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from prefect.artifacts import (
     acreate_markdown_artifact,
@@ -18,14 +18,12 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
+from prefect_sora.limits import limits
 from prefect_sora.pages import code, cost, data_url, plain, player, read_small, size, table
 from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
 from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
-
-PROGRESS_EVERY_SECONDS: Final = 2.0
-"""At most one update of the UI per render in this time: each costs the server some 20 ms."""
 
 
 class Listener:
@@ -116,7 +114,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
             logger().debug("No progress shown: %s", error)
 
     async def show_when_due() -> None:
-        await asyncio.sleep(shown_at + PROGRESS_EVERY_SECONDS - monotonic())
+        await asyncio.sleep(shown_at + limits().progress_seconds - monotonic())
         await show()
 
     async def tell(video: Video) -> None:
@@ -131,7 +129,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
             latest = 100.0
             await _cancel(soon)
             await show()
-        elif monotonic() - shown_at >= PROGRESS_EVERY_SECONDS:
+        elif monotonic() - shown_at >= limits().progress_seconds:
             await show()
         elif soon is None or soon.done():  # no change comes after the last one, to show it with
             soon = asyncio.create_task(show_when_due())

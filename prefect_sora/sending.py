@@ -11,7 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic, time
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from prefect_sora.attempts import Attempt, is_busy
 from prefect_sora.budgets import Budget
@@ -19,18 +19,13 @@ from prefect_sora.client import VideoClient
 from prefect_sora.departures import Departure
 from prefect_sora.errors import SoraError, UnavailableError, UncertainSubmitError
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.matching import Doubt
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.render_options import RenderOptions
 from prefect_sora.windows import Window
 
 log = logging.getLogger(__name__)
-
-CONNECT_ATTEMPTS: Final = 4
-"""How often a create that never left is tried: over about four seconds. Ours."""
-
-RECORD_SECONDS: Final = 5.0
-"""How long a cancelled caller still waits for a request under way to be recorded. Ours."""
 
 # By the reservation's token; it also keeps the tasks from being collected.
 _under_way: dict[str, asyncio.Task[Any]] = {}
@@ -215,9 +210,9 @@ async def _answered(
     """Send a request once, over as many connections as that takes; return when it left, too."""
     ask = sender.request(attempt)
     never_sent: UnavailableError | None = None
-    for n in range(CONNECT_ATTEMPTS):
+    for n in range(limits().connect_attempts):
         if n:
-            await asyncio.sleep(0.25 * 2**n)
+            await asyncio.sleep(limits().look_pause_seconds * 2**n)
         if not window.is_open(time(), monotonic()):
             break
         departure = Departure(window.left_s(time(), monotonic()), has_place=window.has_place)
@@ -247,7 +242,7 @@ async def to_its_end(reserved: Reserved, work: Coroutine[Any, Any, _T]) -> _T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        until = monotonic() + RECORD_SECONDS
+        until = monotonic() + limits().cancelled_record_seconds
         while not task.done() and (left := until - monotonic()) > 0:
             # Some cancel again and again until they are obeyed.
             with contextlib.suppress(asyncio.CancelledError):

@@ -17,10 +17,8 @@ from urllib.request import url2pathname
 import fsspec
 import httpx2
 
+from prefect_sora.limits import limits
 from prefect_sora.private_urls import in_private
-
-LOAD_TIMEOUT_SECONDS: Final = 60.0
-"""Longest time that one takes to load. Ours: the largest image at 1 MB a second."""
 
 ADDRESS_MAX_CHARACTERS: Final = 300
 """Longest address of one that is written down. Ours: a line or two of a record."""
@@ -33,7 +31,7 @@ class UnreadableError(Exception):
 async def load(
     source: str | Path | bytes, *, max_bytes: int, options: Mapping[str, Any] | None = None
 ) -> bytes:
-    """Return a source's bytes, within `LOAD_TIMEOUT_SECONDS`.
+    """Return a source's bytes, within `Limits.source_seconds`.
 
     Args:
         source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
@@ -44,10 +42,10 @@ async def load(
         UnreadableError: It is missing, unreadable, empty, too large or too slow.
     """
     try:
-        async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
+        async with asyncio.timeout(limits().source_seconds):
             data = await _read(source, max_bytes, dict(options or {}))
     except TimeoutError:
-        problem = f"took longer than {LOAD_TIMEOUT_SECONDS:g} s to load"
+        problem = f"took longer than {limits().source_seconds:g} s to load"
     except FileNotFoundError:
         problem = "does not exist"
     except IsADirectoryError:
@@ -59,7 +57,7 @@ async def load(
     else:
         if data and len(data) <= max_bytes:
             return data
-        problem = f"is larger than {_binary(max_bytes)}" if data else "is empty"
+        problem = f"is larger than {binary(max_bytes)}" if data else "is empty"
     # Raised out here so that no cause travels along with the secret in its text.
     raise UnreadableError(problem)
 
@@ -201,7 +199,9 @@ async def _read_http(url: str, max_bytes: int) -> bytes:
     with in_private():
         async with (
             httpx2.AsyncClient(
-                follow_redirects=True, max_redirects=5, timeout=LOAD_TIMEOUT_SECONDS
+                follow_redirects=True,
+                max_redirects=limits().redirects,
+                timeout=limits().source_seconds,
             ) as client,
             client.stream("GET", url) as answer,
         ):
@@ -233,6 +233,7 @@ def _without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _binary(size_bytes: int) -> str:
+def binary(size_bytes: int) -> str:
+    """Say a size in MiB, or in KiB."""
     mebibytes = size_bytes / 2**20
     return f"{mebibytes:g} MiB" if mebibytes >= 1 else f"{size_bytes / 2**10:g} KiB"

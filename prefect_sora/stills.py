@@ -10,23 +10,11 @@ from typing import Final
 from prefect_sora import media
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
+from prefect_sora.limits import limits
 from prefect_sora.storage import VideoFolder
 from prefect_sora.threads import DRAWING, start
 
 log = logging.getLogger(__name__)
-
-MAX_STILL_BYTES: Final = 20 * 1024 * 1024
-"""A thumbnail or spritesheet above this is none. Ours."""
-
-STILL_TIMEOUT_SECONDS: Final = 60.0
-"""Longest download of one. Ours; what comes later is drawn."""
-
-DRAW_SECONDS: Final = 60.0
-"""Longest decoding of one video for its pictures. Ours: twenty seconds of Full HD take about five,
-and the record of a video that is kept waits for them."""
-
-GIVE_UP_SECONDS: Final = 300.0
-"""Longest wait for pictures, their turn included, where a frame or a store does not end. Ours."""
 
 _SUFFIXES: Final = {
     b"\xff\xd8\xff": ".jpg",
@@ -98,12 +86,12 @@ async def fetch_still(client: VideoClient, video_id: str, variant: str) -> tuple
 async def _fetched(client: VideoClient, video_id: str, variant: str) -> bytes:
     try:
         async with (
-            asyncio.timeout(STILL_TIMEOUT_SECONDS),
+            asyncio.timeout(limits().still_seconds),
             client.content(video_id, variant) as still,
         ):
             return await _small(still.chunks)
     except TimeoutError:
-        log.info("No %s from the server within %g s.", variant, STILL_TIMEOUT_SECONDS)
+        log.info("No %s from the server within %g s.", variant, limits().still_seconds)
     except SoraError as error:
         log.info("No %s from the server: %s", variant, error.message)
     return b""
@@ -111,9 +99,9 @@ async def _fetched(client: VideoClient, video_id: str, variant: str) -> bytes:
 
 async def _drawn(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
     drawing = start(DRAWING, partial(_draw, store, name, given))
-    done, _ = await asyncio.wait([drawing], timeout=GIVE_UP_SECONDS)
+    done, _ = await asyncio.wait([drawing], timeout=limits().stills_seconds)
     if not done:
-        log.warning("No preview of %s: nothing was drawn in %g s.", name, GIVE_UP_SECONDS)
+        log.warning("No preview of %s: nothing was drawn in %g s.", name, limits().stills_seconds)
         return {}
     return drawing.result()
 
@@ -127,8 +115,8 @@ def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
     try:
         with store.open(name) as file:
             if given >= DRAWN_SUFFIXES.keys() - {"preview"}:
-                return {"preview": media.preview(file, within_seconds=DRAW_SECONDS)}
-            return asdict(media.stills(file, within_seconds=DRAW_SECONDS))
+                return {"preview": media.preview(file, within_seconds=limits().draw_seconds)}
+            return asdict(media.stills(file, within_seconds=limits().draw_seconds))
     except Exception as error:
         log.warning("No preview of %s: %s: %s", name, type(error).__name__, error)
         return {}
@@ -138,6 +126,6 @@ async def _small(chunks: AsyncIterator[bytes]) -> bytes:
     data = bytearray()
     async for chunk in chunks:
         data += chunk
-        if len(data) > MAX_STILL_BYTES or bytes(data[4:8]) == b"ftyp":
+        if len(data) > limits().still_max_bytes or bytes(data[4:8]) == b"ftyp":
             return b""
     return bytes(data)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from time import time
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from prefect_sora.attempts import another_worker_holds_it
 from prefect_sora.client import VideoClient
@@ -25,6 +25,7 @@ from prefect_sora.handles import RenderedVideo, StoredImage, StoredVideo, VideoJ
 from prefect_sora.images.keeping import bring_home, uncertain
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.records import RenderState
 from prefect_sora.rendering import wait
 from prefect_sora.requests import title
@@ -32,12 +33,6 @@ from prefect_sora.resuming import take_up
 from prefect_sora.waiters import OnProgress
 
 log = logging.getLogger(__name__)
-
-AT_ONCE: Final = 4
-"""How many videos are fetched, and how many doubts are looked up, at the same time. Ours."""
-
-LOOKS_AT_ONCE: Final = 8
-"""How many jobs are asked for at once, to see which are forgotten soonest. Ours."""
 
 Outcome = Literal["kept", "waiting", "in_doubt", "failed", "skipped"]
 
@@ -111,7 +106,7 @@ async def sweep(
     Raises:
         StorageError: The store cannot be read.
     """
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(limits().sweeps_at_once)
 
     async def one(found: _Found) -> Swept:
         state = found.state
@@ -136,7 +131,7 @@ async def sweep(
         return Swept(state, "kept", video=video)
 
     states = await ledger.unfinished(tidy=True)
-    looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+    looks = asyncio.Semaphore(limits().sweep_looks_at_once)
     looked = await asyncio.gather(
         *(_look(state, ledger, client_of, looks, older_than_seconds) for state in states)
     )

@@ -17,6 +17,7 @@ from prefect_sora.blocks import OneOrMore, Store, VideoStore, store_of
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.errors.next_steps import in_words
+from prefect_sora.limits import limits
 from prefect_sora.providers import listed
 from prefect_sora.records import RenderState
 from prefect_sora.reports import logger
@@ -25,8 +26,6 @@ from prefect_sora.sweeping import Outcome, Swept
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("in_doubt", "failed", "waiting", "skipped", "kept")
 """What a person has to look at stands first."""
-
-_SAID_CHARACTERS: Final = 300
 
 
 class Sweep(BaseModel):
@@ -132,7 +131,8 @@ def _summary(swept: list[Swept], store: VideoStore, parts_removed: int) -> Sweep
 def _why(render: Swept) -> str:
     error = render.error
     said = error.message if isinstance(error, SoraError) else f"{type(error).__name__}: {error}"
-    return said if len(said) <= _SAID_CHARACTERS else f"{said[: _SAID_CHARACTERS - 1]}…"
+    most = limits().said_characters
+    return said if len(said) <= most else f"{said[: most - 1]}…"
 
 
 def _what_to_do(render: Swept) -> str:

@@ -16,16 +16,10 @@ from pydantic import ValidationError
 from prefect_sora import sources
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.formats import ALIASES, COLUMNS, SUFFIXES, Fields, read_rows, unknown_columns
+from prefect_sora.limits import limits
 from prefect_sora.requests import VideoRequest
 
-MAX_TABLE_BYTES: Final = 256 * 1024 * 1024
-"""Largest file that is read. Ours: some hundred thousand long prompts."""
-
-
 _SIZE: Final = ("size", "aspect_ratio")
-
-_TOLD: Final = 20
-"""How many broken rows an error lists. Ours."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ async def read_table(
             f"{named} is none of {', '.join(SUFFIXES)}.", next_step="Give one of these."
         )
     try:
-        data = await sources.load(source, max_bytes=MAX_TABLE_BYTES, options=options)
+        data = await sources.load(source, max_bytes=limits().table_max_bytes, options=options)
     except sources.UnreadableError as error:
         raise InvalidRequestError(
             f"{named} {error}.", next_step="Name one that can be read; nothing was sent."
@@ -99,8 +93,9 @@ def refuse_broken(rows: Sequence[Row]) -> None:
     broken = [row for row in rows if row.problems]
     if not broken:
         return
-    told = "; ".join(f"{row.where}: {', '.join(row.problems)}" for row in broken[:_TOLD])
-    more = f"; and {len(broken) - _TOLD} more" if len(broken) > _TOLD else ""
+    most = limits().table_problems
+    told = "; ".join(f"{row.where}: {', '.join(row.problems)}" for row in broken[:most])
+    more = f"; and {len(broken) - most} more" if len(broken) > most else ""
     raise InvalidRequestError(
         f"{len(broken)} of {len(rows)} rows cannot be rendered: {told}{more}.",
         next_step="Nothing was sent. Mend them, or go on without them: skip_bad_rows "

@@ -11,45 +11,56 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from enum import Enum
+from typing import TypeVar
+
+from prefect_sora.limits import limits
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Lane:
-    """One kind of blocking work, and how many threads do it at a time in one process."""
+class Lane(Enum):
+    """One kind of blocking work, which waits for no other kind."""
 
-    name: str
-    threads: int
+    RECORDS = "records"
+    """Small files that are written: reservations, claims, acceptances."""
+    LOOKS = "looks"
+    """Small files that are read, and listings, which are not in the way of a record."""
+    BYTES = "bytes"
+    """Videos on their way to or from a store."""
+    DRAWING = "drawing"
+    """Pictures of videos."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads do it at a time in one process, by the limits that hold here."""
+        mine = limits()
+        match self:
+            case Lane.RECORDS:
+                return mine.record_threads
+            case Lane.LOOKS:
+                return mine.look_threads
+            case Lane.BYTES:
+                return mine.byte_threads
+            case Lane.DRAWING:
+                return min(mine.drawing_threads, os.cpu_count() or 1)
 
 
-RECORDS: Final = Lane("records", 16)
-"""Small files that are written: reservations, claims, acceptances. Each waits for the disk or
-the network and needs no processor, so there are more threads than processors. Ours."""
-
-LOOKS: Final = Lane("looks", 16)
-"""Small files that are read, and listings. A sweep or a first charge asks for thousands at once;
-they are not in the way of a record. Ours."""
-
-BYTES: Final = Lane("bytes", 16)
-"""Videos on their way to or from a store: those of two servers, see `DOWNLOADS_AT_ONCE`. Ours."""
-
-DRAWING: Final = Lane("drawing", max(1, min(4, os.cpu_count() or 1)))
-"""Pictures of videos. Each takes a whole processor and about 30 MiB: no more than there are
-processors, and four at most. Ours."""
-
-LANES: Final = (RECORDS, LOOKS, BYTES, DRAWING)
+RECORDS, LOOKS, BYTES, DRAWING = Lane
 
 
-def start(lane: Lane, work: Callable[[], _T]) -> "asyncio.Future[_T]":
-    """Begin blocking work in a thread of its lane, with the caller's context variables.
+def start(lane: Lane | None, work: Callable[[], _T]) -> "asyncio.Future[_T]":
+    """Begin blocking work in a thread, with the caller's context variables: its limits, too.
 
     The threads live as long as the process, whose end waits for what they have begun.
+
+    Args:
+        lane: Whose threads do it; None: asyncio's own, which are for work that may be long.
+        work: What blocks.
     """
     context = copy_context()
-    return asyncio.get_running_loop().run_in_executor(_pool(lane), lambda: context.run(work))
+    pool = None if lane is None else _pool(lane)
+    return asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(work))
 
 
 async def to_its_end(work: Callable[[], _T], lane: Lane | None = None) -> _T:
@@ -60,12 +71,9 @@ async def to_its_end(work: Callable[[], _T], lane: Lane | None = None) -> _T:
 
     Args:
         work: What blocks.
-        lane: Whose threads do it; None: asyncio's own, which are for work that may be long.
+        lane: See `start`.
     """
-    if lane is None:
-        running = asyncio.get_running_loop().run_in_executor(None, work)
-    else:
-        running = start(lane, work)
+    running = start(lane, work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -75,15 +83,16 @@ async def to_its_end(work: Callable[[], _T], lane: Lane | None = None) -> _T:
         raise
 
 
-_pools: dict[Lane, ThreadPoolExecutor] = {}
+_pools: dict[tuple[Lane, int], ThreadPoolExecutor] = {}
 _making = threading.Lock()
 
 
 def _pool(lane: Lane) -> ThreadPoolExecutor:
+    one = lane, lane.threads
     with _making:
-        if lane not in _pools:
-            _pools[lane] = ThreadPoolExecutor(lane.threads, f"prefect-sora {lane.name}")
-        return _pools[lane]
+        if one not in _pools:
+            _pools[one] = ThreadPoolExecutor(lane.threads, f"prefect-sora {lane.value}")
+        return _pools[one]
 
 
 def _forget_after_fork() -> None:

@@ -7,15 +7,10 @@ from time import time
 from typing import Any, Final, Protocol
 
 from prefect_sora.errors import AuthenticationError, InvalidRequestError
+from prefect_sora.limits import limits
 
 ENTRA_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 """Microsoft, azure-ai-docs "Video generation" (2026): what a token for Azure OpenAI is good for."""
-
-EARLY_SECONDS: Final = 300.0
-"""How long before its end a token is fetched anew. Ours: longer than any one request."""
-
-FETCH_SECONDS: Final = 60.0
-"""Longest fetching of a token. Ours: an identity endpoint answers at once, or not at all."""
 
 
 class _Access(Protocol):
@@ -50,16 +45,16 @@ class TokenSource:
         Raises:
             AuthenticationError: No identity is found here, or it gets no token.
         """
-        if self._access and time() < self._access.expires_on - EARLY_SECONDS:
+        if self._access and time() < self._access.expires_on - limits().token_early_seconds:
             return self._access.token
         fetching = self._fetching
         if fetching is None or fetching.done() or fetching.get_loop() is not _loop():
             fetching = self._fetching = asyncio.ensure_future(asyncio.to_thread(self._fetched))
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
+            async with asyncio.timeout(limits().token_seconds):
                 self._access = await asyncio.shield(fetching)
         except TimeoutError:
-            said = f"no answer within {FETCH_SECONDS:g} s"
+            said = f"no answer within {limits().token_seconds:g} s"
         except Exception as error:  # azure-identity's own, whose text may hold an address
             said = type(error).__name__
         else:

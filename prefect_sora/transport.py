@@ -6,27 +6,20 @@ money by `creates`.
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx2
 import openai
 from openai import AsyncOpenAI
 
 from prefect_sora.answers import error_of, json_of, no_answer, status_error
-from prefect_sora.creates import (
-    CONNECT_TIMEOUT_SECONDS,
-    CREATE_TIMEOUT_SECONDS,
-    MAX_JOB_BYTES,
-    Creates,
-)
+from prefect_sora.creates import Creates
 from prefect_sora.departures import Departure
 from prefect_sora.errors import SoraError, UnavailableError
+from prefect_sora.limits import limits
 from prefect_sora.private_urls import in_private
 from prefect_sora.proxies import certificates, http_client
 from prefect_sora.server import Server
-
-READ_TIMEOUT_SECONDS: Final = 30.0
-"""Longest silence inside an answer, of a poll or of a download. Ours."""
 
 
 class Transport:
@@ -37,15 +30,17 @@ class Transport:
     """
 
     def __init__(self, server: Server) -> None:
-        self.server = server
+        self.server, mine = server, limits()
         verify = certificates()
         self.http = http_client(
             server.base_url,
             verify,
             timeout=httpx2.Timeout(
-                READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS, pool=60.0
+                mine.read_seconds, connect=mine.connect_seconds, pool=mine.pool_seconds
             ),
-            limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
+            limits=httpx2.Limits(
+                max_connections=mine.connections, max_keepalive_connections=mine.idle_connections
+            ),
         )
         self._is_an_api = False
         key = server.api_key.get_secret_value() if server.api_key else ""
@@ -105,8 +100,8 @@ class Transport:
         *,
         verb: str,
         departure: Departure | None = None,
-        timeout_seconds: float = CREATE_TIMEOUT_SECONDS,
-        max_bytes: int = MAX_JOB_BYTES,
+        timeout_seconds: float | None = None,
+        max_bytes: int | None = None,
     ) -> httpx2.Response:
         """Send something once: as JSON, or where `files` is a list, empty too, as a form.
 
@@ -117,8 +112,9 @@ class Transport:
             more: Further headers.
             verb: See `answers.error_of`.
             departure: Until when it may leave; tells afterwards when it left.
-            timeout_seconds: How long the answer may take from then on, to its end.
-            max_bytes: How long the answer may be.
+            timeout_seconds: How long the answer may take from then on, to its end; None: as long
+                as that of a create.
+            max_bytes: How long the answer may be; None: the same.
 
         Returns:
             An answer of success, read to its end.
@@ -129,11 +125,13 @@ class Transport:
                 `never_sent`, it may have been carried out.
         """
         departure = departure or Departure()
+        answer_s = limits().create_seconds if timeout_seconds is None else timeout_seconds
+        longest = limits().job_max_bytes if max_bytes is None else max_bytes
         try:
             with self._unlogged():
-                async with departure.limits(timeout_seconds):
+                async with departure.limits(answer_s):
                     response = await self._creates.send(
-                        path, fields, files, more, departure, max_bytes
+                        path, fields, files, more, departure, longest
                     )
         except SoraError:
             raise
@@ -142,7 +140,7 @@ class Transport:
                 raise no_answer(self.server, error, left=False) from None
             raise UnavailableError(
                 f"The video server {self.server.base_url} did not answer the request within "
-                f"{timeout_seconds:g} s."
+                f"{answer_s:g} s."
             ) from None
         except Exception as error:  # whatever it is, one thing counts: had it left?
             raise no_answer(self.server, error, left=departure.at is not None) from None

@@ -17,6 +17,7 @@ from prefect_sora.errors import (
     VideoNotFoundError,
 )
 from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.limits import Limits, limits
 from prefect_sora.profiles import Status
 from prefect_sora.wire import Video
 
@@ -28,47 +29,41 @@ FINAL: Final[frozenset[Status]] = frozenset(
     {"completed", "failed", "cancelled", "deleted", "expired"}
 )
 
-MIN_INTERVAL_SECONDS: Final = 0.05
-MAX_INTERVAL_SECONDS: Final = 20.0
-"""Ceiling of the growing interval: OpenAI's video guide advises 10 to 20 s."""
 GROWTH: Final = 1.25
 """How much longer each pause is than the one before. Ours."""
-MAX_BACKOFF_SECONDS: Final = 30.0
-"""Longest pause after a failing request, where no longer one was asked for. Ours."""
 BACKOFF_GROWTH: Final = 1.5
-MAX_HINT_SECONDS: Final = 60.0
-"""Longest pause that a server's word makes, as with downloads. Ours: meanwhile nobody sees
-that the video is there, and many a server forgets it within the hour."""
-LAST_LOOK_SECONDS: Final = 10.0
-"""How long before its deadline a waiter is asked for once more, whatever pause the server wants;
-a tenth of the wait where that is less. Ours: time for two questions."""
+"""The same after failures. Ours."""
 
 
 @dataclass(eq=False)
 class Waiter:
-    """One who waits for one video, when to ask for it next, and what came in."""
+    """One who waits for one video, when to ask for it next, and what came in.
+
+    It keeps the limits of its own call, whoever asks for it.
+    """
 
     video_id: str
     interval_s: float
     asked_interval_s: float
     due: float
+    absence: Absence
     trusts_hints: bool = False
     inbox: asyncio.Queue[Video | Exception] = field(default_factory=asyncio.Queue)
     ends_at: float = math.inf
     last_look: float = math.inf
     seen: Video | None = None
-    absence: Absence = field(default_factory=Absence)
     asking: asyncio.Task[None] | None = None
     failures: int = 0
     trouble: SoraError | None = None
+    within: Limits = field(default_factory=limits)
 
     def pause(self, hint_s: float | None, now: float) -> None:
         """Set when to ask next: the server's own pace where it is slower, or ours, growing."""
         if hint_s is not None:
-            self.put_off(min(hint_s, MAX_HINT_SECONDS), now)
+            self.put_off(min(hint_s, self.within.hint_max_seconds), now)
             return
         self.put_off(self.interval_s, now)
-        ceiling = max(MAX_INTERVAL_SECONDS, self.asked_interval_s)
+        ceiling = max(self.within.poll_max_seconds, self.asked_interval_s)
         self.interval_s = min(self.interval_s * GROWTH, ceiling)
 
     def put_off(self, pause_s: float, now: float) -> None:
@@ -80,7 +75,7 @@ class Waiter:
     @property
     def shortest_s(self) -> float:
         """The shortest pause between two questions."""
-        return MIN_INTERVAL_SECONDS if self.trusts_hints else self.asked_interval_s
+        return self.within.poll_min_seconds if self.trusts_hints else self.asked_interval_s
 
 
 def tell(waiter: Waiter, video: Video, hint_s: float | None) -> None:
@@ -111,11 +106,11 @@ def refuse(waiter: Waiter, error: SoraError) -> None:
     waiter.inbox.put_nowait(copy(error).about(video_id=waiter.video_id, paid="yes"))
 
 
-def backoff(asked_interval_s: float, failures: int, error: SoraError) -> float:
+def backoff(asked_interval_s: float, failures: int, error: SoraError, within: Limits) -> float:
     """Say how long to pause after so many failures: never less than was asked for."""
     pause = asked_interval_s * BACKOFF_GROWTH ** min(failures, 12)
-    pause = max(asked_interval_s, min(pause, MAX_BACKOFF_SECONDS))
-    return max(pause, min(getattr(error, "retry_after_s", None) or 0.0, MAX_HINT_SECONDS))
+    pause = max(asked_interval_s, min(pause, within.backoff_max_seconds))
+    return max(pause, min(getattr(error, "retry_after_s", None) or 0.0, within.hint_max_seconds))
 
 
 async def follow(

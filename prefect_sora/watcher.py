@@ -21,10 +21,8 @@ from prefect_sora.errors import (
     UnavailableError,
     VideoNotFoundError,
 )
+from prefect_sora.limits import limits
 from prefect_sora.waiters import (
-    LAST_LOOK_SECONDS,
-    MAX_HINT_SECONDS,
-    MIN_INTERVAL_SECONDS,
     OnProgress,
     Waiter,
     backoff,
@@ -38,15 +36,8 @@ from prefect_sora.wire import Video
 
 log = logging.getLogger(__name__)
 
-LIST_FROM: Final = 3
-"""From this many waiters on, a page of the list is cheaper than single requests."""
 PAGE_LIMIT: Final = 100
 """OpenAI's openapi.yaml, `ListVideos.limit` (2026-08-21)."""
-PAGE_TIMEOUT_SECONDS: Final = 30.0
-"""Longest time for one page: all who wait, wait for it. Ours."""
-LIST_PATIENCE: Final = 3
-"""How often a list may fail while the same server answers for single jobs. Ours."""
-SINGLES_AT_ONCE: Final = 8
 
 
 class Watcher:
@@ -54,10 +45,11 @@ class Watcher:
 
     def __init__(self, client: VideoClient) -> None:
         self._client = client
+        self._limits = limits()  # of whoever waits first, for all who come later
         self._waiters: set[Waiter] = set()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._gate = asyncio.Semaphore(SINGLES_AT_ONCE)
+        self._gate = asyncio.Semaphore(self._limits.singles_at_once)
         self._not_before = 0.0
         self._failing: set[Waiter] = set()  # since the server's last good answer
         self._trouble: SoraError | None = None
@@ -102,7 +94,7 @@ class Watcher:
             AuthenticationError: The key does not work, or no longer.
         """
         loop = asyncio.get_running_loop()
-        interval = max(poll_interval_seconds, MIN_INTERVAL_SECONDS)
+        interval = max(poll_interval_seconds, limits().poll_min_seconds)
         limit = timeout_seconds
         if max_poll_attempts is not None:
             limit = min(limit, max_poll_attempts * interval)
@@ -113,7 +105,7 @@ class Watcher:
             due=loop.time(),
             trusts_hints=self._client.server.local,
             ends_at=loop.time() + limit,
-            last_look=loop.time() + limit - min(LAST_LOOK_SECONDS, limit / 10),
+            last_look=loop.time() + limit - min(limits().last_look_seconds, limit / 10),
             absence=Absence(self._client.server.profile.lost_after_s),
         )
         self._waiters.add(waiter)
@@ -172,7 +164,8 @@ class Watcher:
         return max(waiter.due, min(self._not_before, waiter.last_look))
 
     def _by_list(self, now: float) -> bool:
-        return self._lists and len(self._waiters) >= LIST_FROM and now >= self._list_again
+        many = len(self._waiters) >= self._limits.list_from
+        return self._lists and many and now >= self._list_again
 
     async def _ask_for_all(self) -> None:
         """Read the list; where it fails, this round asks for single jobs."""
@@ -186,7 +179,7 @@ class Watcher:
         now = asyncio.get_running_loop().time()
         trusted = hint_s is not None and self._client.server.local
         self._list_not_before = now + (0.0 if trusted else self._shortest_interval())
-        self._list_put_off = now + min(hint_s or 0.0, MAX_HINT_SECONDS)
+        self._list_put_off = now + min(hint_s or 0.0, self._limits.hint_max_seconds)
 
     async def _read_pages(self) -> float | None:
         """Read pages, newest first, until each waiter's job was seen; return the server's pace."""
@@ -196,12 +189,12 @@ class Watcher:
         # Others' jobs stand between ours; past twice our number, the rest is asked for singly.
         for _ in range(2 + 2 * len(missing) // PAGE_LIMIT):
             try:
-                async with asyncio.timeout(PAGE_TIMEOUT_SECONDS):
+                async with asyncio.timeout(self._limits.list_page_seconds):
                     page = await self._client.list_page(after=after, limit=PAGE_LIMIT)
             except TimeoutError:
                 raise UnavailableError(
-                    f"{self._client.server.label} takes longer than {PAGE_TIMEOUT_SECONDS:g} s "
-                    "for a page of its list."
+                    f"{self._client.server.label} takes longer than "
+                    f"{self._limits.list_page_seconds:g} s for a page of its list."
                 ) from None
             fresh = [video for video in page.videos if video.id not in seen_ids]
             seen_ids.update(video.id for video in fresh)
@@ -220,12 +213,12 @@ class Watcher:
         self._list_failures += 1
         self._list_alone_failed += self._answered_singly
         self._answered_singly = False
-        if not error.retryable or self._list_alone_failed >= LIST_PATIENCE:
+        if not error.retryable or self._list_alone_failed >= self._limits.list_failures:
             log.info("%s Asking for single jobs from here on.", error.message)
             self._lists = False
             return
         log.info("%s Asking for single jobs in the meantime.", error.message)
-        pause = backoff(self._shortest_interval(), self._list_failures, error)
+        pause = backoff(self._shortest_interval(), self._list_failures, error, self._limits)
         self._list_again = asyncio.get_running_loop().time() + pause
 
     async def _ask_for_one(self, waiter: Waiter) -> None:
@@ -278,7 +271,7 @@ class Watcher:
         waiter.failures += 1
         waiter.trouble = self._trouble = error
         self._failing.add(waiter)
-        pause = backoff(waiter.asked_interval_s, waiter.failures, error)
+        pause = backoff(waiter.asked_interval_s, waiter.failures, error, waiter.within)
         waiter.put_off(pause, now)
         log.log(
             logging.WARNING if waiter.failures == len(self._failing) == 1 else logging.DEBUG,
@@ -289,14 +282,16 @@ class Watcher:
         of_the_server = (
             isinstance(error, RateLimitError)
             or getattr(error, "never_sent", False)
-            or len(self._failing) >= SINGLES_AT_ONCE
+            or len(self._failing) >= self._limits.singles_at_once
         )
         if of_the_server:
-            pause = backoff(self._shortest_interval(), waiter.failures, error)
+            pause = backoff(self._shortest_interval(), waiter.failures, error, self._limits)
             self._not_before = max(self._not_before, now + pause)
 
     def _shortest_interval(self) -> float:
-        return min((w.asked_interval_s for w in self._waiters), default=MIN_INTERVAL_SECONDS)
+        return min(
+            (w.asked_interval_s for w in self._waiters), default=self._limits.poll_min_seconds
+        )
 
     def _all_is_well(self) -> None:
         self._failing.clear()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts
     from tests.support.renderer import Renderer
 
 pytest_plugins = [
+    "tests.support.limits",
     "tests.support.renderer",
     "tests.support.scripted",
     "tests.support.s3",

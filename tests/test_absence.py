@@ -1,6 +1,10 @@
 """Absence: one 404 is one replica's word; many, over minutes and unbroken, are the server's."""
 
-from prefect_sora.absence import ANSWERS, LASTING_SECONDS, Absence
+from prefect_sora.absence import Absence
+from prefect_sora.limits import limits
+from prefect_sora.profiles import Profile
+
+LASTING_SECONDS, ANSWERS = Profile(name="any").lost_after_s, limits().absent_answers
 
 
 def heard(absence: Absence, *said: tuple[float, bool]) -> list[bool]:
@@ -10,17 +14,17 @@ def heard(absence: Absence, *said: tuple[float, bool]) -> list[bool]:
 
 def test_it_is_believed_after_enough_answers_over_enough_time() -> None:
     every_five = [(float(at), False) for at in range(0, int(LASTING_SECONDS) + 1, 5)]
-    believed = heard(Absence(), *every_five)
+    believed = heard(Absence(LASTING_SECONDS), *every_five)
     assert believed == [False] * (len(every_five) - 1) + [True]
 
 
 def test_many_answers_at_once_are_not_enough() -> None:
-    assert not any(heard(Absence(), *[(1.0, False)] * 50))
+    assert not any(heard(Absence(LASTING_SECONDS), *[(1.0, False)] * 50))
 
 
 def test_few_answers_over_a_long_time_are_not_enough() -> None:
     hours = [(3600.0 * n, False) for n in range(ANSWERS)]
-    assert heard(Absence(), *hours) == [False] * (ANSWERS - 1) + [True]
+    assert heard(Absence(LASTING_SECONDS), *hours) == [False] * (ANSWERS - 1) + [True]
 
 
 def test_a_job_that_is_found_is_looked_for_from_the_beginning() -> None:
@@ -30,11 +34,11 @@ def test_a_job_that_is_found_is_looked_for_from_the_beginning() -> None:
 
 
 def test_a_job_that_is_found_twice_contradicts_nothing() -> None:
-    assert heard(Absence(), (0.0, True), (1.0, True)) == [False, False]
+    assert heard(Absence(LASTING_SECONDS), (0.0, True), (1.0, True)) == [False, False]
 
 
 def test_a_fresh_job_that_shows_up_late_is_no_sign_of_replicas() -> None:
-    absence = Absence()
+    absence = Absence(LASTING_SECONDS)
     assert heard(absence, (0.0, False), (1.0, False), (2.0, True)) == [False, False, False]
     assert not absence.contradicted
 

@@ -18,6 +18,7 @@ from prefect_sora.requests import VideoRequest
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer
 
 KITE = VideoRequest(prompt="a red kite", model=None, size="64x64", seconds=1)
@@ -97,9 +98,9 @@ async def test_a_job_that_cannot_be_deleted_stays_resumable_and_holds_nobody_up(
     ledger: Ledger,
     renderer: Renderer,
     trouble: str,
-    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
 ) -> None:
-    monkeypatch.setattr("prefect_sora.cancelling.CANCEL_SECONDS", 0.3)
+    limit(cancel_seconds=0.3)
     renderer.faults([{"on": "create", "do": "stall"}, {"on": "delete", "do": trouble}])
     job = await begin(client, ledger, trouble)
     started = monotonic()
@@ -123,10 +124,10 @@ async def test_a_job_is_left_where_nobody_is_known_to_have_cancelled(
     ledger: Ledger,
     renderer: Renderer,
     by_person: ByPerson | None,
-    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("prefect_sora.cancelling.CANCEL_SECONDS", 0.5)
+    limit(cancel_seconds=0.5)
     renderer.faults([{"on": "create", "do": "stall"}])
     job = await begin(client, ledger, f"left: {by_person}")
     await stopped(job, client, ledger, "delete", by_person)

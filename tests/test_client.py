@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora import downloads
 from prefect_sora.client import VideoClient
 from prefect_sora.connections import connect
 from prefect_sora.errors import (
@@ -26,6 +25,7 @@ from prefect_sora.errors import (
 from prefect_sora.references import Reference
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import clean_url, remote
+from tests.support.limits import Limit
 
 KITE = VideoRequest(prompt="a kite", size="64x64", seconds=4)
 KEY = SecretStr("sk-canary")
@@ -327,8 +327,8 @@ async def test_a_redirect_to_no_address_may_be_mended(echo: Echo, location: str)
     assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_body_that_drips_is_given_up(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "CHUNK_TIMEOUT_SECONDS", 0.2)
+async def test_a_body_that_drips_is_given_up(echo: Echo, limit: Limit) -> None:
+    limit(chunk_seconds=0.2)
     echo.answer("/v1/videos/v/content", bytes(1000), content_type="video/mp4")
     echo.drips = True
     with pytest.raises(UnavailableError, match=r"less than 64 KiB of the file in 0\.2 s"):

@@ -8,9 +8,6 @@ from typing import Any, get_args
 import pytest
 
 from prefect_sora.deciding import (
-    LONGEST_PAUSE_SECONDS,
-    LONGEST_WAIT_SECONDS,
-    SUBMIT_ROUNDS,
     Call,
     Have,
     How,
@@ -35,10 +32,10 @@ from prefect_sora.errors import (
 )
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import Owner
+from prefect_sora.limits import Limits
 from prefect_sora.records import PASSED_ON, Accepted, Failed, RenderState, Reserved
-from prefect_sora.windows import SLOW_SECONDS
 
-NOW = 1_000_000.0
+NOW, USUAL = 1_000_000.0, Limits()
 OURS = "a" * 64
 OWNER = Owner(machine="m", pid=1, started=0.0, token="t")
 RECORD: dict[str, Any] = {"key": "a" * 12, "attempt": 1, "at": NOW - 1}
@@ -182,8 +179,8 @@ def test_a_server_that_is_busy_is_left_alone_longer_and_longer_and_within_the_de
         call, go_on = after(call, "busy", BUSY, now=NOW, spread=0.0)
         assert isinstance(go_on, Wait)
         pauses.append(go_on.seconds)
-    assert pauses[:5] == [0.5, 1.0, 2.0, 4.0, LONGEST_PAUSE_SECONDS]
-    assert {*pauses[5:]} == {LONGEST_PAUSE_SECONDS}
+    assert pauses[:5] == [0.5, 1.0, 2.0, 4.0, USUAL.busy_pause_max_seconds]
+    assert {*pauses[5:]} == {USUAL.busy_pause_max_seconds}
 
 
 @pytest.mark.parametrize("asked_s", [0.0, 0.1, 3.0, 3600.0, float("inf")])
@@ -213,7 +210,8 @@ def test_every_way_goes_on_for_a_bounded_time(how: How, late: bool) -> None:
         if isinstance(go_on, Stop) or call.policy == "stop":
             break
         now += go_on.seconds
-    expected = {"busy": 23, "unmade": SUBMIT_ROUNDS, "lapsed": SUBMIT_ROUNDS, "paid again": 1}
+    rounds = USUAL.submit_rounds
+    expected = {"busy": 23, "unmade": rounds, "lapsed": rounds, "paid again": 1}
     assert count == (1 if late else expected[how])
 
 
@@ -249,7 +247,8 @@ OPEN = RenderState("f", 1, RESERVED)
 def test_a_worker_that_holds_it_is_waited_for_longer_and_longer_until_the_deadline() -> None:
     pauses = [told(OPEN, Call(NOW, waits=n), **HELD) for n in range(8)]
     grown = [0.25 * 1.5**n for n in range(6)]
-    assert pauses == [Wait(s) for s in [*grown, LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS]]
+    longest = USUAL.look_pause_max_seconds
+    assert pauses == [Wait(s) for s in [*grown, longest, longest]]
     stop = told(OPEN, Call(NOW - 0.1), **HELD)
     assert isinstance(stop, Stop)
     assert isinstance(stop.error, RenderTimeoutError)
@@ -257,7 +256,7 @@ def test_a_worker_that_holds_it_is_waited_for_longer_and_longer_until_the_deadli
 
 
 def test_the_deadline_itself_is_in_time() -> None:
-    call = Call(NOW, begun=1, rounds=SUBMIT_ROUNDS - 2)
+    call = Call(NOW, begun=1, rounds=USUAL.submit_rounds - 2)
     assert told(RenderState("f"), call, False, False, False) == Reserve(1, in_doubt=False)
     assert after(call, "unmade", BUSY, now=NOW, spread=0.0)[1] == Wait(0.0)
     assert after(call, "lapsed", None, now=NOW, spread=0.0)[1] == Wait(0.0)
@@ -285,13 +284,14 @@ def test_where_the_server_said_nothing_the_call_says_what_kept_it(how: How) -> N
 def test_what_the_server_said_last_is_remembered() -> None:
     call, _ = after(Call(NOW + 9), "unmade", BUSY, now=NOW, spread=0.0)
     assert call.why is BUSY
-    call, stop = after(replace(call, lapses=SUBMIT_ROUNDS), "lapsed", None, now=NOW, spread=0.0)
+    call = replace(call, lapses=USUAL.submit_rounds)
+    call, stop = after(call, "lapsed", None, now=NOW, spread=0.0)
     assert stop == Stop(BUSY)
 
 
 def test_what_ends_a_call_is_said_in_words() -> None:
     def lapsed(late: bool, slow_s: float) -> SoraError:
-        call = Call(NOW - 1 if late else NOW + 1, slow_s=slow_s, lapses=SUBMIT_ROUNDS)
+        call = Call(NOW - 1 if late else NOW + 1, slow_s=slow_s, lapses=USUAL.submit_rounds)
         _, stop = after(call, "lapsed", None, now=NOW, spread=0.0)
         assert isinstance(stop, Stop)
         assert isinstance(stop.error, SoraError)
@@ -299,7 +299,8 @@ def test_what_ends_a_call_is_said_in_words() -> None:
 
     collision = told(replace(OPEN, reserved=RESERVED.model_copy(update={"fingerprint": "b"})),
                      Call(NOW), **HELD)  # fmt: skip
-    errors = [collision.error, lapsed(True, 0.0), lapsed(False, SLOW_SECONDS), lapsed(False, 0.0)]
+    slow_s = USUAL.slow_store_seconds
+    errors = [collision.error, lapsed(True, 0.0), lapsed(False, slow_s), lapsed(False, 0.0)]
     assert [(e.message, e.next_step, e.paid, e.key) for e in errors] == [
         (
             "Another request has the same key in this store, which is one chance in 10^14.",
@@ -314,7 +315,7 @@ def test_what_ends_a_call_is_said_in_words() -> None:
             None,
         ),
         (
-            f"The store is too slow: it took {SLOW_SECONDS:.1f} s for one step, and a create is "
+            f"The store is too slow: it took {slow_s:.1f} s for one step, and a create is "
             "sent only while its reservation is fresh.",
             "Nothing was sent. Run it again with more time, or with a faster store.",
             "no",

@@ -15,10 +15,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from prefect_sora import attempts, job_lists, sending, windows
 from prefect_sora.attempts import Attempt
 from prefect_sora.client import VideoClient
-from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.errors import SoraError, StorageError, UnavailableError, UncertainSubmitError
 from prefect_sora.handles import VideoJob
 from prefect_sora.identity import new_owner
@@ -29,6 +27,7 @@ from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.wishes import identify
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 from tests.support.scripted import Answer, Jobs, Reply, Script
@@ -143,11 +142,11 @@ def _dated_by_a_gateway(reply: Reply) -> Reply:
 async def test_a_list_that_is_not_read_back_to_the_doubt_proves_nothing(
     scripted: Script,
     disk: Ledger,
-    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
     others: list[dict[str, Any]],
     paging: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(job_lists, "MAX_PAGES", 3)
+    limit(list_pages=3)
     jobs = Jobs()
     _, client = scripted(paged(jobs, others, **paging))
     await stopped_or_found(client, disk)
@@ -155,9 +154,9 @@ async def test_a_list_that_is_not_read_back_to_the_doubt_proves_nothing(
 
 
 async def test_a_long_list_is_read_to_its_end_though_every_other_page_fails(
-    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    scripted: Script, disk: Ledger, limit: Limit
 ) -> None:
-    monkeypatch.setattr(job_lists, "OUTAGE_PATIENCE_SECONDS", 4.0)
+    limit(list_outage_seconds=4.0)
     jobs, listed = Jobs(), []
     pages = paged(jobs, somebody_elses(30), 10)
 
@@ -263,9 +262,13 @@ async def test_each_of_two_pictures_gets_its_own_video(
 
 
 async def test_an_adoption_that_broke_off_leaves_the_doubt_as_old_as_it_was(
-    client: VideoClient, disk: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    client: VideoClient,
+    disk: Ledger,
+    renderer: Renderer,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
 ) -> None:
-    monkeypatch.setattr(attempts, "RECORD_PAUSES_SECONDS", ())
+    limit(record_pauses_seconds=[])
     folder = await left_in_doubt(client, disk, at=time() - 300)
     before = await disk.state(folder)
     assert before.reserved is not None
@@ -287,9 +290,9 @@ async def test_an_adoption_that_broke_off_leaves_the_doubt_as_old_as_it_was(
 
 
 async def test_a_torn_reservation_is_of_any_age(
-    client: VideoClient, disk: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    client: VideoClient, disk: Ledger, renderer: Renderer, limit: Limit
 ) -> None:
-    monkeypatch.setattr(job_lists, "OUTAGE_PATIENCE_SECONDS", 0.1)
+    limit(list_outage_seconds=0.1)
     wish = await identify(clip(), client, "tonight")
     await disk.store.create(f"{wish.folder}/reserved.json", b'{"half')
     video = await client.submit(clip(), None, "the lost one's")
@@ -354,10 +357,10 @@ async def test_a_process_that_lives_on_may_have_given_a_render_up(
 
 
 async def test_what_was_given_up_too_long_ago_is_reserved_anew_before_it_is_sent(
-    client: VideoClient, disk: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    client: VideoClient, disk: Ledger, renderer: Renderer, limit: Limit
 ) -> None:
     # Looking for the lost job takes longer than others believe a create may take to leave.
-    monkeypatch.setattr(windows, "SEND_SECONDS", CONNECT_TIMEOUT_SECONDS + 1.0)
+    limit(leave_seconds=1.0)
     await left_in_doubt(client, disk, owner=a_dead_process())
     job = await go(client, disk)
     assert (job.attempt, job.adopted, renderer.accepted()) == (3, False, 1)
@@ -398,9 +401,9 @@ async def test_a_create_under_way_is_recorded_though_its_caller_is_cancelled(
 
 
 async def test_a_create_that_outlasts_its_caller_is_nobody_elses_to_send(
-    renderer: Renderer, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    renderer: Renderer, disk: Ledger, limit: Limit
 ) -> None:
-    monkeypatch.setattr(sending, "RECORD_SECONDS", 0.2)
+    limit(cancelled_record_seconds=0.2)
     client = VideoClient(remote(renderer.base_url, profile=BLIND))
     renderer.faults([{"on": "create", "do": "delay_after:1.5"}])
     with pytest.raises(TimeoutError):

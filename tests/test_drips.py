@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from prefect_sora import downloads, keeping
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import DownloadError
-from prefect_sora.expiry import DOWNLOADS_AT_ONCE
 from prefect_sora.keeping import fetch
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.server import remote
+from tests.support.limits import Limit
 from tests.support.scripted import QUICK
 from tests.test_keeping import CLIP, KITE
 
@@ -28,12 +28,10 @@ Dripping = Callable[[Answer], Awaitable[VideoClient]]
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(limit: Limit) -> None:
     """One attempt, and little time."""
-    pace = downloads.Pace(headers_seconds=1.0, grace_seconds=1.0, bytes_per_second=1e6)
-    monkeypatch.setattr(downloads, "PACE", pace)
-    monkeypatch.setattr(downloads, "RESUME_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 1)
+    limit(headers_seconds=1.0, body_grace_seconds=1.0, body_bytes_per_second=1_000_000)
+    limit(retry_pause_seconds=0.01, download_attempts=1)
 
 
 @pytest.fixture
@@ -121,7 +119,7 @@ async def test_drips_give_their_places_to_what_comes(dripping: Dripping, disk: L
     client = await dripping(answer)
     drips = [
         asyncio.create_task(fetch(named(f"drip_{n}"), client, disk.store, f"{n}.mp4"))
-        for n in range(DOWNLOADS_AT_ONCE)
+        for n in range(limits().downloads_at_once)
     ]
     await asyncio.sleep(0)  # they have taken all places
     try:
@@ -137,13 +135,11 @@ async def test_drips_give_their_places_to_what_comes(dripping: Dripping, disk: L
 
 
 async def test_a_slow_body_that_comes_fast_enough_is_fetched_whole(
-    dripping: Dripping, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    dripping: Dripping, disk: Ledger, limit: Limit
 ) -> None:
     slow = CLIP[-60:]  # more than a second, a byte every 20 ms
     client = await dripping(lambda _: (HEAD % len(CLIP) + CLIP[:-60], slow))
-    pace = downloads.Pace(headers_seconds=9.0, grace_seconds=0.5, bytes_per_second=100.0)
-    monkeypatch.setattr(downloads, "PACE", pace)
-    monkeypatch.setattr(downloads, "CHUNK_BYTES", 64)
+    limit(headers_seconds=9.0, body_grace_seconds=0.5, body_bytes_per_second=100, chunk_bytes=64)
 
     async with asyncio.timeout(20):
         fetched = await fetch(KITE, client, disk.store, "video.mp4")
@@ -160,6 +156,6 @@ async def test_the_time_that_a_slow_store_takes_is_not_the_server_s(
     async with client.content("video_1") as content:
         async for chunk in content.chunks:
             arrived += chunk
-            await asyncio.sleep(downloads.PACE.grace_seconds * 1.2)
+            await asyncio.sleep(limits().body_grace_seconds * 1.2)
 
     assert bytes(arrived) == CLIP

@@ -32,7 +32,6 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.handles import StoredImage
-from prefect_sora.images import keeping
 from prefect_sora.images.drawing import draw
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.resuming import resume
@@ -42,6 +41,7 @@ from prefect_sora.records import RenderState
 from prefect_sora.render_options import RenderOptions
 from prefect_sora.server import remote
 from prefect_sora.sweeping import Swept, sweep
+from tests.support.limits import Limit
 from tests.support.processes import Forked
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.renders import a_dead_process
@@ -469,9 +469,10 @@ async def test_what_the_store_does_not_take_is_put_beside_it_and_the_error_says_
     disk: Ledger,
     renderer: Renderer,
     monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(keeping, "RECORD_PAUSES_SECONDS", (0.01,))
+    limit(record_pauses_seconds=[0.01])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     wish = await wished(client)

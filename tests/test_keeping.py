@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora import downloads, keeping
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     AuthenticationError,
@@ -29,6 +28,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import OPENAI
 from prefect_sora.requests import VideoRequest
 from prefect_sora.storage import VideoFolder
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer
 from tests.support.scripted import Answer, Reply, Script
 from tests.test_mp4 import clip
@@ -46,11 +46,9 @@ NO_SUCH = {"error": {"message": "no such video"}}
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(limit: Limit) -> None:
     """Pause shortly between downloads, and make three at most."""
-    monkeypatch.setattr(keeping, "MAX_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 3)
-    monkeypatch.setattr(downloads, "RESUME_PAUSE_SECONDS", 0.01)
+    limit(download_pause_max_seconds=0.02, download_attempts=3, retry_pause_seconds=0.01)
 
 
 @pytest.fixture
@@ -283,10 +281,8 @@ async def test_a_server_that_asks_for_an_hour_is_asked_again_before(
         await fetch(KITE, client, disk.store, "video.mp4")
 
 
-async def test_no_pause_outlasts_the_video(
-    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keeping, "MAX_PAUSE_SECONDS", 60.0)
+async def test_no_pause_outlasts_the_video(scripted: Script, disk: Ledger, limit: Limit) -> None:
+    limit(download_pause_max_seconds=60.0)
     answers = iter([(503, {"Retry-After": "50"}, NO_SUCH), video()])
     _, client = scripted(lambda *_: next(answers))
     async with timeout(5):
@@ -353,9 +349,9 @@ async def test_what_does_not_go_on_is_begun_anew(
 
 
 async def test_a_download_that_is_cut_time_after_time_is_given_up(
-    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    scripted: Script, disk: Ledger, limit: Limit
 ) -> None:
-    monkeypatch.setattr(downloads, "RESUMES", 2)
+    limit(body_resumes=2)
     server, client = scripted(lambda *_: None)
 
     def answer(method: str, path: str, body: bytes) -> Reply:

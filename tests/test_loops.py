@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from prefect_sora import deciding, windows
+from prefect_sora import windows
 from prefect_sora.attempts import Attempt
 from prefect_sora.budgets import Budget
 from prefect_sora.client import VideoClient
-from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS
 from prefect_sora.errors import (
     BudgetExceededError,
     RateLimitError,
@@ -30,6 +29,7 @@ from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.resuming import resume as resume_pictures
 from prefect_sora.images.wishes import identify as identify_pictures
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.prices import read_prices
 from prefect_sora.profiles import Profile
 from prefect_sora.records import RenderState, Reserved
@@ -39,6 +39,7 @@ from prefect_sora.resuming import take_up
 from prefect_sora.spending import chain_of
 from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 from tests.support.scripted import QUICK, Jobs, Reply, Script
@@ -82,11 +83,9 @@ BOTH = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_window(limit: Limit) -> None:
     """A create may leave half a second after its stamp, and a store is slow from 0.2 s on."""
-    monkeypatch.setattr(windows, "SEND_SECONDS", CONNECT_TIMEOUT_SECONDS + 0.5)
-    monkeypatch.setattr(windows, "SLOW_SECONDS", 0.2)
-    monkeypatch.setattr(deciding, "SLOW_SECONDS", 0.2)
+    limit(leave_seconds=0.5, slow_store_seconds=0.2)
 
 
 class SlowStore(VideoFolder):
@@ -124,10 +123,10 @@ async def test_a_slow_store_is_granted_the_time_that_it_takes(
     first, second = [await disk.reservation(made.folder, n) for n in (1, 2)]
     assert first
     assert second
-    assert first.send_seconds is None
+    assert first.send_seconds == limits().send_seconds
     assert second.send_seconds is not None
     # Others read in the record until when to expect it.
-    assert second.send_seconds >= windows.SEND_SECONDS + 2 * 0.7
+    assert second.send_seconds >= limits().send_seconds + 2 * 0.7
     doubt = windows.doubt_of(await disk.state(made.folder), QUICK)
     assert doubt.until - second.at <= second.send_seconds + QUICK.longest_create_s
 
@@ -255,9 +254,9 @@ REFUSALS = 12
 
 @BOTH
 async def test_a_refusal_costs_the_store_a_handful_of_requests_however_many_there_were(
-    make: Make, scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    make: Make, scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch, limit: Limit
 ) -> None:
-    monkeypatch.setattr(deciding, "LONGEST_PAUSE_SECONDS", 0.01)
+    limit(busy_pause_max_seconds=0.01)
     asked: Counter[str] = Counter()
     listed = 0
     for verb in ("create", "read", "names", "put", "delete"):
@@ -374,9 +373,9 @@ BLIND = Profile(name="blind", can_list=False)
 
 
 async def test_a_deadline_that_passes_while_in_doubt_sends_nothing_more(
-    client: VideoClient, disk: Ledger, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    client: VideoClient, disk: Ledger, renderer: Renderer, limit: Limit
 ) -> None:
-    monkeypatch.setattr(windows, "SEND_SECONDS", CONNECT_TIMEOUT_SECONDS + 1.0)
+    limit(leave_seconds=1.0)
     folder = await left_in_doubt(client, disk, owner=a_dead_process())
     with pytest.raises(RenderTimeoutError, match="deadline passed") as caught:
         await go(client, disk, timeout_seconds=0.1)

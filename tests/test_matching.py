@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import pytest
 
+from prefect_sora.limits import Limits
 from prefect_sora.matching import (
-    CLOCK_SLACK_SECONDS,
     WORST_CLOCK_SECONDS,
     Clock,
     Doubt,
@@ -29,6 +29,7 @@ SENT: Final = 1_790_000_000.0
 DOUBT: Final = Doubt(SENT, SENT + 100)
 CLOCK: Final = Clock(SENT + 200)
 HOUR: Final = 3600.0
+SLACK_SECONDS: Final = Limits().clock_slack_seconds
 
 KITE: Final = clip(model="sora-2", size="1280x720", seconds=4)
 AS_ASKED: Final[dict[str, Any]] = {
@@ -155,11 +156,11 @@ def test_a_shape_is_shown_where_both_size_and_length_are() -> None:
 @pytest.mark.parametrize(
     ("off_s", "in_time"),
     [
-        (-CLOCK_SLACK_SECONDS, True),
-        (-CLOCK_SLACK_SECONDS - 1, False),
+        (-SLACK_SECONDS, True),
+        (-SLACK_SECONDS - 1, False),
         (0.0, True),
-        (100 + CLOCK_SLACK_SECONDS, True),
-        (100 + CLOCK_SLACK_SECONDS + 1, False),
+        (100 + SLACK_SECONDS, True),
+        (100 + SLACK_SECONDS + 1, False),
     ],
 )
 def test_a_time_is_read_by_the_answers_date(

@@ -10,10 +10,10 @@ import fsspec
 import pytest
 from PIL import Image
 
-from prefect_sora import media
 from prefect_sora.errors import CorruptVideoError
 from prefect_sora.frames import OpenVideo
 from prefect_sora.media import preview, stills
+from tests.support.limits import Limit
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -189,7 +189,7 @@ def test_fewer_frames_than_cells_fill_them_all(tmp_path: Path) -> None:
 
 
 def test_a_long_video_is_shown_by_its_keyframes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: Limit
 ) -> None:
     path = film(tmp_path / "a.mp4", (half_white(tone, (96, 64)) for tone in TWELVE), repeat=14)
     original, decoded = OpenVideo.frames, []
@@ -200,7 +200,7 @@ def test_a_long_video_is_shown_by_its_keyframes(
             yield seconds, frame
 
     monkeypatch.setattr(OpenVideo, "frames", counted)
-    monkeypatch.setattr(media, "ONE_PASS_SECONDS", 6.9)
+    limit(one_pass_seconds=6.9)
     sheet = opened(spritesheet(path))
 
     assert len(decoded) <= 97 + 12  # of 168: the preview's four seconds, and one for each cell

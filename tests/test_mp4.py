@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_sora.errors import CorruptVideoError
-from prefect_sora.mp4 import MOOV_MAX_BYTES, Mp4Info, Mp4Scanner
+from prefect_sora.limits import limits
+from prefect_sora.mp4 import Mp4Info, Mp4Scanner
 
 LAYOUTS = ["", "faststart", "frag_keyframe+empty_moov"]
 IDS = ["index at the end", "index first", "fragmented"]
@@ -253,7 +254,7 @@ def test_the_length_is_read_from_either_header(header: bytes, seconds: float | N
 def test_an_index_without_end_is_not_collected() -> None:
     endless = chain([FTYP + b"\0\0\0\0moov"], repeat(bytes(1024 * 1024)))
 
-    with pytest.raises(CorruptVideoError, match=f"exceeds the {MOOV_MAX_BYTES} bytes"):
+    with pytest.raises(CorruptVideoError, match=f"exceeds the {limits().moov_max_bytes} bytes"):
         scan(endless)
 
 

@@ -14,11 +14,13 @@ from prefect_sora.client import VideoClient
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger, day_of, openings
+from prefect_sora.limits import limits
 from prefect_sora.prices import read_prices
 from prefect_sora.records import Failed, Reserved
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import Wish, identify
+from tests.support.limits import Limit
 from tests.support.renders import a_dead_process, clip
 
 V1 = Path(__file__).parent / "data" / "records-v1"
@@ -147,19 +149,18 @@ async def test_whichever_step_is_the_last_an_open_render_is_found(
 
 
 async def test_a_late_answer_opens_again_what_others_have_closed(
-    nobody: VideoClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    nobody: VideoClient, ledger: Ledger, limit: Limit
 ) -> None:
     wish, first = await wished(nobody)
+    first = first.model_copy(update={"at": time() - 2 * limits().marker_seconds})
     assert await ledger.reserve(wish.folder, first)
     second = next_of(first)
     assert await ledger.reserve(wish.folder, second)
     await ledger.fail(wish.folder, refused(second), second)
     assert await ledger.unfinished(tidy=True) == []
 
-    monkeypatch.setattr(openings, "SLOW_SECONDS", -1.0)  # a day has passed, and a sweep
-    monkeypatch.setattr("prefect_sora.ledger.markers.STALE_SECONDS", -1.0)
-    assert await ledger.unfinished(tidy=True) == []
     assert await markers(ledger) == []
+    limit(mark_again_seconds=0.0)  # a long time has passed since it began
     await ledger.accept(wish.folder, job_of(wish, first))
 
     (state,) = await ledger.unfinished(tidy=True)
@@ -193,7 +194,7 @@ async def test_a_store_of_an_earlier_version_is_looked_at_once(
 
 
 async def test_what_an_earlier_version_begins_beside_us_is_found_within_a_week(
-    nobody: VideoClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    nobody: VideoClient, ledger: Ledger, limit: Limit
 ) -> None:
     wish, mine = await wished(nobody, take=2)
     assert await ledger.reserve(wish.folder, mine)
@@ -203,7 +204,7 @@ async def test_what_an_earlier_version_begins_beside_us_is_found_within_a_week(
     name = f"{old.folder}/reserved.json"
     assert await ledger.store.create(name, theirs.model_dump_json().encode())
     assert await ledger.unfinished(tidy=True) == []
-    monkeypatch.setattr(openings, "LOOK_SECONDS", 0.0)
+    limit(look_at_all_seconds=0.0)
     assert [state.folder for state in await ledger.unfinished(tidy=True)] == [old.folder]
 
 

@@ -12,13 +12,14 @@ from prefect_sora.profiles import PROFILES
 from prefect_sora.rendering import wait
 from prefect_sora.server import remote
 from prefect_sora.wire import Video
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.renders import clip, go
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "TICK_SECONDS", 0.02)
+def quick(limit: Limit) -> None:
+    limit(estimate_tick_seconds=0.02)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import fsspec
 import pytest
 from pydantic import ValidationError
 
-from prefect_sora import prompts
 from prefect_sora.errors import InvalidRequestError, PromptTemplateError
 from prefect_sora.identity import request_digest
 from prefect_sora.prompts import read_shot, written
 from prefect_sora.requests import MAX_PROMPT_CHARACTERS, VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.shots import CAMERA_MOVEMENTS, CameraMovement, ShotPrompt, prose
+from tests.support.limits import Limit
 
 EVERYTHING = ShotPrompt(
     subject="a red kite",
@@ -170,7 +170,7 @@ async def test_a_template_that_makes_no_prompt_says_why_and_what_to_do(
 
 
 async def test_a_template_that_is_no_text_or_too_large_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, limit: Limit
 ) -> None:
     (tmp_path / "own.j2").write_bytes(b"\xff\xfe{{ subject }}")
     with pytest.raises(PromptTemplateError, match="is not UTF-8 text"):
@@ -178,7 +178,7 @@ async def test_a_template_that_is_no_text_or_too_large_is_not_read(
     with pytest.raises(PromptTemplateError, match="is a folder") as caught:
         await written(ShotPrompt(subject="a kite", template=str(tmp_path)))
     assert caught.value.next_step == "Name one of own.j2."
-    monkeypatch.setattr(prompts, "MAX_TEMPLATE_BYTES", 10)
+    limit(template_max_bytes=10)
     with pytest.raises(PromptTemplateError, match="is larger than"):
         await written(ShotPrompt(subject="a kite", template=template(tmp_path, "x" * 11)))
 

@@ -18,10 +18,11 @@ import fsspec
 import pytest
 from PIL import Image
 
-from prefect_sora import private_urls, references, sources
+from prefect_sora import private_urls
 from prefect_sora.errors import ReferenceImageError
 from prefect_sora.fitting import Mode, fit
 from prefect_sora.references import load_source, prepare, public_address
+from tests.support.limits import Limit
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -181,9 +182,9 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 async def test_a_bad_file_is_refused_by_name(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
+    folder: Path, limit: Limit, name: str, why: str
 ) -> None:
-    monkeypatch.setattr(references, "MAX_BYTES", 1000)
+    limit(picture_max_bytes=1000)
     with pytest.raises(ReferenceImageError, match=why) as caught:
         await load_source(folder / name)
 
@@ -206,10 +207,8 @@ async def test_a_bad_file_is_refused_by_name(
     ],
 )
 @pytest.mark.usefixtures("memory")
-async def test_a_bad_source_is_refused(
-    monkeypatch: pytest.MonkeyPatch, source: str | bytes, why: str
-) -> None:
-    monkeypatch.setattr(references, "MAX_BYTES", 1000)
+async def test_a_bad_source_is_refused(limit: Limit, source: str | bytes, why: str) -> None:
+    limit(picture_max_bytes=1000)
     with pytest.raises(ReferenceImageError, match=why):
         await load_source(source)
 
@@ -222,18 +221,14 @@ async def test_a_bad_source_is_refused(
         pytest.param("fox.png", "is larger than", id="too large"),
     ],
 )
-async def test_a_bad_answer_is_refused(
-    site: str, monkeypatch: pytest.MonkeyPatch, page: str, why: str
-) -> None:
-    monkeypatch.setattr(references, "MAX_BYTES", len(PNG) - 1)
+async def test_a_bad_answer_is_refused(site: str, limit: Limit, page: str, why: str) -> None:
+    limit(picture_max_bytes=len(PNG) - 1)
     with pytest.raises(ReferenceImageError, match=why):
         await load_source(f"{site}/{page}")
 
 
-async def test_a_silent_server_is_not_waited_for(
-    site: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "LOAD_TIMEOUT_SECONDS", 0.05)
+async def test_a_silent_server_is_not_waited_for(site: str, limit: Limit) -> None:
+    limit(source_seconds=0.05)
     with pytest.raises(ReferenceImageError, match=r"longer than 0\.05 s"):
         await load_source(f"{site}/silence")
 

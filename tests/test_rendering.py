@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from prefect_sora import keeping
 from prefect_sora.client import VideoClient
 from prefect_sora.downloads import Content
 from prefect_sora.errors import (
@@ -33,6 +32,7 @@ from prefect_sora.server import Server, remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
 
 KITE = VideoRequest(prompt="a red kite over a park", model=None, size="64x64", seconds=1)
@@ -105,12 +105,12 @@ async def test_content_that_never_comes_whole_ends_in_an_error_and_can_be_fetche
     client: VideoClient,
     ledger: Ledger,
     renderer: Renderer,
-    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
     trouble: str,
     error: type[DownloadError],
     said: str,
 ) -> None:
-    monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 2)
+    limit(download_attempts=2)
     renderer.faults([{"on": "content", "do": trouble, "times": None}])
     with pytest.raises(error, match=said) as caught:
         await render(KITE, client, ledger, "tonight")

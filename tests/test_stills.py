@@ -12,7 +12,7 @@ from uuid import uuid4
 import av
 import pytest
 
-from prefect_sora import media, stills
+from prefect_sora import media
 from prefect_sora.errors import CorruptVideoError, SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.keeping import keep, kept
@@ -20,6 +20,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.mp4 import Mp4Scanner
 from prefect_sora.reports import Listener, listening, show
 from prefect_sora.storage import VideoFolder
+from tests.support.limits import Limit
 from tests.support.scripted import Script
 from tests.test_keeping import KITE
 from tests.test_mp4 import clip
@@ -128,7 +129,7 @@ async def test_whatever_drawing_raises_the_record_is_written(
 
 
 async def test_drawing_that_does_not_end_is_given_up_and_the_record_written(
-    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch, limit: Limit
 ) -> None:
     release = threading.Event()
 
@@ -137,7 +138,7 @@ async def test_drawing_that_does_not_end_is_given_up_and_the_record_written(
         raise CorruptVideoError("let go")
 
     monkeypatch.setattr(media, "stills", endless)
-    monkeypatch.setattr(stills, "GIVE_UP_SECONDS", 0.1)
+    limit(stills_seconds=0.1)
     _, client = scripted(lambda *_: (200, {"Content-Type": "video/mp4"}, CLIP))
     try:
         async with asyncio.timeout(20):

@@ -10,7 +10,6 @@ from time import time
 import httpx2
 import pytest
 
-from prefect_sora import attempts
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     AuthenticationError,
@@ -25,12 +24,14 @@ from prefect_sora.errors import (
     UncertainSubmitError,
 )
 from prefect_sora.identity import new_owner
-from prefect_sora.ledger import LEASE_SECONDS, Ledger
+from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.profiles import Profile
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.storage import VideoFolder
+from tests.support.limits import Limit
 from tests.support.processes import Forked
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
@@ -150,7 +151,7 @@ async def test_a_worker_on_another_machine_is_believed_until_its_lease_ends(
     state = await ledger.state(folder)
     assert state.reserved is not None
     assert ledger.is_held(state.reserved)
-    old = state.reserved.model_copy(update={"at": time() - LEASE_SECONDS - 1})
+    old = state.reserved.model_copy(update={"at": time() - limits().lease_seconds - 1})
     assert not ledger.is_held(old)
     assert renderer.accepted() == 0
 
@@ -267,9 +268,9 @@ async def test_a_store_that_fails_stops_before_paying(
 
 
 async def test_a_store_that_fails_after_paying_is_given_time_and_then_the_id_is_told(
-    client: VideoClient, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: VideoClient, renderer: Renderer, tmp_path: Path, limit: Limit
 ) -> None:
-    monkeypatch.setattr(attempts, "RECORD_PAUSES_SECONDS", (0.05, 0.05))
+    limit(record_pauses_seconds=[0.05, 0.05])
     ledger = Ledger(VideoFolder(str(tmp_path)))
     (tmp_path / ".claims").write_text("in the way")
     with pytest.raises(StorageError, match="--adopt") as caught:

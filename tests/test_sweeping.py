@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from prefect_sora import sweeping
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.ledger import Ledger
@@ -16,6 +15,7 @@ from prefect_sora.rendering import render
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.sweeping import Swept, client_among, sweep
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
 from tests.support.scripted import Jobs, Reply, Script
@@ -84,9 +84,9 @@ async def test_each_render_that_was_left_behind_ends_where_it_belongs(
 
 
 async def test_what_the_server_forgets_soonest_is_fetched_first(
-    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    scripted: Script, disk: Ledger, limit: Limit
 ) -> None:
-    monkeypatch.setattr(sweeping, "AT_ONCE", 1)
+    limit(sweeps_at_once=1)
     jobs = Jobs(lose=0)
 
     def answer(method: str, path: str, body: bytes) -> Reply:

@@ -15,7 +15,6 @@ import openai
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora import creates, windows
 from prefect_sora.answers import error_of, no_answer
 from prefect_sora.client import VideoClient
 from prefect_sora.departures import Departure, TooLateError
@@ -28,6 +27,7 @@ from prefect_sora.errors import (
 from prefect_sora.ledger import Ledger
 from prefect_sora.server import Server, remote
 from prefect_sora.tokens import TokenSource
+from tests.support.limits import Limit
 from tests.support.renders import clip, go
 from tests.support.scripted import Jobs, Reply, Script, Scripted
 
@@ -113,11 +113,9 @@ async def test_a_clock_that_was_set_back_gives_it_no_more_time(
 
 
 async def test_many_creates_on_few_connections_leave_in_their_time_and_none_is_in_doubt(
-    scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+    scripted: Script, disk: Ledger, limit: Limit
 ) -> None:
-    monkeypatch.setattr(creates, "MAX_CREATES", 2)
-    monkeypatch.setattr(windows, "SEND_SECONDS", 0.6)
-    monkeypatch.setattr(windows, "CONNECT_TIMEOUT_SECONDS", 0.05)
+    limit(creates_at_once=2, leave_seconds=0.4, connect_seconds=0.2)
     jobs, open_now, most = Jobs(lose=0), [0], [0]
     count = threading.Lock()
 

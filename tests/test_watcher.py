@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from prefect_sora.absence import Absence
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import (
     AuthenticationError,
@@ -19,13 +20,17 @@ from prefect_sora.errors import (
     RenderTimeoutError,
     VideoNotFoundError,
 )
+from prefect_sora.limits import limits
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.waiters import Waiter, backoff
 from prefect_sora.watcher import Watcher, watcher_of
 from prefect_sora.wire import Video
+from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.scripted import QUICK, Answer, Reply, Script
+
+KNOWN = Absence(lasting_s=180.0)
 
 
 def clip(prompt: str = "a kite") -> VideoRequest:
@@ -197,9 +202,9 @@ async def test_no_pause_at_all_is_not_taken_as_leave_to_ask_without_one(scripted
 
 
 async def test_a_failing_poll_is_repeated_no_sooner_than_the_waiter_wants(
-    scripted: Script, monkeypatch: pytest.MonkeyPatch
+    scripted: Script, limit: Limit
 ) -> None:
-    monkeypatch.setattr("prefect_sora.waiters.MAX_BACKOFF_SECONDS", 0.1)  # or this takes a minute
+    limit(backoff_max_seconds=0.1)  # or this takes a minute
     slow = Slow()
     _, client = scripted(slow)
     await statuses(client, "sick", timeout_seconds=1, poll_interval_seconds=0.4)
@@ -306,17 +311,19 @@ async def test_a_list_whose_pace_is_an_hour_hides_no_finished_video(scripted: Sc
 
 def test_no_server_puts_a_poll_off_for_more_than_a_minute() -> None:
     asked = RateLimitError("later", retry_after_s=3600.0)
-    assert backoff(5.0, 1, asked) == 60.0
-    waiter = Waiter("kite", 5.0, asked_interval_s=5.0, due=0.0)
+    assert backoff(5.0, 1, asked, limits()) == 60.0
+    waiter = Waiter("kite", 5.0, asked_interval_s=5.0, due=0.0, absence=KNOWN)
     waiter.pause(3600.0, now=0.0)
     assert waiter.due == 60.0
-    patient = Waiter("kite", 300.0, asked_interval_s=300.0, due=0.0)
+    patient = Waiter("kite", 300.0, asked_interval_s=300.0, due=0.0, absence=KNOWN)
     patient.pause(3600.0, now=0.0)
     assert patient.due == 300.0  # as the waiter itself wants it
 
 
 def test_the_last_look_is_before_the_deadline_and_no_sooner_than_the_waiter_wants() -> None:
-    waiter = Waiter("kite", 5.0, asked_interval_s=5.0, due=0.0, ends_at=600.0, last_look=590.0)
+    waiter = Waiter(
+        "kite", 5.0, asked_interval_s=5.0, due=0.0, absence=KNOWN, ends_at=600.0, last_look=590.0
+    )
     waiter.pause(60.0, now=570.0)
     assert waiter.due == 590.0
     waiter.pause(60.0, now=587.0)

@@ -1,17 +1,17 @@
 """Windows: until when a create may leave, by all clocks, and what others may believe of it."""
 
-import itertools
-
 import pytest
 
-from prefect_sora.creates import CONNECT_TIMEOUT_SECONDS, CREATE_TIMEOUT_SECONDS
-from prefect_sora.images.wishes import LEASE_SLACK_SECONDS
-from prefect_sora.ledger import LEASE_SECONDS
-from prefect_sora.windows import MAX_SEND_SECONDS, SEND_SECONDS, Window, send_seconds
+from prefect_sora.images.requests import ImageRequest
+from prefect_sora.images.wishes import Inputs, wish_of
+from prefect_sora.limits import Limits
+from prefect_sora.server import remote
+from prefect_sora.windows import Window, send_seconds
 
-AT, BEGUN = 1_000_000.0, 500.0
-WINDOW = Window(AT, SEND_SECONDS, BEGUN)
-LATEST = SEND_SECONDS - CONNECT_TIMEOUT_SECONDS
+AT, BEGUN, USUAL = 1_000_000.0, 500.0, Limits()
+HERE = remote("http://127.0.0.1:9/v1")
+WINDOW = Window(AT, USUAL.send_seconds, BEGUN)
+LATEST = USUAL.send_seconds - USUAL.connect_seconds
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def test_a_create_leaves_while_its_reservation_is_fresh_by_every_clock(
 
 
 def test_a_slow_store_gets_the_time_that_it_takes_and_no_more_than_the_lease_allows() -> None:
-    assert send_seconds(0.0) is None
-    assert send_seconds(0.99) is None
-    assert send_seconds(6.0) == SEND_SECONDS + 12.0
-    assert send_seconds(1e6) == MAX_SEND_SECONDS
+    assert send_seconds(0.0) == send_seconds(0.99) == USUAL.send_seconds
+    assert send_seconds(6.0) == USUAL.send_seconds + 12.0
+    assert send_seconds(1e6) == USUAL.max_send_seconds
 
 
 def test_a_create_that_leaves_at_the_end_of_the_longest_window_is_answered_within_the_lease() -> (
     None
 ):
-    for lease_s, create_s in itertools.chain(
-        [(LEASE_SECONDS, CREATE_TIMEOUT_SECONDS)],
-        ((timeout + LEASE_SLACK_SECONDS, timeout) for timeout in (0.5, 300.0, 3600.0)),
-    ):
-        assert MAX_SEND_SECONDS + create_s + 20 < lease_s
+    assert USUAL.max_send_seconds + USUAL.create_seconds + 20 < USUAL.lease_seconds
+    for timeout_s in (0.5, 300.0, 3600.0):
+        pictures = wish_of(ImageRequest(prompt="a kite"), HERE, "tonight", Inputs())
+        lease_s = pictures.reservation(HERE, 1, timeout_s).lease_seconds
+        assert lease_s is not None
+        assert USUAL.max_send_seconds + timeout_s + 20 < lease_s

@@ -9,11 +9,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.chaos.orders import SCOPE, STRANGER, Answer, Order, Place, request_of
-from prefect_sora import transport
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limited
 from prefect_sora.rendering import render
 from prefect_sora.resuming import resume
 from prefect_sora.storage import VideoFolder
@@ -34,10 +34,9 @@ def work(orders: Connection, place: Place) -> None:
         format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
         force=True,
     )
-    # Final for all but this: whoever waits half a minute for each lost answer is done tomorrow.
-    assert transport.READ_TIMEOUT_SECONDS  # noqa: S101 - a name that is gone would be set in vain
-    setattr(transport, "READ_TIMEOUT_SECONDS", place.patience_s)  # noqa: B010
-    asyncio.run(_serve(orders, place))
+    # Whoever waits half a minute for each lost answer is done tomorrow.
+    with limited(read_seconds=place.patience_s):
+        asyncio.run(_serve(orders, place))
 
 
 async def _serve(orders: Connection, place: Place) -> None:

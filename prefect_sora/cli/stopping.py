@@ -12,15 +12,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+from prefect_sora.limits import limits
 
 T = TypeVar("T")
-
-GRACE_SECONDS: Final = 8.0
-"""How long cancelled work may take to end: a create under way is given five seconds. Ours."""
-
-EXIT_SECONDS: Final = 6.0
-"""How long the process may then take to end. Ours."""
 
 
 class InterruptedBySignal(BaseException):
@@ -94,7 +90,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         while thread.is_alive():
             thread.join(0.2)  # with a limit, so that Windows sees a signal, too
             if caught and deadline is None:
-                deadline = monotonic() + GRACE_SECONDS
+                deadline = monotonic() + limits().stop_seconds
             if deadline is not None and monotonic() > deadline:
                 break
     finally:
@@ -111,7 +107,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 def end_soon(signum: int) -> None:
     """End the process in a while even if a library's threads cannot."""
-    watchdog = threading.Timer(EXIT_SECONDS, os._exit, [128 + signum])
+    watchdog = threading.Timer(limits().exit_seconds, os._exit, [128 + signum])
     watchdog.daemon = True
     watchdog.start()
 

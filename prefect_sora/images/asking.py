@@ -6,7 +6,7 @@ import binascii
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from prefect_sora.answers import not_the_protocol
 from prefect_sora.client import VideoClient
@@ -16,18 +16,11 @@ from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import Picture, picture_of
 from prefect_sora.images.requests import MAX_COUNT
 from prefect_sora.images.wishes import ImageWish
+from prefect_sora.limits import limits
 from prefect_sora.server import Server
+from prefect_sora.sources import binary
 
 log = logging.getLogger(__name__)
-
-MAX_PICTURE_BYTES: Final = 50 * 1024 * 1024
-"""OpenAI's own limit for a picture that it is given (openapi.yaml, 2026-08-21)."""
-
-MAX_ANSWER_BYTES: Final = MAX_COUNT * MAX_PICTURE_BYTES * 4 // 3 + 2**20
-"""An answer without end is cut here: all pictures of the largest kind, in base64."""
-
-FETCH_ATTEMPTS: Final = 4
-"""How often a picture that the answer names by its URL is fetched. Ours."""
 
 
 async def ask(
@@ -83,7 +76,8 @@ async def _answer(
         verb="create",
         departure=departure,
         timeout_seconds=timeout_seconds,
-        max_bytes=MAX_ANSWER_BYTES,
+        # One without end is cut: all pictures of the largest kind, in base64.
+        max_bytes=MAX_COUNT * limits().picture_max_bytes * 4 // 3 + 2**20,
     )
     body = _json(response.content)
     if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
@@ -144,26 +138,27 @@ async def _bytes_of(item: Mapping[str, Any], client: VideoClient) -> bytes:
             raise CorruptVideoError("A picture of the answer is no base64.") from None
     if not isinstance(url, str) or not url:
         raise CorruptVideoError("A picture of the answer has neither bytes nor a URL.")
-    for attempt in range(1, FETCH_ATTEMPTS + 1):
+    attempts = limits().picture_fetch_attempts
+    for attempt in range(1, attempts + 1):
         try:
             return await _fetched(url, client)
         except SoraError as error:
             log.warning("Fetch %d of a picture: %s", attempt, error.message)
-            if attempt == FETCH_ATTEMPTS:
+            if attempt == attempts:
                 raise CorruptVideoError(
                     f"The picture was made and cannot be fetched. {error.message}"
                 ) from None
-            await asyncio.sleep(0.25 * 2**attempt)
+            await asyncio.sleep(limits().look_pause_seconds * 2**attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 async def _fetched(url: str, client: VideoClient) -> bytes:
-    data = bytearray()
+    data, most = bytearray(), limits().picture_max_bytes
     async with client.content("image", url=url) as content:
         async for chunk in content.chunks:
             data += chunk
-            if len(data) > MAX_PICTURE_BYTES:
-                raise CorruptVideoError("The picture is larger than 50 MiB.")
+            if len(data) > most:
+                raise CorruptVideoError(f"The picture is larger than {binary(most)}.")
     if content.expected_bytes not in (None, len(data)):
         raise CorruptVideoError(f"{len(data)} bytes came of {content.expected_bytes}.")
     await asyncio.to_thread(picture_of, bytes(data))

@@ -33,6 +33,7 @@ from prefect_sora.images.pictures import Picture
 from prefect_sora.images.requests import ImageRequest, Source
 from prefect_sora.images.wishes import ImageWish, Inputs, checked, load_inputs, wish_of
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.matching import Doubt
 from prefect_sora.paying import made_once
 from prefect_sora.records import Failed, RenderState, Reserved
@@ -47,9 +48,6 @@ log = logging.getLogger(__name__)
 # What a server says that failed at its work. 501 and 503 it says before it begins; and no list
 # shows whether anything was made all the same, so that a person or another run asks again.
 _FAILED: Final = 500
-
-TIMEOUT_SECONDS: Final = 300.0
-"""How long a picture may take: OpenAI says about two minutes (2026). Ours."""
 
 
 async def draw(
@@ -67,7 +65,7 @@ async def draw(
         client: The server to draw on.
         ledger: The store's records, which decide whether anything is sent.
         options: How long the server may take; how long, too, to wait for another worker, or
-            for a server that asks to come back later (without a time-out `TIMEOUT_SECONDS`);
+            for a server that asks to come back later (without a time-out `Limits.picture_seconds`);
             what may be spent, and what is done where nobody can tell. What was kept before is
             returned whatever it cost.
         passed_on_after: Send nothing where it was passed on in an attempt later than this one.
@@ -93,7 +91,7 @@ class PictureSender(Sender[ImageWish, list[Picture], StoredImage]):
     @property
     def timeout_seconds(self) -> float:
         """As the options say, or as long as pictures may take."""
-        return self.options.timeout_seconds or TIMEOUT_SECONDS
+        return self.options.timeout_seconds or limits().picture_seconds
 
     def is_free(self) -> bool:
         """Whether this server draws them for nothing."""
@@ -213,7 +211,7 @@ class AskedPictures(Asked[ImageRequest, ImageWish, StoredImage]):
 
     def unsent(self, wish: ImageWish, server: Server) -> Reserved:
         """Reserve it for nobody."""
-        return wish.reservation(server, 1, TIMEOUT_SECONDS)
+        return wish.reservation(server, 1, limits().picture_seconds)
 
     def found(self, state: RenderState) -> StoredImage | None:
         """The pictures, where they are kept."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from time import time
 
-from prefect_sora.attempts import RECORD_PAUSES_SECONDS, Attempt
+from prefect_sora.attempts import Attempt
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import CorruptVideoError, StorageError, UncertainSubmitError
 from prefect_sora.errors.next_steps import NextStep
@@ -22,6 +22,7 @@ from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.images.requests import recorded
 from prefect_sora.ledger import Ledger
+from prefect_sora.limits import limits
 from prefect_sora.records import RenderState
 from prefect_sora.threads import DRAWING, start
 
@@ -87,7 +88,7 @@ async def keep_at_last(pictures: Sequence[Picture], attempt: Attempt) -> StoredI
     Raises:
         StorageError: It went on failing; it says where on this machine the pictures are.
     """
-    for pause_s in RECORD_PAUSES_SECONDS:
+    for pause_s in limits().record_pauses_seconds:
         try:
             return await keep(pictures, attempt)
         except StorageError as error:

@@ -9,7 +9,8 @@ from typing import Final
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from prefect_sora.errors import CorruptVideoError, ReferenceImageError
-from prefect_sora.fitting import ALLOWED, MAX_PIXELS
+from prefect_sora.fitting import allowed
+from prefect_sora.limits import limits
 
 _SUFFIXES: Final = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif"}
 _TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -87,7 +88,9 @@ def sendable(data: bytes, what: str = "picture to change") -> tuple[bytes, str, 
     """
     try:
         with Image.open(io.BytesIO(data), formats=_READ) as header:
-            if header.width * header.height <= MAX_PIXELS:  # known before any is decoded
+            if (
+                header.width * header.height <= limits().picture_max_pixels
+            ):  # known before any is decoded
                 return _as_sent(data, _whole(data, _READ))
             problem = f"has too many pixels ({header.width}x{header.height})"
     except UnidentifiedImageError:
@@ -143,5 +146,5 @@ def check_mask(mask: bytes, first: bytes) -> None:
 
 def _refused(what: str, problem: str) -> ReferenceImageError:
     return ReferenceImageError(
-        f"The {what} {problem}. {ALLOWED}", next_step="Nothing was sent. Give another one."
+        f"The {what} {problem}. {allowed()}", next_step="Nothing was sent. Give another one."
     )

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from time import time
-from typing import Any, Final
+from typing import Any
 
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
@@ -13,13 +13,10 @@ from prefect_sora.identity import KEY_DIGITS, fingerprint, folder_name, new_owne
 from prefect_sora.images import catalogue
 from prefect_sora.images.pictures import check_mask, sendable
 from prefect_sora.images.requests import ImageRequest, Source, inputs_sha256, recorded
+from prefect_sora.limits import limits
 from prefect_sora.records import Reserved
 from prefect_sora.references import Reference, load_source, public_address
 from prefect_sora.server import Server
-
-LEASE_SLACK_SECONDS: Final = 90.0
-"""How much longer a reservation speaks for its worker than its request may take: longer than
-it may take to leave (`windows.MAX_SEND_SECONDS`). Ours."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class ImageWish:
             parent_key=self.parent_key,
             owner=new_owner(),
             kind="image",
-            lease_seconds=timeout_seconds + LEASE_SLACK_SECONDS,
+            lease_seconds=timeout_seconds + limits().lease_seconds - limits().create_seconds,
             usd_each=self.usd_each,
             account=server.account,
         )

@@ -22,7 +22,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from time import time
-from typing import Final
 
 from pydantic import BaseModel
 
@@ -45,10 +44,6 @@ from prefect_sora.records import (
 from prefect_sora.storage import VideoFolder
 from prefect_sora.storage.filesystems import local_path, scheme_of
 from prefect_sora.storage.refusals import plain_url
-
-LEASE_SECONDS: Final = 180.0
-"""How long a reservation speaks for its worker: longer than it may take to send the create
-request (`windows.SEND_SECONDS`) and to get its answer. Ours."""
 
 # Tokens of the reservations that code in this process is working on now. A
 # reservation of ours that is not among them was left by a run that ended.
@@ -153,8 +148,7 @@ class Ledger(Claims, Reading):
         if record.owner.is_this_process():
             return record.owner.token in _working
         # A process that lives may have given this render up long ago.
-        until = record.at + (record.lease_seconds or LEASE_SECONDS)
-        return record.owner.is_dead() is not True and time() < until
+        return record.owner.is_dead() is not True and time() < record.lease_until
 
     async def accept(self, folder: str, job: VideoJob) -> VideoJob:
         """Make the video id durable: the render is open, even where it was closed before."""

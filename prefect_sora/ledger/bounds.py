@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+from typing import TypeVar
 
-AT_ONCE: Final = 16
-"""How many renders are read at the same time. Ours."""
+from prefect_sora.limits import limits
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -34,7 +33,7 @@ async def in_bounds(
             if done is not None:
                 came.append(done)
 
-    workers = [asyncio.ensure_future(serve()) for _ in range(AT_ONCE)]
+    workers = [asyncio.ensure_future(serve()) for _ in range(limits().records_at_once)]
     try:
         await asyncio.gather(*workers)
     finally:  # where one has failed the others end, too

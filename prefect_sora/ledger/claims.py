@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from prefect_sora.limits import limits
 from prefect_sora.records import SCHEMA, read_record
 from prefect_sora.storage import VideoFolder
 
@@ -37,7 +38,7 @@ class Claims:
     async def claims_of(self, server: str, key: str) -> list[str]:
         """Find the video ids that a render holds: every claim of the store is read."""
         names = [name for name in await self.store.names(".claims") if name.endswith(".json")]
-        gate = asyncio.Semaphore(16)
+        gate = asyncio.Semaphore(limits().records_at_once)
 
         async def read(name: str) -> _Claim | None:
             async with gate:

@@ -20,14 +20,12 @@ from uuid import uuid4
 from pydantic import BaseModel
 
 from prefect_sora.identity import KEY_DIGITS
+from prefect_sora.limits import limits
 from prefect_sora.records import SCHEMA, Reserved, read_record
 from prefect_sora.storage import VideoFolder
 from prefect_sora.storage.walking import names_starting
 
 FOLDER: Final = ".open"
-
-STALE_SECONDS: Final = 86_400.0
-"""How long the marker of an attempt that nobody has closed stands at least. Ours."""
 
 _COMPLETE: Final = f"{FOLDER}/complete.json"
 
@@ -51,7 +49,7 @@ class Marker:
     @property
     def is_stale(self) -> bool:
         """Whether its attempt is too old to be under way."""
-        return time() - self.begun > STALE_SECONDS
+        return time() - self.begun > limits().marker_seconds
 
 
 class Markers:

@@ -14,6 +14,7 @@ from prefect_sora.ledger.bounds import in_bounds
 from prefect_sora.ledger.markers import Marker, Markers
 from prefect_sora.ledger.payments import Payments, cost_of, periods_of
 from prefect_sora.ledger.reading import Reading, is_render, kinds_of
+from prefect_sora.limits import limits
 from prefect_sora.records import Failed, RenderState, Reserved
 from prefect_sora.standing import telling
 from prefect_sora.storage import VideoFolder
@@ -21,15 +22,7 @@ from prefect_sora.storage.walking import folders_and_names, names_starting
 
 log = logging.getLogger(__name__)
 
-SLOW_SECONDS: Final = 600.0
-"""After so long an attempt is marked anew: its marker may have been taken for a dead one's.
-Far less than `markers.STALE_SECONDS`, for clocks that differ. Ours."""
-
-LOOK_SECONDS: Final = 7 * 86_400.0
-"""How often a sweep looks at all renders: those of an earlier version have no marker. Ours."""
-
 _FIRST_NAMES: Final = 1000
-_REMEMBERED: Final = 10_000
 
 # Stores whose first reservation of this process is made, and those known to be marked.
 _entered: set[VideoFolder] = set()
@@ -53,7 +46,7 @@ class Openings:
             StorageError: The store refuses, so that nothing may be reserved.
         """
         _began[self._store.root, folder, reservation.attempt] = (monotonic(), time())
-        while len(_began) > _REMEMBERED:
+        while len(_began) > limits().attempts_remembered:
             del _began[next(iter(_began))]
         if self._store not in _entered:
             await self._enter()
@@ -201,7 +194,7 @@ class Openings:
         if self._store in _marked and not anew:
             return
         at, now = await self._markers.looked_at(), time()
-        if at is None or (anew and not at <= now < at + LOOK_SECONDS):
+        if at is None or (anew and not at <= now < at + limits().look_at_all_seconds):
             await self._mark_all()
             await self._markers.looked(now)
         _marked.add(self._store)
@@ -229,11 +222,11 @@ class Openings:
         await in_bounds(look, folders_and_names(self._store))
 
     async def _mark_again_if_slow(self, folder: str, attempt: int) -> None:
-        began = _began.get((self._store.root, folder, attempt))
-        if began and max(monotonic() - began[0], abs(time() - began[1])) <= SLOW_SECONDS:
+        began, slow_s = _began.get((self._store.root, folder, attempt)), limits().mark_again_seconds
+        if began and max(monotonic() - began[0], abs(time() - began[1])) <= slow_s:
             return
         found = [m for m in await self._markers.of(folder) if m.attempt == attempt]
-        if not any(time() - marker.begun < SLOW_SECONDS for marker in found):
+        if not any(time() - marker.begun < slow_s for marker in found):
             await self._markers.put_again(folder, attempt)
 
     async def _tried(self, work: Coroutine[Any, Any, None]) -> None:

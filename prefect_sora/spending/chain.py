@@ -23,15 +23,13 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from prefect_sora.errors import BudgetExceededError, StorageError
+from prefect_sora.limits import limits
 from prefect_sora.prices import dollars
 from prefect_sora.records import Reserved
-from prefect_sora.spending.entries import CLOCKS_DIFFER_SECONDS, Before, Charge, Entries, Entry
+from prefect_sora.spending.entries import Before, Charge, Entries, Entry
 from prefect_sora.storage import VideoFolder
 
 log = logging.getLogger(__name__)
-
-_CHAINS: Final = 64
-"""How many chains one event loop remembers; the oldest is read anew when needed. Ours."""
 
 _ROUNDING_USD: Final = 1e-6
 
@@ -91,7 +89,7 @@ class Chain:
             StorageError: The store refuses, or an entry cannot be read.
         """
         answer = asyncio.get_running_loop().create_future()
-        await self._ask(_Back(key, attempt, since - CLOCKS_DIFFER_SECONDS, answer))
+        await self._ask(_Back(key, attempt, since - limits().charge_clock_seconds, answer))
 
     async def _ask(self, one: _Asked | _Back) -> None:
         self._asked.append(one)
@@ -186,7 +184,7 @@ def chain_of(store: VideoFolder, period: str) -> Chain:
     chains = _chains.setdefault(asyncio.get_running_loop(), {})
     chain = chains.pop((store, period), None) or Chain(store, period)
     chains[store, period] = chain
-    while len(chains) > _CHAINS:
+    while len(chains) > limits().chains_remembered:
         del chains[next(iter(chains))]
     return chain
 

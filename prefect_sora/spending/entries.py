@@ -8,13 +8,9 @@ from uuid import uuid4
 from pydantic import BaseModel, Field
 
 from prefect_sora.errors import StorageError
+from prefect_sora.limits import limits
 from prefect_sora.records import SCHEMA, read_record
 from prefect_sora.storage import VideoFolder
-
-_READ_BACK_AT_ONCE: Final = 32
-
-CLOCKS_DIFFER_SECONDS: Final = 2 * 3600.0
-"""A charge may bear an earlier time than its reservation by so much, from another clock. Ours."""
 
 _SUFFIX: Final = ".json"
 
@@ -116,7 +112,7 @@ class Entries:
             and self._oldest.at >= until
         ):
             before = self._oldest.number
-            numbers = range(max(1, before - _READ_BACK_AT_ONCE), before)
+            numbers = range(max(1, before - limits().charges_at_once), before)
             read = await asyncio.gather(*map(self._read_if_whole, numbers))
             for number, entry in reversed([*zip(numbers, read, strict=True)]):
                 if self._oldest.number == number + 1:  # another may have read it meanwhile

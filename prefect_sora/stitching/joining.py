@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import av
 
 from prefect_sora.errors import CorruptVideoError, JoinError
 from prefect_sora.frames import opened
+from prefect_sora.limits import limits
 from prefect_sora.mp4 import Mp4Scanner
 from prefect_sora.stitching.conforming import EncodedPicture, EncodedSound
 from prefect_sora.stitching.footage import Footage, Sound, look, unjoinable
 from prefect_sora.stitching.splicing import CopiedPicture, CopiedSound, DisorderError, Track
-
-_READ_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def _check(film: Path) -> None:
     """Refuse a film that is not whole, by the same measure as what a server sends."""
     scanner = Mp4Scanner()
     with film.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
+        while chunk := file.read(limits().piece_bytes):
             scanner.feed(chunk)
     scanner.finish()
 

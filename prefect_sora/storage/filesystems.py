@@ -22,7 +22,7 @@ from prefect_sora.storage.disk import Disk
 from prefect_sora.storage.listings import names_below
 from prefect_sora.storage.object_stores import ObjectStore
 from prefect_sora.storage.refusals import plain_url
-from prefect_sora.threads import LANES
+from prefect_sora.threads import Lane
 
 
 class Upload(Protocol):
@@ -211,7 +211,7 @@ def _open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem,
     settings = {"skip_instance_cache": True, **_DEFAULTS.get(kind, {}), **options}
     if kind == "s3":
         # Botocore's ten would be taken by videos on their way, and a record would wait for one.
-        connections = {"max_pool_connections": sum(lane.threads for lane in LANES)}
+        connections = {"max_pool_connections": sum(lane.threads for lane in Lane)}
         settings["config_kwargs"] = {**connections, **(options.get("config_kwargs") or {})}
     fs, path = fsspec.url_to_fs(root, **settings)
     if kind == "memory":

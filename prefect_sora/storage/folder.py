@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from prefect_sora.errors import CorruptVideoError, SoraError, StorageError
+from prefect_sora.limits import limits
 from prefect_sora.storage import proofs, trying
 from prefect_sora.storage.filesystems import (
     FileSystem,
@@ -26,10 +27,6 @@ from prefect_sora.storage.refusals import plain_url, refusal
 from prefect_sora.threads import BYTES, LOOKS, RECORDS, Lane, to_its_end
 
 _T = TypeVar("_T")
-
-# A thread hop per network chunk would cost more than the writing.
-_PIECE_BYTES = 256 * 2**10
-_CREATE_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class VideoFolder:
         def creating(system: FileSystem, path: str) -> bool | None:
             return (system.create_blindly if blindly else system.create)(path, data)
 
-        for attempt in range(_CREATE_ATTEMPTS):
+        for attempt in range(limits().create_attempts):
             if attempt:
                 await asyncio.sleep(0.05 * 2**attempt)
             created = await self._do(name, creating, lane=RECORDS)
@@ -183,7 +180,7 @@ class VideoFolder:
                 size_bytes += len(chunk)
                 if expected_bytes is not None and size_bytes > expected_bytes:
                     break
-                if gathered_bytes >= _PIECE_BYTES:
+                if gathered_bytes >= limits().piece_bytes:
                     piece, gathered, gathered_bytes = b"".join(gathered), [], 0
                     await to_its_end(partial(take, piece), BYTES)
             if expected_bytes is not None and size_bytes != expected_bytes:

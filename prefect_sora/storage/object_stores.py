@@ -11,12 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
+from prefect_sora.limits import limits
 from prefect_sora.storage.listings import names_below, s3_pages, unless_bucket_is_missing
 from prefect_sora.storage.refusals import http_status
 from prefect_sora.storage.remains import CHECK_PREFIX, is_check, is_our_upload
-from prefect_sora.storage.uploads import MARK, PART_BYTES, ObjectUpload, S3Upload
-
-_READ_AHEAD_BYTES = 512 * 2**10
+from prefect_sora.storage.uploads import MARK, ObjectUpload, S3Upload
 
 
 class ObjectStore:
@@ -96,7 +95,7 @@ class ObjectStore:
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Open with a small read-ahead."""
         with self._fs.open(
-            path, "rb", block_size=_READ_AHEAD_BYTES, cache_type="readahead"
+            path, "rb", block_size=limits().read_ahead_bytes, cache_type="readahead"
         ) as file:
             yield file
 
@@ -137,7 +136,7 @@ class ObjectStore:
     def begin(self, path: str, mark: str) -> Any:
         """Open fsspec's own upload, marked as ours."""
         # adlfs commits when closing, whatever it is told.
-        settings = {"block_size": PART_BYTES, "autocommit": self.kind == "abfs"}
+        settings = {"block_size": limits().part_bytes, "autocommit": self.kind == "abfs"}
         return self._fs.open(path, "wb", **settings, **self._marked(mark))
 
     def call_s3(self, method: str, path: str, **arguments: Any) -> Any:

@@ -5,11 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from prefect_sora.limits import limits
+
 if TYPE_CHECKING:  # it makes them
     from prefect_sora.storage.object_stores import ObjectStore
-
-PART_BYTES: Final = 8 * 2**20
-"""S3 takes 10,000 parts, so 80 GB; an upload holds about two. Ours."""
 
 MARK: Final = "prefect-sora-writer"
 """The metadata that tells whose an object is, where an answer got lost."""
@@ -34,7 +33,7 @@ class S3Upload:
         self._store, self._path = store, path
         self._mark = uuid4().hex
         self._marked = {MARK: self._mark}
-        self._part = io.BytesIO()
+        self._part, self._part_bytes = io.BytesIO(), limits().part_bytes
         self._upload_id: str | None = None
         self._sent: list[dict[str, Any]] = []
 
@@ -42,9 +41,9 @@ class S3Upload:
         """Append `data`; it is sent once a part is full."""
         rest = memoryview(data)
         while rest:
-            taken = self._part.write(rest[: PART_BYTES - self._part.tell()])
+            taken = self._part.write(rest[: self._part_bytes - self._part.tell()])
             rest = rest[taken:]
-            if self._part.tell() == PART_BYTES:
+            if self._part.tell() == self._part_bytes:
                 self._send()
 
     def publish(self) -> None:

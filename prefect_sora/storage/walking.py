@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from itertools import groupby, islice
 
+from prefect_sora.limits import limits
 from prefect_sora.storage.filesystems import FileSystem
 from prefect_sora.storage.folder import VideoFolder
 from prefect_sora.storage.object_stores import ObjectStore
-
-_FOLDERS_A_STEP = 256
 
 
 async def names_starting(
@@ -44,7 +43,8 @@ async def folders_and_names(store: VideoFolder) -> AsyncIterator[tuple[str, list
         StorageError: The store refused, or is missing itself.
     """
     found = await store._do("", _folders, folder=True)
-    while step := await store._do("", lambda *_: [*islice(found, _FOLDERS_A_STEP)], folder=True):
+    most = limits().folders_at_once
+    while step := await store._do("", lambda *_: [*islice(found, most)], folder=True):
         for each in step:
             yield each
 

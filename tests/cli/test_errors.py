@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora import OpenAICredentials, errors, keeping, render_batch, storyboard
+from prefect_sora import OpenAICredentials, errors, render_batch, storyboard
 from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits
 from prefect_sora.cli.clip import Order, check
@@ -39,6 +39,7 @@ from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 from tests.cli.conftest import Cli, Ended
 from tests.support.films import clip
+from tests.support.limits import Limit
 from tests.support.scripted import Answer, Jobs, Reply, Scripted
 
 CANARY = "sk-secret-canary"
@@ -502,9 +503,9 @@ def test_each_error_of_the_tree_has_its_row() -> None:
 
 @pytest.mark.usefixtures("prefect")
 async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, prefect: str
+    stage: Stage, limit: Limit, prefect: str
 ) -> None:
-    monkeypatch.setattr(keeping, "DOWNLOAD_ATTEMPTS", 1)
+    limit(download_attempts=1)
     row = stage.row
     with pytest.raises(SoraError) as caught:
         await stage.python()

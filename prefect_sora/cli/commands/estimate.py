@@ -14,6 +14,7 @@ from prefect_sora.cli.options import Count, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.limits import limits
 from prefect_sora.prices import ANY
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -138,10 +139,9 @@ async def _is_storyboard(file: str) -> bool:
     if suffix != ".json":
         return suffix in (".yaml", ".yml")
     from prefect_sora import sources  # what --help needs not wait for
-    from prefect_sora.documents import MAX_DOCUMENT_BYTES
 
     try:
-        value = json.loads(await sources.load(file, max_bytes=MAX_DOCUMENT_BYTES))
+        value = json.loads(await sources.load(file, max_bytes=limits().document_max_bytes))
     except (sources.UnreadableError, ValueError, RecursionError):
         return False  # to be refused as the batch that it may be
     return isinstance(value, dict) and "shots" in value
