@@ -24,7 +24,9 @@ def parse(words: Sequence[str] | None = None) -> tuple[str, RendererOptions]:
     parser.add_argument("--idempotency", action="store_true", help="honour Idempotency-Key")
     parser.add_argument("--control", action="store_true", help="for tests: /faults, /requests")
     parser.add_argument("--faults", help="scripted faults: JSON, or a file of it")
-    parser.add_argument("--dialect", choices=DIALECTS, default="openai", help="whose accent")
+    parser.add_argument(
+        "--dialect", choices=DIALECTS, default="openai", help="which server it is like"
+    )
     parser.add_argument("--models", help="names of the models it serves, with commas")
     parser.add_argument("--cloud", action="store_true", help="videos lie at URLs of their own")
     parser.add_argument("--api-key", help=f"demand this key; better: ${KEY_VARIABLE}")

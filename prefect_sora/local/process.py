@@ -1,4 +1,4 @@
-"""Process: one for each folder, from its lock to its last answer."""
+"""Process: serve one folder, from taking its lock to the last answer."""
 
 import asyncio
 import logging
@@ -104,7 +104,7 @@ def _serve(
 
 
 def _listen(host: str, port: int, last_port: int) -> socket.socket:
-    # The last port again, so that addresses which others have noted stay true.
+    # The last port is tried first, so that addresses which others have noted stay true.
     for candidate in dict.fromkeys((port or last_port, port)):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -122,7 +122,7 @@ def _listen(host: str, port: int, last_port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, ended by signals with exit code 0."""
+    """Uvicorn that ends with exit code 0 after a signal."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

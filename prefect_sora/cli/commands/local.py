@@ -53,7 +53,7 @@ def local(
         ttl: Seconds from a job's end until its video is forgotten; its dialect's way without it.
         idle_exit: Seconds without work after which it ends.
         poll_after_ms: Advice to pollers; 0 gives none.
-        dialect: Whose accent of the protocol it speaks.
+        dialect: Which server it behaves like.
         models: Names of the models it serves, with commas; else the dialect's own.
         cloud: Finished videos lie at URLs of their own, as in SGLang's cloud storage mode.
         idempotency: Honour a repeated Idempotency-Key.

@@ -1,7 +1,7 @@
-"""Dialects: one small module for each server whose accent the renderer can speak.
+"""Dialects: one small module for each kind of server that the renderer can behave like.
 
-The renderer's engine (jobs, workers, faults, gate, files) is the same under all of them. A dialect
-says which routes there are, reads a create, shows a job, an error, a list, a deletion and a file.
+Jobs, workers, faults, gate and files are the same under all of them. A dialect names the routes,
+reads a create, and writes jobs, errors, lists, deletions and files as that server does.
 Each module names the sources that its facts come from.
 """
 

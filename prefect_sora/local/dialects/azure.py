@@ -55,7 +55,7 @@ class Azure(Dialect):
     prefixes: ClassVar = ("/openai/v1",)
     operations: ClassVar = VIDEO_OPERATIONS | IMAGE_OPERATIONS | {"remix"}
     models: ClassVar = ("sora-2", "gpt-image-2", "test")
-    advises: ClassVar = False
+    advises_polling: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
         """Either header will do.
@@ -101,14 +101,14 @@ class Azure(Dialect):
         kept = self.options.ttl_seconds
         return super().video(job, request) | {"expires_at": job.created_at + int(kept)}
 
-    def stray(self, request: Request, status: int) -> Response:
+    def unrouted(self, request: Request, status: int) -> Response:
         """Azure's gateway knows no such resource, whatever the method."""
         error = {"code": "404", "message": "Resource not found"}
         return self.refuse(
             Refusal(404 if status == 405 else status, "", body={"error": error}), request
         )
 
-    def dress(self, request: Request, response: Response) -> None:
+    def add_headers(self, request: Request, response: Response) -> None:
         """Each answer has the gateway's id."""
         response.headers["apim-request-id"] = str(uuid4())
         response.headers["x-ms-region"] = "Local"

@@ -16,7 +16,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from prefect_sora.local.dialects.fastapi import FastApiDialect, detail
-from prefect_sora.local.dialects.openai import VIDEO_OPERATIONS, cut, described, ends
+from prefect_sora.local.dialects.openai import (
+    VIDEO_OPERATIONS,
+    described,
+    first_and_last,
+    page_after,
+)
 from prefect_sora.local.launch.options import RendererOptions
 from prefect_sora.local.requests.given_media import EDGE_LIMIT, IMAGE_FORMATS, data_of
 from prefect_sora.local.requests.refusals import Refusal
@@ -129,8 +134,8 @@ class DiffusionServer(FastApiDialect):
             raise self.invalid(error, "query") from None
         newest_first = (query.order or "desc").lower() != "asc"
         ordered = sorted(jobs, key=lambda job: job.created_at, reverse=newest_first)
-        page, more = cut(ordered, query.after, query.limit)
-        return page, {"object": "list", **ends(page), "has_more": more}
+        page, more = page_after(ordered, query.after, query.limit)
+        return page, {"object": "list", **first_and_last(page), "has_more": more}
 
     def pages(self) -> dict[str, Any]:
         """What the server says of itself."""

@@ -1,4 +1,4 @@
-"""FastAPI: what pydantic finds, in the words of the servers that are built on it.
+"""FastAPI: errors and fields as servers that are built on it write and read them.
 
 The shapes are FastAPI's (0.139): a form field or a query of the wrong type is 422 with a list of
 problems under `detail`; anything that a server raises itself is a text there.
@@ -27,7 +27,7 @@ class FastApiDialect(Dialect):
     """
 
     durable: ClassVar = False
-    advises: ClassVar = False
+    advises_polling: ClassVar = False
     answers_head: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
@@ -42,7 +42,7 @@ class FastApiDialect(Dialect):
             raise detail(401, "Unauthorized") from None
 
     async def fields(self, request: Request) -> Fields:
-        """The fields as they were sent: a form's are texts, and a torn body says nothing."""
+        """Read the fields as they were sent: a form's are texts, and a torn body has none."""
         seen = getattr(request.state, "fields", None)
         if isinstance(seen, Fields):
             return seen
@@ -61,7 +61,7 @@ class FastApiDialect(Dialect):
             Refusal: 422 for a field of the wrong type, 400 without a prompt.
         """
         try:
-            form = model.model_validate(told(fields))
+            form = model.model_validate(filled(fields))
         except ValidationError as error:
             raise self.invalid(error, "body") from None
         text = fields.values.get("input_reference")
@@ -85,13 +85,13 @@ class FastApiDialect(Dialect):
         body = {"detail": refusal.message} if refusal.body is None else refusal.body
         return JSONResponse(body, refusal.status, headers=refusal.headers)
 
-    def stray(self, request: Request, status: int) -> Response:
-        """FastAPI's own words, which the servers' handlers leave alone."""
+    def unrouted(self, request: Request, status: int) -> Response:
+        """FastAPI's own words."""
         words = {404: "Not Found", 405: "Method Not Allowed"}.get(status, "Internal Server Error")
         return JSONResponse({"detail": words}, status)
 
-    def dress(self, request: Request, response: Response) -> None:
-        """All of them run under uvicorn, and say so."""
+    def add_headers(self, request: Request, response: Response) -> None:
+        """All of these servers run under uvicorn, which names itself."""
         response.headers["server"] = "uvicorn"
 
 
@@ -134,7 +134,7 @@ def problems(error: ValidationError, place: str) -> list[dict[str, Any]]:
     return [{**one, "loc": (place, *one["loc"])} for one in found]
 
 
-def told(fields: Fields) -> dict[str, Any]:
+def filled(fields: Fields) -> dict[str, Any]:
     """The fields of a form that are not empty: FastAPI takes those for missing."""
     return {name: text for name, text in fields.values.items() if text != ""}
 

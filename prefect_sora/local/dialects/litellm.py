@@ -69,7 +69,7 @@ class LiteLLM(Dialect):
     )
     models: ClassVar = ("sora-2", "gpt-image-2", "test")
     owner: ClassVar = "openai"
-    advises: ClassVar = False
+    advises_polling: ClassVar = False
     answers_head: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
@@ -85,14 +85,14 @@ class LiteLLM(Dialect):
             raise _own(400, "No connected db.", "no_db_connection")
         request.state.let_in = True
 
-    def repeats(self, operation: str, request: Request) -> int:
+    def retries(self, operation: str, request: Request) -> int:
         """Whatever failed is sent three times, unless a header forbids it."""
         told = request.headers.get("x-litellm-num-retries")
         if operation not in _FORWARDED:
             return 0
         return int(told) if told and told.isdecimal() else _RETRIES
 
-    def cut_off(self, request: Request) -> Response | None:
+    def when_dropped(self, request: Request) -> Response | None:
         """The proxy says so, after it has tried again."""
         text = _failed(500, "Server disconnected", self._group(request))
         return _own(500, text).response()
@@ -255,13 +255,13 @@ class LiteLLM(Dialect):
     def _group(self, request: Request) -> str:
         return getattr(request.state, "model_group", None) or self.served[0]
 
-    def stray(self, request: Request, status: int) -> Response:
+    def unrouted(self, request: Request, status: int) -> Response:
         """FastAPI's own words, before any key is asked for."""
         return JSONResponse(
             {"detail": "Method Not Allowed" if status == 405 else "Not Found"}, status
         )
 
-    def dress(self, request: Request, response: Response) -> None:
+    def add_headers(self, request: Request, response: Response) -> None:
         """Its version, on answers about videos to those who were let in, but not on a file."""
         response.headers["x-frame-options"] = "DENY"
         response.headers["content-security-policy"] = "frame-ancestors 'none'"

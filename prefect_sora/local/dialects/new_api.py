@@ -34,7 +34,7 @@ class NewApi(Dialect):
     operations: ClassVar = IMAGE_OPERATIONS | {"create", "retrieve", "content", "remix", "models"}
     models: ClassVar = ("sora-2", "sora-2-pro", "gpt-image-2", "test")
     owner: ClassVar = "custom"
-    advises: ClassVar = False
+    advises_polling: ClassVar = False
 
     def authenticate(self, request: Request) -> None:
         """Tokens are compared without their `sk-`.
@@ -126,7 +126,7 @@ class NewApi(Dialect):
                 refusal = _task(refusal.status, "fail_to_fetch_task", behind)
         return refusal.response()
 
-    def stray(self, request: Request, status: int) -> Response:
+    def unrouted(self, request: Request, status: int) -> Response:
         """404 whatever the method; outside of the API, the page of its dashboard."""
         if request.url.path.startswith(("/v1", "/api", "/assets")):
             text = f"Invalid URL ({request.method} {request.url.path})"
@@ -134,7 +134,7 @@ class NewApi(Dialect):
             return JSONResponse({"error": error}, 404 if status == 405 else status)
         return HTMLResponse("<!doctype html><title>New API</title>")
 
-    def dress(self, request: Request, response: Response) -> None:
+    def add_headers(self, request: Request, response: Response) -> None:
         """Its version and the number of the request."""
         response.headers["x-new-api-version"] = "v1.0.0"
         response.headers["x-oneapi-request-id"] = uuid4().hex

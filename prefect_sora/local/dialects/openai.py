@@ -1,4 +1,4 @@
-"""OpenAI: the protocol's own form, and what the other dialects may say in another way.
+"""OpenAI: the protocol's own form, and the base of all other dialects.
 
 Source: openai-openapi `openapi.yaml` (2026-08-21); the video guide for what it leaves out.
 """
@@ -29,14 +29,14 @@ IMAGE_OPERATIONS = frozenset({"images", "image_edits", "image_content"})
 
 
 class Guard(Protocol):
-    """The gate: what makes an endpoint one of the protocol's."""
+    """Wraps an endpoint, so that its requests are logged, need the key and meet the faults."""
 
     def __call__(self, operation: str, endpoint: Any, *, keyless: bool = False) -> Any:
-        """The endpoint as the world meets it."""
+        """Wrap the endpoint of an operation; a keyless one is open to all."""
 
 
 class Dialect:
-    """OpenAI's form.
+    """How a server reads requests and writes answers: here, OpenAI's form.
 
     Attributes:
         options: How the renderer behaves.
@@ -47,7 +47,7 @@ class Dialect:
         created_status: The status of an accepted create.
         delete_stops: A deleted job is not rendered any further.
         durable: Jobs outlive the process; else they are forgotten when it ends.
-        advises: Unfinished jobs come with advice when to ask again.
+        advises_polling: Unfinished jobs come with advice when to ask again.
         answers_head: GET routes answer HEAD too.
         healthy: The word under `status` in `/health`.
     """
@@ -59,7 +59,7 @@ class Dialect:
     created_status: ClassVar[int] = 200
     delete_stops: ClassVar[bool] = True
     durable: ClassVar[bool] = True
-    advises: ClassVar[bool] = True
+    advises_polling: ClassVar[bool] = True
     answers_head: ClassVar[bool] = True
     healthy: ClassVar[str] = "ok"
 
@@ -71,7 +71,7 @@ class Dialect:
     # --- requests
 
     def authenticate(self, request: Request) -> None:
-        """Let nobody in without the key, where there is one.
+        """Refuse a request without the key, where the options name one.
 
         Raises:
             Refusal: It is missing or wrong.
@@ -81,7 +81,7 @@ class Dialect:
             raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
 
     async def fields(self, request: Request) -> Fields:
-        """What a request says; read once."""
+        """Read the fields of a request, once."""
         return await read_fields(request)
 
     async def order(self, request: Request) -> VideoOrder:
@@ -92,14 +92,14 @@ class Dialect:
         """
         return await read_video_order(request)
 
-    def repeats(self, operation: str, request: Request) -> int:
+    def retries(self, operation: str, request: Request) -> int:
         """How often a request that failed behind this server is sent there again."""
         return 0
 
-    def cut_off(self, request: Request) -> Response | None:
-        """What is answered where the server behind this one dropped the connection.
+    def when_dropped(self, request: Request) -> Response | None:
+        """The answer where the server behind this one dropped the connection.
 
-        None: there is none behind, so that it is ours that drops.
+        None where there is no server behind: then this one drops the connection itself.
         """
         return None
 
@@ -110,7 +110,7 @@ class Dialect:
         return f"video_{uuid4().hex}"
 
     def internal_id(self, shown: str) -> str:
-        """Our id of the job that clients call so."""
+        """The renderer's own id of the job that clients call so."""
         return shown
 
     # --- answers
@@ -128,7 +128,7 @@ class Dialect:
         return JSONResponse(self.video(job, request))
 
     def ended_at(self, job: Job) -> int | None:
-        """When a job ended, in whichever way; the engine notes the completed ones alone."""
+        """When a job ended, Unix seconds; `completed_at` has that of completed jobs alone."""
         return job.expires_at - int(self.options.ttl_seconds) if job.finished else None
 
     def page(self, jobs: Sequence[Job], request: Request) -> tuple[Sequence[Job], dict[str, Any]]:
@@ -148,8 +148,8 @@ class Dialect:
         if order not in ("asc", "desc"):
             raise Refusal(400, "Invalid 'order': asc or desc.", param="order", code="invalid_value")
         jobs = jobs if order == "asc" else [*reversed(jobs)]
-        page, more = cut(jobs, query.get("after"), int(limit))
-        return page, {"object": "list", **ends(page), "has_more": more}
+        page, more = page_after(jobs, query.get("after"), int(limit))
+        return page, {"object": "list", **first_and_last(page), "has_more": more}
 
     def deleted(self, job: Job, request: Request) -> dict[str, Any]:
         """The answer to DELETE /videos/{id}."""
@@ -200,13 +200,13 @@ class Dialect:
         """An error as this server writes it."""
         return refusal.response()
 
-    def stray(self, request: Request, status: int) -> Response:
+    def unrouted(self, request: Request, status: int) -> Response:
         """No such route (404), or not with this method (405)."""
         detail = "Not Found" if status == 404 else "Method Not Allowed"
         return self.refuse(Refusal(status, f"{detail}."), request)
 
-    def dress(self, request: Request, response: Response) -> None:
-        """Add the headers that every answer of the protocol has."""
+    def add_headers(self, request: Request, response: Response) -> None:
+        """Add the headers that every answer of this server has."""
 
 
 def bearer(request: Request) -> str:
@@ -216,7 +216,7 @@ def bearer(request: Request) -> str:
 
 
 def same(given: str, key: str) -> bool:
-    """Compare two keys in a time that tells nothing."""
+    """Compare two keys in constant time, so that the time tells nothing about them."""
     return hmac.compare_digest(given.encode(), key.encode())
 
 
@@ -225,7 +225,9 @@ def described(title: str, version: str) -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": {"title": title, "version": version}}
 
 
-def cut(jobs: Sequence[Job], after: str | None, limit: int | None) -> tuple[Sequence[Job], bool]:
+def page_after(
+    jobs: Sequence[Job], after: str | None, limit: int | None
+) -> tuple[Sequence[Job], bool]:
     """The page behind a cursor, and whether more follow; an unknown cursor is past the end."""
     if after is not None:
         place = next((i for i, job in enumerate(jobs) if job.id == after), len(jobs))
@@ -234,7 +236,7 @@ def cut(jobs: Sequence[Job], after: str | None, limit: int | None) -> tuple[Sequ
     return page, len(jobs) > len(page)
 
 
-def ends(page: Sequence[Job]) -> dict[str, str | None]:
+def first_and_last(page: Sequence[Job]) -> dict[str, str | None]:
     """The ids at both ends of a page."""
     return {
         "first_id": page[0].id if page else None,

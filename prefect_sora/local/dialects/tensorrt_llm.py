@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from prefect_sora.local.dialects.diffusion import SIZE, Asked, DiffusionServer, measured
-from prefect_sora.local.dialects.fastapi import is_form, told
+from prefect_sora.local.dialects.fastapi import filled, is_form
 from prefect_sora.local.requests.fields import Fields
 from prefect_sora.local.requests.refusals import Refusal
 from prefect_sora.local.state.jobs import Job, Jobs
@@ -118,7 +118,7 @@ class TensorRT(DiffusionServer):
         fields = Fields({})
         if is_form(request):
             fields = await self.fields(request)
-            values = told(fields)
+            values = filled(fields)
             if "extra_params" in values:
                 try:
                     values["extra_params"] = json.loads(values["extra_params"])

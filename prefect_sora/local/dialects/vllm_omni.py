@@ -24,7 +24,7 @@ from prefect_sora.local.dialects.diffusion import (
     ListQuery,
     measured,
 )
-from prefect_sora.local.dialects.fastapi import is_form, problems, told
+from prefect_sora.local.dialects.fastapi import filled, is_form, problems
 from prefect_sora.local.dialects.openai import bearer, same
 from prefect_sora.local.dialects.vllm_omni_form import VideoForm, VideoGenerationRequest
 from prefect_sora.local.requests.fields import Fields
@@ -64,7 +64,7 @@ class VllmOmni(DiffusionServer):
         """
         fields = await self.fields(request) if is_form(request) else Fields({})
         try:
-            form = VideoForm.model_validate(told(fields))
+            form = VideoForm.model_validate(filled(fields))
         except ValidationError as error:
             raise self.invalid(error, "body") from None
         nested = {name: _nested(getattr(form, name)) for name in ("lora", "extra_params")}
@@ -222,14 +222,14 @@ class VllmOmni(DiffusionServer):
             refusal.body = _error(refusal.status, refusal.message).body
         return super().refuse(refusal, request)
 
-    def stray(self, request: Request, status: int) -> Response:
+    def unrouted(self, request: Request, status: int) -> Response:
         """Behind the key, there is nothing to see without it."""
         if request.url.path.startswith(_GUARDED):
             try:
                 self.authenticate(request)
             except Refusal as refusal:
                 return self.refuse(refusal, request)
-        return super().stray(request, status)
+        return super().unrouted(request, status)
 
 
 def _error(status: int, message: str, *, kind: str | None = None, param: Any = None) -> Refusal:

@@ -1,4 +1,4 @@
-"""Decoding: pictures and videos that were given, as the planes and samples that we encode."""
+"""Decoding: given pictures and videos become the planes and samples that are encoded again."""
 
 import io
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Encoding: planes and samples into an H.264 and AAC file, one frame in memory at a time."""
+"""Encoding: planes and samples become an H.264 and AAC file, one frame in memory at a time."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Overlays: what stands over the picture: the prompt, who drew it, the time, the characters."""
+"""Overlays: the prompt, the renderer's name, the time and the characters, drawn over pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from prefect_sora.local.state.jobs import Job
 
 
 class Lettering:
-    """What stands in every frame: the prompt, who drew it, the time."""
+    """The text in every frame: the prompt, the renderer's name, the time."""
 
     def __init__(self, job: Job, size: tuple[int, int], total: int, *, bare: bool = False) -> None:
         """Make the panels.

@@ -1,4 +1,4 @@
-"""Planes: a frame as the encoder wants it, so that drawing one costs no conversion.
+"""Planes: frames are drawn in the encoder's own form, so that none is converted.
 
 Luma at full size, the two chroma planes at half, in the limited range of ITU-R BT.601. Each is a
 Pillow image of bytes: crops and pastes on them are plain copies of memory.

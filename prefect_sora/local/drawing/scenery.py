@@ -29,7 +29,7 @@ _PALETTES = (
 
 
 def dice(prompt: str) -> Random:
-    """Chances that are always the same for the same prompt."""
+    """Random numbers that are always the same for the same prompt."""
     return Random(sha256(prompt.encode()).digest())  # noqa: S311 - scenery, not secrets
 
 

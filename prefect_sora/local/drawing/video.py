@@ -1,4 +1,4 @@
-"""Video: a job to its video, thumbnail and spritesheet, frame by frame."""
+"""Video: draw a job's video, thumbnail and spritesheet, frame by frame."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -137,8 +137,8 @@ def _extended(
 def _onward(job: Job, last: Planes, size: tuple[int, int], before: int) -> Iterator[Planes]:
     """The motion of the source, past its last frame.
 
-    A landscape of ours is drawn further, in all the looks that it went through; any other
-    picture comes closer, at the pace and towards the point of one that was drawn here.
+    A landscape that was drawn here is drawn further, recoloured as its remixes and edits were. Any
+    other picture comes closer, at the same pace as a reference image does.
     """
     scene = job.scene or {"kind": "held", "prompt": job.prompt}
     if scene["kind"] == "drawn":

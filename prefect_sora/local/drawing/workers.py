@@ -1,4 +1,4 @@
-"""Workers: take queued jobs in order, render them in threads, record how they end."""
+"""Workers: queued jobs are rendered in threads, the oldest first, and their end is recorded."""
 
 import asyncio
 import logging
@@ -127,6 +127,6 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def _keep(task: asyncio.Task[None]) -> None:
-    """Hold a task that the event loop itself would let go."""
+    """Hold a task, of which the event loop keeps no strong reference."""
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

@@ -1,4 +1,4 @@
-"""Faults: a script of what goes wrong, read rule by rule and used up in order."""
+"""Rules: a script of what goes wrong, used up in order."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ OPERATIONS = (
 )
 
 FATES = ("fail", "moderate", "stall")
-"""What may befall a job: told when it is made."""
+"""How a job may end by a fault, which is settled when the job is made."""
 
 _NUMBERED = ("status", "html", "cut", "short", "delay", "delay_after")
 _PLAIN = ("drop", "drop_after", "garbage", "pass", "unknown_status", *FATES)
@@ -130,7 +130,7 @@ class Faults:
 
     Attributes:
         rules: Those that may still be met.
-        met: How often each was met, by operation and deed.
+        met: How often each was met, by operation and `do`.
         dice: Decides on rules that are met by chance.
     """
 

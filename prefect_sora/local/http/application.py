@@ -35,7 +35,7 @@ _PURGE_SECONDS = 5.0
 
 @dataclass
 class Renderer:
-    """One folder's renderer: its jobs, who works on them, and how to ask."""
+    """One folder's renderer: its jobs, its workers and its routes."""
 
     jobs: Jobs
     options: RendererOptions
@@ -58,7 +58,7 @@ class Renderer:
 
     @property
     def idle_seconds(self) -> float:
-        """Since when nothing was asked and nothing is left to do."""
+        """For how long nothing was asked and nothing was left to do."""
         if self.open_requests or self.jobs.unfinished:
             self.last_used = monotonic()
         return monotonic() - self.last_used
@@ -85,7 +85,7 @@ class Renderer:
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        answer = self.gate.stray(request, status)
+        answer = self.gate.unrouted(request, status)
         if isinstance(error, HTTPException) and answer.status_code == error.status_code:
             answer.headers.update(error.headers or {})
         return answer
@@ -158,7 +158,7 @@ class Renderer:
         return routes
 
     async def models(self, _: Request) -> Response:
-        """GET /models: what draws here."""
+        """GET /models: the models' names."""
         return JSONResponse(self.dialect.model_list())
 
     async def health(self, _: Request) -> Response:

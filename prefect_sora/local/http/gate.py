@@ -1,4 +1,4 @@
-"""Gate: what every request of the protocol passes: the log, the key, the faults."""
+"""Gate: every request of the protocol passes the log, the check of its key and the faults."""
 
 import time
 from asyncio import sleep
@@ -32,12 +32,18 @@ _LOGGED_HEADERS = (
 )
 
 _REPEATED = frozenset({403, 408, 409, 429, *range(500, 600)})
-"""What LiteLLM, the one that repeats requests, takes for a passing fault: so it did when run."""
+"""Statuses after which LiteLLM, the only dialect that repeats requests, did so when it was run."""
 
 
 @dataclass
 class Gate:
-    """Wraps each endpoint of the protocol."""
+    """Wraps each endpoint of the protocol.
+
+    Attributes:
+        faults: The rules that are left.
+        requests: The log, the newest at its end.
+        resets: How often all was forgotten.
+    """
 
     jobs: Jobs
     dialect: Dialect
@@ -46,31 +52,31 @@ class Gate:
     resets: int = 0
 
     def reset(self) -> None:
-        """Forget requests and faults; what is still delayed gets no answer and does nothing."""
+        """Forget requests and faults; a request that is still delayed gets no answer."""
         self.faults = Faults()
         self.requests.clear()
         self.resets += 1
 
     def guard(self, operation: str, endpoint: Endpoint, *, keyless: bool = False) -> Endpoint:
-        """The endpoint as the world meets it; a keyless one has its secret in its address."""
+        """Wrap an endpoint; one that is `keyless` is open to all who know its address."""
 
         async def guarded(request: Request) -> Response:
             entry = self._log(operation, request)
-            for left in range(self.dialect.repeats(operation, request), -1, -1):
+            for left in range(self.dialect.retries(operation, request), -1, -1):
                 response = await self._answer(operation, endpoint, request, keyless)
                 if not left or response.status_code not in _REPEATED:
                     break
-            self.dialect.dress(request, response)
+            self.dialect.add_headers(request, response)
             entry["status"] = response.status_code
             return response
 
         return guarded
 
-    def stray(self, request: Request, status: int) -> Response:
-        """The answer to a request that has no route."""
+    def unrouted(self, request: Request, status: int) -> Response:
+        """Answer a request that has no route."""
         entry = self._log("none", request)
-        response = self.dialect.stray(request, status)
-        self.dialect.dress(request, response)
+        response = self.dialect.unrouted(request, status)
+        self.dialect.add_headers(request, response)
         entry["status"] = response.status_code
         return response
 
@@ -84,7 +90,7 @@ class Gate:
             response = await self._meet_faults(operation, endpoint, request)
         except Refusal as refusal:
             return self.dialect.refuse(refusal, request)
-        instead = self.dialect.cut_off(request) if isinstance(response, Drop) else None
+        instead = self.dialect.when_dropped(request) if isinstance(response, Drop) else None
         return instead or response
 
     def _log(self, operation: str, request: Request) -> dict[str, Any]:

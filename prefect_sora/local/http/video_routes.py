@@ -144,7 +144,7 @@ class VideoRoutes:
             yield {"id": character.id, "name": character.name}
 
     async def _source(self, request: Request, verb: str, prompt: str) -> dict[str, Any]:
-        """What an edit or an extension takes over from its source, as fields of a job."""
+        """The fields of a job that an edit or an extension takes over from its source."""
         fields = await read_fields(request)
         source = checked_source(fields)
         if isinstance(source, str):
@@ -179,14 +179,14 @@ class VideoRoutes:
         return job
 
     def _advice(self, *jobs: Job) -> dict[str, str]:
-        silent = self.options.poll_after_ms <= 0 or not self.dialect.advises
+        silent = self.options.poll_after_ms <= 0 or not self.dialect.advises_polling
         if silent or all(job.finished for job in jobs):
             return {}
         return {"openai-poll-after-ms": str(self.options.poll_after_ms)}
 
 
 def _after(parent: Job, verb: str, prompt: str) -> dict[str, Any]:
-    """What a job takes over from the finished one that it starts from.
+    """The fields that a job takes over from the finished one that it starts from.
 
     Raises:
         Refusal: That one is not finished.

@@ -1,4 +1,4 @@
-"""Address: where the renderer of a folder answers, and whether it is really that folder's."""
+"""Address: where the renderer of a folder answers, and a check that it is that folder's."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def folder_mark(folder: Path) -> str:
 def find_running(folder: Path) -> RendererAddress | None:
     """The renderer that serves this folder now, or None.
 
-    It is asked, not believed: another process may have taken its port or its pid.
+    The address on record is asked who answers there: another process may have taken its port.
     """
     record = ServerRecord.read(folder)
     if record is None:

@@ -15,16 +15,16 @@ DialectName = Literal[
     "litellm",
     "new-api",
 ]
-"""The servers whose accent the renderer can speak; `openai` is the protocol's own form."""
+"""The servers that the renderer can behave like; `openai` is the protocol's own form."""
 
 DIALECTS: Final[tuple[DialectName, ...]] = get_args(DialectName)
 
 _HOUR: Final = 3600.0
 _KEPT_SECONDS: Final = {"azure": 24 * _HOUR}
-"""How long a server keeps a video, where it is not an hour (OpenAI's guide). Azure: its docs."""
+"""How long a server keeps a video, by its docs. All others: an hour, as in OpenAI's guide."""
 
 _IN_MEMORY: Final = frozenset({"sglang", "vllm-omni", "fastvideo", "tensorrt-llm"})
-"""Servers that keep jobs while their process runs, and tell no end."""
+"""Servers that keep jobs for as long as their process runs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RendererOptions:
         idempotency: Whether a repeated `Idempotency-Key` finds its first job again.
         control: Whether `/faults`, `/requests` and `/reset` answer. For tests only.
         faults: Scripted faults: a JSON list, or the path of a file with one.
-        dialect: Whose accent of the protocol it speaks: one of `DIALECTS`.
+        dialect: Which server it behaves like: one of `DIALECTS`.
         models: Names of the models it serves, with commas; None: the dialect's own.
         cloud: Finished videos lie at a URL of their own, as in SGLang's cloud storage mode.
         api_key: Bearer key that `/v1` demands. It travels in the environment only.
@@ -101,4 +101,4 @@ class RendererOptions:
 
 
 ON_DEMAND = RendererOptions(idle_exit=900.0)
-"""Of a renderer that nobody started by hand: it ends by itself when nothing needs it."""
+"""Options of a renderer that was started on demand: it ends by itself when nothing needs it."""

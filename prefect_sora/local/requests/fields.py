@@ -43,7 +43,7 @@ class Fields:
 
     @property
     def words(self) -> str:
-        """The prompt, or the name where there is none: what a fault may match."""
+        """The prompt, or the name where there is none: a fault's `match` is looked for in it."""
         words = self.values.get("prompt", self.values.get("name"))
         return words if isinstance(words, str) else ""
 

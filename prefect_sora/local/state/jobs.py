@@ -1,4 +1,4 @@
-"""Jobs: every accepted one is on disk before its answer leaves, and stays until it expires."""
+"""Jobs: every accepted job is on disk before it is answered, and stays there until it expires."""
 
 import json
 import time
@@ -28,7 +28,7 @@ class Job:
         extensions: How often the clip was extended, this time included.
         characters: Those who appear, each with `id` and `name`.
         scene: What goes on after the last frame, for an extension: see `renderer`.
-        fate: A scripted end: `fail`, `moderate` or `stall`.
+        fate: How it ends by a scripted fault: `fail`, `moderate` or `stall`.
         extras: What its dialect shows of it besides.
         forgotten: Deleted, though it is still rendered.
     """
@@ -67,11 +67,11 @@ class Job:
         return self.status in ("completed", "failed")
 
     def expired(self, now: float) -> bool:
-        """Whether it is to be forgotten: after the announced second, and never unfinished."""
+        """Whether it is to be forgotten: finished, and past the second that was announced."""
         return self.finished and now >= self.expires_at + 1
 
     def video(self) -> dict[str, Any]:
-        """The Video object of the protocol; one that was edited or extended says from what."""
+        """The Video object of the protocol; an edit or extension names its source."""
         lineage = {"edit": "edited_from_video_id", "extend": "extended_from_video_id"}
         video = {
             "id": self.id,
@@ -235,7 +235,7 @@ class Jobs:
         if given is not None:
             write_whole(self.input_of(job), given)
         elif parent is not None:
-            # Its own name for the parent's bytes: the parent may be deleted before our turn.
+            # A second name for the parent's bytes: the parent may be deleted before they are read.
             link(self.files_of(parent) / FILES["video"], self.input_of(job))
         self._save(job)
 
