@@ -22,7 +22,7 @@ class Departure:
     Args:
         within_s: How long from now it may leave at the latest, seconds; None where nobody says:
             `Limits.departure_seconds`.
-        has_place: It waits for no others any more: see `creates.Creates.place`.
+        has_place: It waits for no others any more: see `Transport.place`.
 
     Attributes:
         at: When it left, Unix seconds; None: it did not.

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx2
 
 from prefect_sora import documents
-from prefect_sora.answers import json_of, status_error
+from prefect_sora.answers import json_of, no_answer, status_error
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, RejectedError
 from prefect_sora.profiles import (
@@ -110,10 +110,23 @@ async def recognise(client: VideoClient) -> Recognised:
         _refuse_what_serves_no_videos(client, jobs)
     if jobs.status_code == 400 and _code(jobs) == "400":
         # LiteLLM behind another proxy, which took its headers off.
-        alive = await client.peek_root("/health/liveliness")
+        alive = await _peek_root(client, "/health/liveliness")
         if alive.status_code == 200 and json_of(alive) == "I'm alive!":
             return Recognised(LITELLM_PROXY, "its sign of life", named)
     return Recognised(GENERIC, "nothing that is known", named)
+
+
+async def _peek_root(client: VideoClient, path: str) -> httpx2.Response:
+    """Ask for something harmless outside /v1, without credentials, and take any answer.
+
+    Raises:
+        UnavailableError: None came.
+    """
+    root = client.server.base_url.removesuffix("/v1")
+    try:
+        return await client.http.get(f"{root}{path}", follow_redirects=False)
+    except httpx2.HTTPError as error:
+        raise no_answer(client.server, error) from None
 
 
 async def profile_of(given: str | Mapping[str, Any]) -> Profile:

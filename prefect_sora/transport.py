@@ -1,9 +1,11 @@
 """Transport: one way to a server, for videos and pictures, with its credentials and none logged.
 
-What only asks goes by the openai SDK's verbs, with its retries and redirects off; what costs
-money by `creates`.
+What only asks goes by the openai SDK's verbs, with its retries and redirects off. The SDK would
+send a create over an idle connection, which may be closing at the other end, and leave unknown
+whether it was read. So what costs money leaves once, over a connection of its own.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -13,10 +15,10 @@ import openai
 from openai import AsyncOpenAI
 
 from prefect_sora.answers import error_of, json_of, no_answer, status_error
-from prefect_sora.creates import Creates
 from prefect_sora.departures import Departure
-from prefect_sora.errors import SoraError, UnavailableError
+from prefect_sora.errors import InvalidRequestError, SoraError, UnavailableError
 from prefect_sora.limits import limits
+from prefect_sora.outcomes import REFUSED
 from prefect_sora.private_urls import in_private
 from prefect_sora.proxies import certificates, http_client
 from prefect_sora.server import Server
@@ -51,18 +53,36 @@ class Transport:
             default_query=dict(server.query),
             http_client=self.http,
         )
-        self._creates = Creates(server, verify, self._openai.user_agent)
+        # Nothing waits in it, for the gate is before it, and nothing is used twice.
+        self._once = http_client(
+            server.base_url,
+            verify,
+            params=dict(server.query) or None,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": self._openai.user_agent,
+            },
+            # The departure bounds the whole of a request.
+            timeout=httpx2.Timeout(None, connect=mine.connect_seconds),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+        self._gate = asyncio.Semaphore(mine.creates_at_once)
         # The SDK fills these from the environment, which may mean another server.
         self._openai.organization = server.organization
         self._openai.project = server.project
 
     def place(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """A place among the requests under way that cost money: see `creates`."""
-        return self._creates.place()
+        """Wait for a place among the requests under way that cost money; have it for the block.
+
+        It is waited for before a reservation is stamped: under one, a request that others keep
+        from leaving would soon be too late.
+        """
+        return self._gate
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._creates.close()
+        await self._once.aclose()
         await self._openai.close()
 
     async def get(
@@ -129,10 +149,12 @@ class Transport:
         longest = limits().job_max_bytes if max_bytes is None else max_bytes
         try:
             with self._unlogged():
-                async with departure.limits(answer_s):
-                    response = await self._creates.send(
-                        path, fields, files, more, departure, longest
-                    )
+                async with (
+                    departure.limits(answer_s),
+                    contextlib.nullcontext() if departure.has_place else self._gate,
+                ):
+                    departure.begin()
+                    response = await self._sent(path, fields, files, more, departure, longest)
         except SoraError:
             raise
         except TimeoutError as error:
@@ -150,6 +172,43 @@ class Transport:
         # A redirect leads to a login, or away from a form that was carried out.
         away = response.status_code in (302, 303) and not await self.is_an_api()
         raise status_error(self.server, response, verb=verb, is_an_api=not away)
+
+    async def _sent(
+        self,
+        path: str,
+        fields: Mapping[str, Any],
+        files: Any,
+        more: Mapping[str, str] | None,
+        departure: Departure,
+        max_bytes: int,
+    ) -> httpx2.Response:
+        """Send it, and anew with a new token where that was refused, unbegun."""
+        for renewed in (False, True):
+            headers = {**await self.server.authorisation(), **(more or {})}
+            try:
+                body: dict[str, Any] = {"json": fields}
+                if files is not None:
+                    texts = [(name, (None, text.encode())) for name, text in fields.items()]
+                    body = {"files": [*texts, *files]}
+                url, trace = f"{self.server.base_url}{path}", {"trace": departure}
+                request = self._once.build_request(
+                    "POST", url, headers=headers, extensions=trace, **body
+                )
+            except (TypeError, ValueError) as error:  # NaN, half a character
+                raise InvalidRequestError(
+                    f"The request cannot be written down ({type(error).__name__}).",
+                    next_step="Look at the prompt and the extra fields; nothing was sent.",
+                ) from None
+            response = await self._once.send(request, stream=True, follow_redirects=False)
+            try:
+                whole = await _read(response, max_bytes)
+            finally:
+                await response.aclose()
+            if whole.status_code != 401 or self.server.token is None or renewed:
+                break
+            self.server.token.forget()
+            departure.refused()
+        return whole
 
     async def is_an_api(self) -> bool:
         """Say whether anything here answers as an API, where a page came in its place.
@@ -197,18 +256,6 @@ class Transport:
         except openai.APIError as error:
             raise error_of(self.server, error, verb="models") from None
 
-    async def peek_root(self, path: str) -> httpx2.Response:
-        """The same outside /v1, without credentials.
-
-        Raises:
-            UnavailableError: None came.
-        """
-        root = self.server.base_url.removesuffix("/v1")
-        try:
-            return await self.http.get(f"{root}{path}", follow_redirects=False)
-        except httpx2.HTTPError as error:
-            raise no_answer(self.server, error) from None
-
     async def _authorised(
         self, send: Callable[[dict[str, Any]], Awaitable[httpx2.Response]]
     ) -> httpx2.Response:
@@ -235,3 +282,19 @@ class Transport:
         if server.auth == "bearer" and server.api_key is not None and server.token is None:
             return {}
         return {"Authorization": openai.omit, **await server.authorisation()}
+
+
+async def _read(response: httpx2.Response, max_bytes: int) -> httpx2.Response:
+    """Read an answer to its end, decoded; of a refusal, what comes of it."""
+    data = bytearray()
+    try:
+        async for chunk in response.aiter_bytes(64 * 1024):
+            data += chunk
+            if len(data) > max_bytes:
+                raise UnavailableError("The answer has no end: it was cut off.")
+    except httpx2.HTTPError:
+        if response.status_code not in REFUSED:
+            raise
+    coded = ("content-encoding", "content-length", "transfer-encoding")
+    headers = {name: value for name, value in response.headers.items() if name not in coded}
+    return httpx2.Response(response.status_code, headers=headers, content=bytes(data))

@@ -16,7 +16,7 @@ from prefect_sora import OpenAICredentials, RejectedError, VideoStore, text_to_i
 from tests.support.scripted import Reply, Script
 
 PACKAGE: Final = Path(prefect_sora.__file__).parent
-MOST_FILES: Final = 9
+MOST_FILES: Final = 8
 REFUSED: Final = {"error": {"message": "not today", "type": "invalid_request_error"}}
 
 
