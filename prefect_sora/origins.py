@@ -6,13 +6,7 @@ guessed.
 
 import asyncio
 
-from prefect_sora.environment import (
-    LOCAL_FOLDER_VARIABLE,
-    Local,
-    Named,
-    described,
-    local_folder,
-)
+from prefect_sora.environment import LOCAL_FOLDER_VARIABLE, Local, Named, described, local_folder
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.records import RenderState
 from prefect_sora.server import Server

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import time
 from types import ModuleType
 from typing import Any, Final, cast
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import Waiting
+from prefect_sora.cli.options import SHARING, WAITING, Sharing, Waiting
 from prefect_sora.cli.run import run_flow
 from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.environment import Named
@@ -49,9 +49,8 @@ class Order:
     request: VideoRequest
     providers: tuple[Named, ...]
     store: str
-    scope: str | None = None
-    anew: bool = False
-    waiting: Waiting = field(default_factory=Waiting)
+    shared: Sharing = SHARING
+    waiting: Waiting = WAITING
     max_cost: float | None = None
     source: StoredVideo | None = None
     keyframe: str | None = None
@@ -105,13 +104,13 @@ async def check(order: Order, provider: Named | None, warn: Callable[[str], None
 
         prepared = await prepare(request.reference, request.pixels, request.fit)
         sha256 = prepared.source_sha256
-    if provider is None or order.anew:
+    if provider is None or order.shared.anew:
         return
 
     def is_twin(reserved: Reserved, server: Server) -> bool:
         return _is_twin(reserved, request, server, sha256)
 
-    await refuse_twins(order.store, order.scope, request.prompt, provider, is_twin)
+    await refuse_twins(order.store, order.shared.scope, request.prompt, provider, is_twin)
 
 
 async def refuse_twins(
@@ -202,7 +201,7 @@ async def _flow(flows: ModuleType, order: Order, provider: Any) -> StoredVideo:
     common = {
         "provider": provider,
         "store": order.store,
-        "scope": order.scope,
+        "scope": order.shared.scope,
         "take": request.take,
         "max_cost_usd": order.max_cost,
         **order.waiting.options,

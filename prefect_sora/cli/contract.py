@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from prefect_sora.cli import exits, stopping
+from prefect_sora.cli.options import Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, with_client
 from prefect_sora.cli.screen import Screen, usd
@@ -24,8 +25,7 @@ _STYLES: Final = {"held": "green", "failed": "red", "in doubt": "yellow", "not t
 
 def contract(
     screen: Screen,
-    provider: str | None,
-    store: str,
+    where: Where,
     *,
     model: str | None,
     size: str | None,
@@ -40,7 +40,7 @@ def contract(
     Raises:
         InvalidRequestError: It would cost something, or nobody knows what, and nobody said yes.
     """
-    server = with_client(chosen(provider).server(), _server_of)
+    server = with_client(chosen(where.provider).server(), _server_of)
     least_size, least_seconds = smallest(server, model)
     request = VideoRequest.of(
         prompt="A red kite over a green hill.",
@@ -60,7 +60,7 @@ def contract(
     findings: list[Finding] = stopping.run(
         lambda: check(
             server,
-            Ledger(VideoFolder(store)),
+            Ledger(VideoFolder(where.store)),
             request,
             poll_interval_seconds=0.5 if server.local else 5.0,
             on_finding=lambda finding: _tell(screen, finding),

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter, validators
 from pydantic import JsonValue
@@ -34,27 +34,38 @@ Provider = Annotated[
         "openai or azure where their variables are set."
     ),
 ]
-Store = Annotated[
-    str,
-    Parameter(
-        name=("--store", "--output", "-o"),
-        help="Where videos and records are kept: a folder, or s3://, gs://, abfs://.",
-    ),
-]
-Anew = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        show_default=False,
-        help="Pay for another one even if an unfinished one is in the store.",
-    ),
-]
-Scope = Annotated[
-    str | None,
-    Parameter(help="Runs that name one scope share their renders; without it, each is new."),
-]
 
-DEFAULT_STORE = "./renders"
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Who renders, and where it is kept."""
+
+    provider: Provider = None
+    store: Annotated[
+        str,
+        Parameter(
+            name=("--store", "--output", "-o"),
+            help="Where videos and records are kept: a folder, or s3://, gs://, abfs://.",
+        ),
+    ] = "./renders"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sharing:
+    """With whom a render is shared."""
+
+    take: Annotated[
+        int, Parameter(help="Count it up to render the same request once more in one scope.")
+    ] = 1
+    scope: Annotated[
+        str | None,
+        Parameter(help="Runs that name one scope share their renders; without it, each is new."),
+    ] = None
+    anew: Annotated[
+        Flag, Parameter(help="Pay for another one even if an unfinished one is in the store.")
+    ] = False
 
 
 @Parameter(name="*")
@@ -97,6 +108,12 @@ class Shown:
     ] = False
     quiet: Annotated[Flag, Parameter(help="Nothing but the result and errors.")] = False
     debug: Annotated[Flag, Parameter(help="Tracebacks, and Prefect's own log.")] = False
+
+
+WHERE: Final = Where()
+SHARING: Final = Sharing()
+WAITING: Final = Waiting()
+SHOWN: Final = Shown()
 
 
 def fields_of(extra: list[str] | None) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect_sora.cli import prefect_side, redaction, stopping
-from prefect_sora.cli.options import Shown
+from prefect_sora.cli.options import Shown, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, show_our_log
 from prefect_sora.environment import Named, keys, named
@@ -28,7 +28,7 @@ INTERRUPTED = (stopping.InterruptedBySignal, KeyboardInterrupt)
 
 
 def run_command(
-    shown: Shown | None,
+    shown: Shown,
     body: Callable[[Screen], int],
     store: str | None = None,
     provider: str | None = None,
@@ -41,7 +41,7 @@ def run_command(
         store: The store that it works on, as --store took it.
         provider: As --provider took it.
     """
-    screen = Screen(shown or Shown())
+    screen = Screen(shown)
     show_our_log(screen)
     try:
         return body(screen)
@@ -143,8 +143,7 @@ def run_flow(
 
 def run_watched(
     screen: Screen,
-    store: str,
-    provider: str | None,
+    where: Where,
     work: Callable[[Display], Coroutine[Any, Any, T]],
 ) -> T:
     """Do some work that shows how far it is; a signal says what is still unfinished.
@@ -156,7 +155,9 @@ def run_watched(
         with Display(screen) as display:
             return stopping.run(lambda: work(display))
     except stopping.InterruptedBySignal as stop:
-        raise _interrupted(stop, asyncio.run(_still_unfinished(store, provider))) from None
+        raise _interrupted(
+            stop, asyncio.run(_still_unfinished(where.store, where.provider))
+        ) from None
 
 
 def _interrupted(stop: BaseException, message: str) -> stopping.InterruptedBySignal:

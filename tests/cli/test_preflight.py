@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefect_sora.cli.clip import Order, check
+from prefect_sora.cli.options import SHARING, Sharing
 from prefect_sora.environment import named
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.requests import VideoRequest
@@ -15,9 +16,9 @@ from tests.support.renderer import Renderer, StartRenderer, until
 FIELDS: dict[str, Any] = {"prompt": "a red kite", "model": None, "size": "64x64", "seconds": 1}
 
 
-def _ask(request: VideoRequest, renderer: Renderer, store: str, **more: Any) -> None:
+def _ask(request: VideoRequest, renderer: Renderer, store: str, shared: Sharing = SHARING) -> None:
     provider = named(None, {"OPENAI_BASE_URL": renderer.base_url})
-    asyncio.run(check(Order(request, (provider,), store, **more), provider, print))
+    asyncio.run(check(Order(request, (provider,), store, shared), provider, print))
 
 
 def test_an_unfinished_render_of_the_same_request_stops_another(
@@ -53,8 +54,8 @@ def test_neither_is_another_server_the_same_scope_or_one_that_is_asked_for_anew(
     request = VideoRequest(**FIELDS)
 
     _ask(request, start_renderer(), store)
-    _ask(request, renderer, store, scope="last night")
-    _ask(request, renderer, store, anew=True)
+    _ask(request, renderer, store, Sharing(scope="last night"))
+    _ask(request, renderer, store, Sharing(anew=True))
 
 
 def test_the_unfinished_remix_is_found_although_its_model_is_not_known_yet(

@@ -1,14 +1,19 @@
 """Usage: what is wrong with a command is said at once, and nothing is sent."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from prefect_sora import __version__, errors
 from prefect_sora.cli import exits
+from prefect_sora.cli.options import Shown
+from prefect_sora.cli.screen import Screen
 from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.errors.next_steps import NextStep
 from tests.cli.conftest import Cli
 from tests.support.renderer import Renderer
 
@@ -135,6 +140,18 @@ def test_help_tells_the_exit_codes_and_version_the_version(cli: Cli) -> None:
 def test_each_error_has_its_documented_exit_code(error: type[Exception], code: int) -> None:
     assert exits.exit_code(error("x")) == code
     assert str(code) in exits.MEANINGS
+
+
+def test_at_a_terminal_a_command_to_type_stands_whole_in_a_line_of_its_own() -> None:
+    screen, shown = Screen(Shown()), io.StringIO()
+    screen.err = Console(file=shown, force_terminal=True, width=40, color_system=None)
+    store = "s3://a-bucket/with-a-long-name/renders"
+    error = errors.RenderTimeoutError("Off.", key="ab", next_step=("Look.", NextStep("wait")))
+
+    screen.trouble(error.known(store=store, provider="openai"))
+
+    command = f"  $ prefect-sora resume ab --store {store} --provider openai"
+    assert command in shown.getvalue().splitlines()
 
 
 def test_signals_have_the_exit_codes_that_shells_know() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter, validators
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import Flag, Shown
+from prefect_sora.cli.options import SHOWN, Flag, Shown
 from prefect_sora.cli.run import run_command
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
@@ -25,7 +25,7 @@ def automate(
     runs: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 4,
     heartbeat: Annotated[int, Parameter(validator=validators.Number(gte=30))] = 30,
     remove: Flag = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Have deployed runs that crashed come back by themselves, without paying again.
 

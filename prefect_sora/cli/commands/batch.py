@@ -9,14 +9,15 @@ from uuid import uuid4
 
 from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.options import (
-    DEFAULT_STORE,
+    SHOWN,
+    WAITING,
+    WHERE,
     Count,
     Flag,
     MaxCost,
-    Provider,
     Shown,
-    Store,
     Waiting,
+    Where,
 )
 from prefect_sora.cli.progress import BatchDisplay
 from prefect_sora.cli.run import chosen, run_command, run_flow
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 def batch(
     file: str,
     *,
-    provider: Provider = None,
-    store: Store = DEFAULT_STORE,
+    where: Where = WHERE,
     model: str | None = None,
     size: str | None = None,
     seconds: Count | None = None,
@@ -44,8 +44,8 @@ def batch(
     skip_bad_rows: Flag = False,
     scope: str | None = None,
     anew: Flag = False,
-    waiting: Waiting | None = None,
-    shown: Shown | None = None,
+    waiting: Waiting = WAITING,
+    shown: Shown = SHOWN,
 ) -> int:
     """Render all rows of a file; every row is checked before any is paid.
 
@@ -55,8 +55,7 @@ def batch(
     Args:
         file: Path or URL of CSV, JSON lines, JSON or Parquet; the columns are prompt, model,
             size, aspect_ratio, seconds, image, take and the other fields of a request.
-        provider: See above.
-        store: See above.
+        where: See above.
         model: Of the rows that name none; "" lets a server that has only one choose.
         size: Of the rows that name none.
         seconds: Of the rows that name none.
@@ -73,7 +72,7 @@ def batch(
     defaults = pricing.fields_of(model, size, seconds)
 
     def body(screen: Screen) -> int:
-        renderer = chosen(provider)
+        renderer = chosen(where.provider)
         planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows)
         for warning in planned.warnings:
             screen.warn(warning)
@@ -84,33 +83,33 @@ def batch(
             pricing.tell(screen, planned)
             return exits.OK
         shared = scope or (uuid4().hex if anew else _scope_of(file))
-        screen.note(f"  who   {renderer.label}\n  into  {store}\n  scope {shared}")
+        screen.note(f"  who   {renderer.label}\n  into  {where.store}\n  scope {shared}")
 
         async def call(flows: ModuleType, block: Any) -> BatchResult:
             result: BatchResult = await flows.render_batch(
                 file,
                 provider=block,
-                store=store,
+                store=where.store,
                 scope=shared,
                 max_concurrent=max_concurrent,
                 max_cost_usd=max_cost,
                 defaults=defaults,
                 skip_bad_rows=skip_bad_rows,
-                **(waiting or Waiting()).options,
+                **waiting.options,
             )
             return result
 
         try:
-            result = run_flow(screen, [renderer], store, call, shown_by=BatchDisplay)
+            result = run_flow(screen, [renderer], where.store, call, shown_by=BatchDisplay)
         except BatchError as error:
-            error.known(store=store, provider=provider)
+            error.known(store=where.store, provider=where.provider)
             return _failed(error, screen)
         screen.document(result.model_dump(mode="json"))
         screen.result(f"✓ {result}", style="green")
         screen.result(f"  {place(result.csv_url)}")
         return exits.OK
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 def _planned(

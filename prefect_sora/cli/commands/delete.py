@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store, find_source
+from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where, find_source
 from prefect_sora.cli.run import chosen, run_command, with_client
 from prefect_sora.cli.screen import Screen, describe
 from prefect_sora.errors import InvalidRequestError, SoraError
@@ -25,13 +25,12 @@ _LOSE_NOTHING: Final = (
 
 def delete(
     *videos: str,
-    provider: Provider = None,
-    store: Store = DEFAULT_STORE,
+    where: Where = WHERE,
     kept: Flag = False,
     older_than: float = 24.0,
     unkept: Flag = False,
     yes: Flag = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Delete videos at the server; what the store has kept stays.
 
@@ -40,8 +39,7 @@ def delete(
 
     Args:
         videos: The server's ids, or keys of kept renders.
-        provider: See above.
-        store: See above.
+        where: See above.
         kept: All that the store has kept, in place of named ones.
         older_than: With --kept: made so many hours ago at least.
         unkept: Also what a render of the store has paid for and not kept: it is lost.
@@ -54,12 +52,12 @@ def delete(
             raise InvalidRequestError(
                 "delete takes either VIDEO ids or --kept.", next_step="Nothing was deleted."
             )
-        server = chosen(provider).server()
+        server = chosen(where.provider).server()
         if kept:
-            return _delete_kept(server, store, older_than, yes, screen)
-        return _delete_named(server, store, videos, unkept, screen)
+            return _delete_kept(server, where.store, older_than, yes, screen)
+        return _delete_named(server, where.store, videos, unkept, screen)
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 def _delete_named(

@@ -4,14 +4,15 @@ from prefect_sora import catalogue
 from prefect_sora.cli import stopping
 from prefect_sora.cli.clip import Order, carry_out
 from prefect_sora.cli.options import (
-    DEFAULT_STORE,
-    Anew,
+    SHARING,
+    SHOWN,
+    WAITING,
+    WHERE,
     Flag,
-    Provider,
-    Scope,
+    Sharing,
     Shown,
-    Store,
     Waiting,
+    Where,
     find_source,
 )
 from prefect_sora.cli.run import chosen, run_command
@@ -23,77 +24,63 @@ def edit(
     video: str,
     prompt: str,
     *,
-    provider: Provider = None,
-    store: Store = DEFAULT_STORE,
-    take: int = 1,
-    scope: Scope = None,
-    waiting: Waiting | None = None,
-    anew: Anew = False,
-    shown: Shown | None = None,
+    where: Where = WHERE,
+    shared: Sharing = SHARING,
+    waiting: Waiting = WAITING,
+    shown: Shown = SHOWN,
 ) -> int:
     """Change something in a finished video; the result is kept in the store.
 
     Args:
         video: The finished video: the server's id of it, or a kept render's key.
         prompt: What to change.
-        provider: See above; the server that has the video.
-        store: See above.
-        take: Count it up to render the same once more in one scope.
-        scope: See above.
+        where: See above.
+        shared: See above.
         waiting: See above.
-        anew: See above.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
-        video_id, kept = stopping.run(lambda: find_source(video, store))
+        video_id, kept = stopping.run(lambda: find_source(video, where.store))
         request = VideoRequest.of(
             prompt=prompt,
             kind="edit",
             model=kept.model if kept else None,
             source_video_id=video_id,
-            take=take,
+            take=shared.take,
         )
-        order = Order(
-            request, (chosen(provider),), store, scope, anew, waiting or Waiting(), source=kept
-        )
+        order = Order(request, (chosen(where.provider),), where.store, shared, waiting, source=kept)
         return carry_out(order, screen)
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 def extend(
     video: str,
     prompt: str,
     *,
-    provider: Provider = None,
     seconds: int = 8,
-    store: Store = DEFAULT_STORE,
-    take: int = 1,
-    scope: Scope = None,
-    waiting: Waiting | None = None,
+    where: Where = WHERE,
+    shared: Sharing = SHARING,
+    waiting: Waiting = WAITING,
     allow_unlisted: Flag = False,
-    anew: Anew = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Have a finished video go on; the result holds both and is kept in the store.
 
     Args:
         video: The finished video: the server's id of it, or a kept render's key.
         prompt: What happens next.
-        provider: See above; the server that has the video.
         seconds: How many seconds are added: 4, 8, 12, 16 or 20.
-        store: See above.
-        take: Count it up to render the same once more in one scope.
-        scope: See above.
+        where: See above.
+        shared: See above.
         waiting: See above.
         allow_unlisted: Send what the catalogue says is not offered.
-        anew: See above.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
-        video_id, kept = stopping.run(lambda: find_source(video, store))
+        video_id, kept = stopping.run(lambda: find_source(video, where.store))
         length = kept.duration_seconds if kept else None
         catalogue.check_extensions(1, seconds, length, allow_unlisted)
         request = VideoRequest.of(
@@ -101,13 +88,11 @@ def extend(
             kind="extend",
             model=kept.model if kept else None,
             source_video_id=video_id,
-            take=take,
+            take=shared.take,
             seconds=seconds,
             allow_unlisted=allow_unlisted,
         )
-        order = Order(
-            request, (chosen(provider),), store, scope, anew, waiting or Waiting(), source=kept
-        )
+        order = Order(request, (chosen(where.provider),), where.store, shared, waiting, source=kept)
         return carry_out(order, screen)
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)

@@ -13,7 +13,7 @@ from typing import Final
 
 from prefect_sora import __version__, catalogue
 from prefect_sora.cli import exits, stopping
-from prefect_sora.cli.options import DEFAULT_STORE, Flag, Provider, Shown, Store
+from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
@@ -55,14 +55,13 @@ class Finding:
 
 def doctor(
     *,
-    provider: Provider = None,
-    store: Store = DEFAULT_STORE,
+    where: Where = WHERE,
     model: str | None = None,
     contract: Flag = False,
     size: str | None = None,
     seconds: int | None = None,
     yes: Flag = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Check versions, provider, server, store and Prefect; nothing is rendered or paid.
 
@@ -70,8 +69,7 @@ def doctor(
     six short clips, which are kept in the store. It says what they will cost, and asks first.
 
     Args:
-        provider: See above.
-        store: See above.
+        where: See above.
         model: Check that the server has this model for this account, too; with --contract, the
             model of the clips.
         contract: Try what the server does and does not, and tell it as a table.
@@ -85,15 +83,13 @@ def doctor(
         if contract:
             from prefect_sora.cli.contract import contract as try_contract
 
-            return try_contract(
-                screen, provider, store, model=model, size=size, seconds=seconds, yes=yes
-            )
+            return try_contract(screen, where, model=model, size=size, seconds=seconds, yes=yes)
         if size or seconds or yes:
             raise InvalidRequestError(
                 "--size, --seconds and --yes go with --contract.", next_step="Nothing was sent."
             )
         findings = []
-        for finding in _findings(provider, store, model):
+        for finding in _findings(where, model):
             findings.append(finding)
             _tell(screen, finding)
         healthy = all(finding.ok for finding in findings)
@@ -103,11 +99,11 @@ def doctor(
     return run_command(shown, body)
 
 
-def _findings(provider: str | None, store: str, model: str | None) -> Iterator[Finding]:
+def _findings(where: Where, model: str | None) -> Iterator[Finding]:
     yield _versions()
     server = None
     try:
-        renderer = chosen(provider)
+        renderer = chosen(where.provider)
         server = renderer.server()
     except SoraError as error:
         yield _trouble("provider", error)
@@ -115,7 +111,7 @@ def _findings(provider: str | None, store: str, model: str | None) -> Iterator[F
         yield _described(renderer, server)
     if server is not None:
         yield from stopping.run(lambda: _asked(server, model))
-    yield stopping.run(lambda: _store(store))
+    yield stopping.run(lambda: _store(where.store))
     yield stopping.run(_prefect)
 
 

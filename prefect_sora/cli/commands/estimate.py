@@ -10,7 +10,7 @@ from rich.table import Table
 
 from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, pricing
-from prefect_sora.cli.options import Count, Flag, Provider, Shown
+from prefect_sora.cli.options import SHOWN, Count, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
@@ -44,7 +44,7 @@ def estimate(
     aspect_ratio: str | None = None,
     seconds: Count | None = None,
     skip_bad_rows: Flag = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Compare what models cost for one clip, or total a batch or a storyboard; nothing is sent.
 

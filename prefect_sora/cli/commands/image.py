@@ -9,15 +9,15 @@ from cyclopts import Parameter
 from prefect_sora.cli import exits
 from prefect_sora.cli.clip import refuse_twins
 from prefect_sora.cli.options import (
-    DEFAULT_STORE,
-    Anew,
+    SHARING,
+    SHOWN,
+    WHERE,
     Flag,
     MaxCost,
     Positive,
-    Provider,
-    Scope,
+    Sharing,
     Shown,
-    Store,
+    Where,
     Words,
     fields_of,
 )
@@ -35,7 +35,6 @@ def image(
     *,
     edit: Words = None,
     mask: str | None = None,
-    provider: Provider = None,
     model: str = DEFAULT_MODEL,
     size: str | None = None,
     n: Annotated[int, Parameter(name=("-n", "--n"))] = 1,
@@ -44,15 +43,13 @@ def image(
     background: str | None = None,
     format: Literal["png", "jpeg", "webp"] | None = None,
     compression: int | None = None,
-    store: Store = DEFAULT_STORE,
-    take: int = 1,
-    scope: Scope = None,
+    where: Where = WHERE,
+    shared: Sharing = SHARING,
     max_cost: MaxCost = None,
     timeout: Positive | None = None,
     extra: Words = None,
     allow_unlisted: Flag = False,
-    anew: Anew = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Draw pictures from a prompt, or change some, and keep them in the store.
 
@@ -60,7 +57,6 @@ def image(
         prompt: What to show; with --edit, what to change.
         edit: Path or URL of a picture to change; may be repeated.
         mask: A PNG of the first picture's size, clear where it may change.
-        provider: See above.
         model: The image model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or auto.
         n: How many pictures.
@@ -69,14 +65,12 @@ def image(
         background: transparent, opaque or auto; white or black where the model offers it.
         format: Of the files; without it the server's own, which is png at OpenAI.
         compression: In percent, of jpeg and webp.
-        store: See above.
-        take: Count it up to draw the same request once more in one scope.
-        scope: See above.
+        where: See above.
+        shared: See above.
         max_cost: See above.
         timeout: Seconds that the server may take; without it 300.
         extra: KEY=VALUE, a further field that this server takes; may be repeated.
         allow_unlisted: Send what the catalogue says the model does not take.
-        anew: See above.
         shown: See above.
     """
 
@@ -93,14 +87,14 @@ def image(
             output_compression=compression,
             images=tuple(edit or ()),
             mask=mask,
-            take=take,
+            take=shared.take,
             extra=fields_of(extra),
             allow_unlisted=allow_unlisted,
         )
 
         async def check(named: Named | None) -> None:
             if named is not None:
-                await _check(request, named, store, scope, screen, twins=not anew)
+                await _check(request, named, where.store, shared, screen)
 
         async def call(flows: ModuleType, block: Any) -> StoredImage:
             images = [str(source) for source in request.images] or None
@@ -113,9 +107,9 @@ def image(
             drawn: StoredImage = await flows.text_to_image(
                 request.prompt,
                 block,
-                store,
+                where.store,
                 images=images,
-                scope=scope,
+                scope=shared.scope,
                 timeout_seconds=timeout,
                 max_cost_usd=max_cost,
                 **fields,
@@ -123,7 +117,13 @@ def image(
             return drawn
 
         drawn = run_flow(
-            screen, [chosen(provider)], store, call, check=check, prompt=prompt, phase="drawing"
+            screen,
+            [chosen(where.provider)],
+            where.store,
+            call,
+            check=check,
+            prompt=prompt,
+            phase="drawing",
         )
         screen.document({**drawn.model_dump(), "urls": drawn.urls})
         if screen.shown.quiet:
@@ -134,31 +134,29 @@ def image(
             screen.result(line)
         return exits.OK
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 async def _check(
     request: ImageRequest,
     provider: Named,
     store: str,
-    scope: str | None,
+    shared: Sharing,
     screen: Screen,
-    *,
-    twins: bool,
 ) -> None:
     """Look at the request, its pictures and the store, before anything is sent."""
     from prefect_sora.images.wishes import identify
 
     server = await asyncio.to_thread(provider.server)
-    wish = await identify(request, server, scope or "")
+    wish = await identify(request, server, shared.scope or "")
     for warning in wish.warnings:
         screen.warn(warning)
 
     def is_twin(reserved: Reserved, _: Server) -> bool:
         return reserved.request_digest == wish.request_digest
 
-    if twins:
-        await refuse_twins(store, scope, request.prompt, provider, is_twin)
+    if not shared.anew:
+        await refuse_twins(store, shared.scope, request.prompt, provider, is_twin)
     cost = None if wish.usd_each is None else wish.usd_each * request.n
     several = f" · {request.n} pictures" if request.n > 1 else ""
     screen.announce(

@@ -8,7 +8,7 @@ from cyclopts import Parameter, validators
 from rich.table import Table
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import DEFAULT_STORE, Provider, Shown, Store
+from prefect_sora.cli.options import SHOWN, WHERE, Shown, Where
 from prefect_sora.cli.run import chosen, run_command, with_client
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import RemoteVideo
@@ -30,25 +30,23 @@ class _Row:
 
 def list_(
     *,
-    provider: Provider = None,
-    store: Store = DEFAULT_STORE,
+    where: Where = WHERE,
     status: Status | None = None,
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """List what the server holds, the newest first, and what of it the store has kept.
 
     Args:
-        provider: See above.
-        store: See above; what it has kept is marked.
+        where: See above.
         status: Only those that stand so.
         limit: How many at most.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
-        server = chosen(provider).server()
-        rows = with_client(server, lambda client: _found(client, store, status, limit))
+        server = chosen(where.provider).server()
+        rows = with_client(server, lambda client: _found(client, where.store, status, limit))
         screen.document({"videos": [_as_json(row) for row in rows]})
         if not rows:
             screen.result(f"{server.label} holds no such video.")
@@ -56,7 +54,7 @@ def list_(
             screen.out.print(_table(rows))
         return exits.OK
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 async def _found(client: "VideoClient", store: str, status: str | None, limit: int) -> list[_Row]:

@@ -7,17 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import Flag, Shown
+from prefect_sora.cli.options import SHOWN, Flag, Shown
 from prefect_sora.cli.run import run_command
 from prefect_sora.cli.screen import Screen
 from prefect_sora.environment import local_folder
-from prefect_sora.local import (
-    KEY_VARIABLE,
-    DialectName,
-    RendererAddress,
-    RendererOptions,
-    serve,
-)
+from prefect_sora.local import KEY_VARIABLE, DialectName, RendererAddress, RendererOptions, serve
 
 
 def local(
@@ -37,7 +31,7 @@ def local(
     idempotency: Flag = False,
     control: Annotated[bool, Parameter(negative="", show=False)] = False,
     faults: Annotated[str | None, Parameter(show=False)] = None,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Run the local renderer until Ctrl-C: OpenAI's video protocol with real MP4 files.
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from prefect_sora import catalogue, prices
 from prefect_sora.cli import exits, pricing, stopping
-from prefect_sora.cli.options import Flag, Provider, Shown
+from prefect_sora.cli.options import SHOWN, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.environment import Named
@@ -17,7 +17,7 @@ from prefect_sora.images import catalogue as image_catalogue
 from prefect_sora.wire import ServedModel
 
 
-def models(*, images: Flag = False, provider: Provider = None, shown: Shown | None = None) -> int:
+def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SHOWN) -> int:
     """List the known models: lengths, sizes, prices, and when services ended them.
 
     Models that are not listed are sent as they are; their cost is unknown, unless the

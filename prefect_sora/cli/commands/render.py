@@ -7,15 +7,16 @@ from cyclopts import Parameter
 
 from prefect_sora.cli.clip import Order, carry_out
 from prefect_sora.cli.options import (
-    DEFAULT_STORE,
-    Anew,
+    SHARING,
+    SHOWN,
+    WAITING,
+    WHERE,
     Flag,
     MaxCost,
-    Provider,
-    Scope,
+    Sharing,
     Shown,
-    Store,
     Waiting,
+    Where,
     Words,
     fields_of,
 )
@@ -31,7 +32,6 @@ def render(
     *,
     shot: str | None = None,
     template: str | None = None,
-    provider: Provider = None,
     fallback: Words = None,
     model: str = "sora-2",
     size: str | None = None,
@@ -42,15 +42,13 @@ def render(
     image_model: str = DEFAULT_MODEL,
     fit: Literal["cover", "contain", "exact"] = "cover",
     remix: Annotated[str | None, Parameter(negative="")] = None,
-    store: Store = DEFAULT_STORE,
-    take: int = 1,
-    scope: Scope = None,
+    where: Where = WHERE,
+    shared: Sharing = SHARING,
     max_cost: MaxCost = None,
-    waiting: Waiting | None = None,
+    waiting: Waiting = WAITING,
     extra: Words = None,
     allow_unlisted: Flag = False,
-    anew: Anew = False,
-    shown: Shown | None = None,
+    shown: Shown = SHOWN,
 ) -> int:
     """Render a prompt into a video that is kept in the store.
 
@@ -58,7 +56,6 @@ def render(
         prompt: What to show; with --remix, what to change.
         shot: YAML or JSON file of a shot, field by field, in place of the prompt.
         template: Path or URL of a template of your own for that shot.
-        provider: See above.
         fallback: Who renders where the provider has certainly not; named as there, may be repeated.
         model: The video model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
@@ -69,14 +66,12 @@ def render(
         image_model: That model; "" lets a server that has only one choose.
         fit: How a picture of another size is made to fit.
         remix: Id of the finished video to change.
-        store: See above.
-        take: Count it up to render the same request once more in one scope.
-        scope: See above.
+        where: See above.
+        shared: See above.
         max_cost: See above.
         waiting: See above.
         extra: KEY=VALUE, a further field that this server takes; may be repeated.
         allow_unlisted: Send what the catalogue says the model does not offer.
-        anew: See above.
         shown: See above.
     """
 
@@ -90,7 +85,7 @@ def render(
         if remix is not None:
             given: dict[str, Any] = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds}
             given |= {"image": image, "keyframe": keyframe, "extra": extra}
-            request = _remix(text, remix, take, given)
+            request = _remix(text, remix, shared.take, given)
         else:
             request = VideoRequest.of(
                 prompt=text,
@@ -100,25 +95,24 @@ def render(
                 seconds=8 if seconds is None else seconds,
                 reference=image,
                 fit=fit,
-                take=take,
+                take=shared.take,
                 extra=fields_of(extra),
                 allow_unlisted=allow_unlisted,
             )
-        providers = (chosen(provider), *(chosen(name) for name in fallback or []))
+        providers = (chosen(where.provider), *(chosen(name) for name in fallback or []))
         order = Order(
             request,
             providers,
-            store,
-            scope,
-            anew,
-            waiting or Waiting(),
+            where.store,
+            shared,
+            waiting,
             max_cost,
             keyframe=keyframe,
             image_model=(image_model or None) if keyframe is not None else None,
         )
         return carry_out(order, screen)
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 async def _text(prompt: str | None, shot: str | None, template: str | None) -> str:

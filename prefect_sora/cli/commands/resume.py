@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import (
-    DEFAULT_STORE,
-    Flag,
-    MaxCost,
-    Provider,
-    Shown,
-    Store,
-    Waiting,
-)
+from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import chosen, hide_keys, run_command, run_watched
 from prefect_sora.cli.screen import Screen, describe, image_lines
@@ -43,21 +35,19 @@ class _Way:
 
 def resume(
     *keys: str,
-    store: Store = DEFAULT_STORE,
-    provider: Provider = None,
+    where: Where = WHERE,
     adopt: Annotated[str | None, Parameter(negative="")] = None,
     resubmit: Flag = False,
     max_cost: MaxCost = None,
     daily_budget: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
-    waiting: Waiting | None = None,
-    shown: Shown | None = None,
+    waiting: Waiting = WAITING,
+    shown: Shown = SHOWN,
 ) -> int:
     """Bring unfinished renders home; nothing is paid again unless --resubmit says so.
 
     Args:
         keys: Keys of renders, or how they begin; without any, all that are unfinished.
-        store: See above.
-        provider: See above; without it, the server that the record names.
+        where: See above.
         adopt: Take this video of the server as the render's outcome.
         resubmit: Send, and pay for, a render that is in doubt or has failed once more.
         max_cost: With --resubmit: see above; without it, what the render was sent under.
@@ -78,27 +68,26 @@ def resume(
                 "--resubmit pays again, so each render has to be named.",
                 next_step=NextStep("resubmit"),
             )
-        ledger = Ledger(VideoFolder(store))
+        ledger = Ledger(VideoFolder(where.store))
         hide_keys()
-        origins = Origins(chosen(provider) if provider else None)
-        way = _Way(adopt, resubmit, max_cost, daily_budget, (waiting or Waiting()).options)
+        origins = Origins(chosen(where.provider) if where.provider else None)
+        way = _Way(adopt, resubmit, max_cost, daily_budget, waiting.options)
         outcomes = run_watched(
             screen,
-            store,
-            provider,
+            where,
             lambda display: _resumed(keys, ledger, origins, way, display),
         )
         for outcome in outcomes:
             if isinstance(outcome.error, SoraError):
-                outcome.error.known(store=store, provider=provider)
+                outcome.error.known(store=where.store, provider=where.provider)
         screen.document({"renders": [_as_json(outcome) for outcome in outcomes]})
         for outcome in outcomes:
             _tell(screen, outcome)
         if not outcomes:
-            screen.result(f"Nothing is unfinished in {store}.")
+            screen.result(f"Nothing is unfinished in {where.store}.")
         return next(filter(None, map(_exit_code, outcomes)), exits.OK)
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 async def _resumed(

@@ -7,15 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import (
-    DEFAULT_STORE,
-    Flag,
-    MaxCost,
-    Provider,
-    Shown,
-    Store,
-    Waiting,
-)
+from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, place, size_of, usd
 from prefect_sora.environment import Named
@@ -30,21 +22,19 @@ def storyboard(
     file: str | None = None,
     *,
     schema: Flag = False,
-    provider: Provider = None,
-    store: Store = DEFAULT_STORE,
+    where: Where = WHERE,
     scope: str | None = None,
     max_concurrent: int = 2,
     max_cost: MaxCost = None,
-    waiting: Waiting | None = None,
-    shown: Shown | None = None,
+    waiting: Waiting = WAITING,
+    shown: Shown = SHOWN,
 ) -> int:
     """Render the shots of a storyboard, and join them into a film.
 
     Args:
         file: Path or URL of the storyboard, YAML or JSON: docs/storyboards.md.
         schema: Print the JSON schema of such a file, and nothing else.
-        provider: See above.
-        store: See above.
+        where: See above.
         scope: Runs that name one scope share their renders. Without it the storyboard's title is
             one: the same command goes on after anything, and a shot that was changed is the
             only one that is paid for anew.
@@ -71,17 +61,17 @@ def storyboard(
                 next_step="Nothing was sent.",
             )
         board = asyncio.run(storyboards.read(file))
-        renderer, shared = chosen(provider), scope or f"storyboard {board.title}"
+        renderer, shared = chosen(where.provider), scope or f"storyboard {board.title}"
 
         async def call(flows: ModuleType, block: Any) -> "StoredFilm":
             film: StoredFilm = await flows.storyboard(
                 board,
                 provider=block,
-                store=store,
+                store=where.store,
                 scope=shared,
                 max_concurrent=max_concurrent,
                 max_cost_usd=max_cost,
-                **(waiting or Waiting()).options,
+                **waiting.options,
             )
             return film
 
@@ -90,7 +80,7 @@ def storyboard(
         film = run_flow(
             screen,
             [renderer],
-            store,
+            where.store,
             call,
             afterwards=" The same command goes on with the film, and pays for nothing twice.",
         )
@@ -98,7 +88,7 @@ def storyboard(
         _tell(screen, film)
         return exits.OK
 
-    return run_command(shown, body, store, provider)
+    return run_command(shown, body, where.store, where.provider)
 
 
 async def _announce(screen: Screen, board: "Storyboard", provider: Named, scope: str) -> None:
