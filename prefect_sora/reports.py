@@ -19,31 +19,12 @@ from prefect.logging import get_run_logger
 
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.limits import limits
+from prefect_sora.listener import Listener
 from prefect_sora.pages import code, cost, data_url, plain, player, read_small, size, table
 from prefect_sora.results import Counts
 from prefect_sora.storage import VideoFolder
 from prefect_sora.waiters import OnProgress
 from prefect_sora.wire import Video
-
-
-class Listener:
-    """Hears of each step, for a program that shows renders its own way; see `listening`."""
-
-    def submitted(self, job: VideoJob) -> None:
-        """A render was accepted, or found again."""
-
-    def progressed(self, job: VideoJob, video: Video) -> None:
-        """The server told something new of it."""
-
-    def kept(self, video: StoredVideo) -> None:
-        """It is in the store."""
-
-    def counted(self, counts: Counts) -> None:
-        """A batch has moved on."""
-
-    def stitching(self, title: str, shots: int) -> None:
-        """A film's shots are there, and are being joined."""
-
 
 _listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", default=None)
 

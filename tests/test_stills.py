@@ -17,8 +17,9 @@ from prefect_sora.errors import CorruptVideoError, SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.keeping import keep, kept
 from prefect_sora.ledger import Ledger
+from prefect_sora.listener import Listener
 from prefect_sora.mp4 import Mp4Scanner
-from prefect_sora.reports import Listener, listening, show
+from prefect_sora.reports import listening, show
 from prefect_sora.storage import VideoFolder
 from tests.support.limits import Limit
 from tests.support.scripted import Script

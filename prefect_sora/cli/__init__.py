@@ -13,7 +13,7 @@ from prefect_sora import __version__
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.screen import Screen
-from prefect_sora.cli.stopping import InterruptedBySignal, on_sigterm
+from prefect_sora.cli.signals import InterruptedBySignal, on_sigterm
 
 _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",

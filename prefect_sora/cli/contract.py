@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from prefect_sora.cli import exits, stopping
+from prefect_sora.cli import exits, signals
 from prefect_sora.cli.options import Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, with_client
@@ -57,7 +57,7 @@ def contract(
     _agreed(cost, yes)
     if not screen.shown.json:
         screen.result(_line("behaviour", "outcome", "cost", "what was seen"), style="bold")
-    findings: list[Finding] = stopping.run(
+    findings: list[Finding] = signals.run(
         lambda: check(
             server,
             Ledger(VideoFolder(where.store)),

@@ -3,7 +3,7 @@
 from signal import SIGINT
 from typing import Final
 
-from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.cli.signals import InterruptedBySignal
 from prefect_sora.errors import (
     ApiError,
     AuthenticationError,

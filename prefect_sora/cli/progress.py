@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.listener import Listener
 from prefect_sora.records import RenderState
 from prefect_sora.results import Counts
 from prefect_sora.wire import Video
@@ -16,7 +17,7 @@ _PLAIN_STEP: Final = 25.0
 """Plain lines tell progress in steps of so many percent."""
 
 
-class Display:
+class Display(Listener):
     """Shows where renders are, between `with` and its end."""
 
     def __init__(self, screen: Screen) -> None:
@@ -80,6 +81,10 @@ class Display:
 
     def counted(self, counts: Counts) -> None:
         """A batch has moved on."""
+
+    def stitching(self, title: str, shots: int) -> None:
+        """A film's shots are there."""
+        self.phase(f"joining {shots} shots")
 
     def kept(self, video: StoredVideo) -> None:
         """It is home."""

@@ -7,7 +7,7 @@ from signal import SIGINT
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefect_sora.cli import prefect_side, redaction, stopping
+from prefect_sora.cli import prefect_start, redaction, signals
 from prefect_sora.cli.options import Shown, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, show_our_log
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-INTERRUPTED = (stopping.InterruptedBySignal, KeyboardInterrupt)
+INTERRUPTED = (signals.InterruptedBySignal, KeyboardInterrupt)
 
 
 def run_command(
@@ -87,7 +87,7 @@ def with_client(server: Server, work: "Callable[[VideoClient], Awaitable[T]]") -
 
         return await work(connect(await recognised(server)))
 
-    return stopping.run(connected)
+    return signals.run(connected)
 
 
 def run_flow(
@@ -126,16 +126,18 @@ def run_flow(
         asyncio.run(check(None if first.is_saved else first))
     try:
         with shown_by(screen) as display:
-            flows = prefect_side.load(display, screen.shown.debug)
+            flows = prefect_start.load(display, screen.shown.debug)
             if check and first.is_saved:
                 asyncio.run(check(first))
+            from prefect_sora.reports import listening  # which imports Prefect
+
             display.phase(phase)
 
             async def work() -> T:
-                with prefect_side.shown_on(display):
+                with listening(display):
                     return await call(flows, names if len(names) > 1 else first.name)
 
-            return stopping.run(work)
+            return signals.run(work)
     except INTERRUPTED as stop:
         message = asyncio.run(_what_goes_on(store, first.name, prompt))
         raise _interrupted(stop, message + afterwards) from None
@@ -153,16 +155,16 @@ def run_watched(
     """
     try:
         with Display(screen) as display:
-            return stopping.run(lambda: work(display))
-    except stopping.InterruptedBySignal as stop:
+            return signals.run(lambda: work(display))
+    except signals.InterruptedBySignal as stop:
         raise _interrupted(
             stop, asyncio.run(_still_unfinished(where.store, where.provider))
         ) from None
 
 
-def _interrupted(stop: BaseException, message: str) -> stopping.InterruptedBySignal:
-    signum = stop.signum if isinstance(stop, stopping.InterruptedBySignal) else SIGINT
-    return stopping.InterruptedBySignal(signum, message)
+def _interrupted(stop: BaseException, message: str) -> signals.InterruptedBySignal:
+    signum = stop.signum if isinstance(stop, signals.InterruptedBySignal) else SIGINT
+    return signals.InterruptedBySignal(signum, message)
 
 
 async def _what_goes_on(store: str, provider: str, prompt: str | None) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.options import Shown
-from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.cli.signals import InterruptedBySignal
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import in_words
 from prefect_sora.handles import StoredImage, StoredVideo

@@ -12,7 +12,7 @@ from prefect_sora import __version__, errors
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.screen import Screen
-from prefect_sora.cli.stopping import InterruptedBySignal
+from prefect_sora.cli.signals import InterruptedBySignal
 from prefect_sora.errors.next_steps import NextStep
 from tests.cli.conftest import Cli
 from tests.support.renderer import Renderer

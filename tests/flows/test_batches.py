@@ -36,7 +36,8 @@ from prefect_sora.errors import (
     StorageError,
     UnavailableError,
 )
-from prefect_sora.reports import Listener, listening
+from prefect_sora.listener import Listener
+from prefect_sora.reports import listening
 from prefect_sora.results import BatchResult, Counts
 from prefect_sora.server import remote
 from prefect_sora.tables import rows_of

@@ -26,7 +26,8 @@ from prefect_sora import (
 )
 from prefect_sora.clips import render_clip
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.reports import Listener, listening
+from prefect_sora.listener import Listener
+from prefect_sora.reports import listening
 from prefect_sora.requests import VideoRequest
 from tests.support.renderer import Renderer, until
 from tests.support.s3 import S3

@@ -1,7 +1,7 @@
 """`prefect-sora edit` and `extend`: a video made from a finished one, as a Prefect flow here."""
 
 from prefect_sora import catalogue
-from prefect_sora.cli import stopping
+from prefect_sora.cli import signals
 from prefect_sora.cli.clip import Order, carry_out
 from prefect_sora.cli.options import (
     SHARING,
@@ -41,7 +41,7 @@ def edit(
     """
 
     def body(screen: Screen) -> int:
-        video_id, kept = stopping.run(lambda: find_source(video, where.store))
+        video_id, kept = signals.run(lambda: find_source(video, where.store))
         request = VideoRequest.of(
             prompt=prompt,
             kind="edit",
@@ -80,7 +80,7 @@ def extend(
     """
 
     def body(screen: Screen) -> int:
-        video_id, kept = stopping.run(lambda: find_source(video, where.store))
+        video_id, kept = signals.run(lambda: find_source(video, where.store))
         length = kept.duration_seconds if kept else None
         catalogue.check_extensions(1, seconds, length, allow_unlisted)
         request = VideoRequest.of(

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prefect_sora import __version__, catalogue
-from prefect_sora.cli import exits, stopping
+from prefect_sora.cli import exits, signals
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
@@ -110,9 +110,9 @@ def _findings(where: Where, model: str | None) -> Iterator[Finding]:
     else:
         yield _described(renderer, server)
     if server is not None:
-        yield from stopping.run(lambda: _asked(server, model))
-    yield stopping.run(lambda: _store(where.store))
-    yield stopping.run(_prefect)
+        yield from signals.run(lambda: _asked(server, model))
+    yield signals.run(lambda: _store(where.store))
+    yield signals.run(_prefect)
 
 
 def _versions() -> Finding:

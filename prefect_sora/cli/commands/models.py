@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from prefect_sora import catalogue, prices
-from prefect_sora.cli import exits, pricing, stopping
+from prefect_sora.cli import exits, pricing, signals
 from prefect_sora.cli.options import SHOWN, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
@@ -62,7 +62,7 @@ def _served(provider: Named) -> list[ServedModel]:
         return await connect(server).models()
 
     try:
-        return stopping.run(asked)
+        return signals.run(asked)
     except SoraError as error:
         error.steps = error.steps or (NextStep("doctor"),)
         raise

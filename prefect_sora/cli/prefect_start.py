@@ -6,21 +6,13 @@ is started first, and what else has to be imported is imported meanwhile.
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from threading import Thread
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from prefect_sora.cli import stopping
+from prefect_sora.cli import signals
 from prefect_sora.cli.progress import Display
-from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.results import Counts
-from prefect_sora.wire import Video
-
-if TYPE_CHECKING:
-    from prefect_sora.reports import Listener
 
 _LEVEL: Final = "PREFECT_LOGGING_LEVEL"
 # Any key of Prefect's logging.yml can be set so. Only the terminal is quiet:
@@ -38,7 +30,7 @@ def load(display: Display, debug: bool) -> ModuleType:
         Exception: Whatever Prefect raises where its temporary server does not start.
         InterruptedBySignal: A signal came meanwhile.
     """
-    with stopping.heard():
+    with signals.heard():
         return _loaded(display, debug)
 
 
@@ -72,15 +64,6 @@ def _loaded(display: Display, debug: bool) -> ModuleType:
     return import_module("prefect_sora.flows")
 
 
-@contextmanager
-def shown_on(display: Display) -> Iterator[None]:
-    """Let the display hear of what the flows do."""
-    from prefect_sora.reports import listening
-
-    with listening(_listener(display)):
-        yield
-
-
 class _Starter(Thread):
     """Has Prefect start its temporary server, the way it does itself when a flow begins."""
 
@@ -98,25 +81,3 @@ class _Starter(Thread):
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Leave out what Prefect logs of a failure: our own paragraph says it."""
     return record.exc_info is None
-
-
-def _listener(display: Display) -> "Listener":
-    from prefect_sora.reports import Listener
-
-    class Ears(Listener):
-        def submitted(self, job: VideoJob) -> None:
-            display.submitted(job)
-
-        def progressed(self, job: VideoJob, video: Video) -> None:
-            display.progressed(job, video)
-
-        def kept(self, video: StoredVideo) -> None:
-            display.kept(video)
-
-        def counted(self, counts: Counts) -> None:
-            display.counted(counts)
-
-        def stitching(self, title: str, shots: int) -> None:
-            display.phase(f"joining {shots} shots")
-
-    return Ears()

@@ -1,4 +1,4 @@
-"""Stopping: a signal cancels the work, lets it end well, and never hangs.
+"""Signals: one cancels the work, lets it end well, and never hangs.
 
 The work runs in a thread of its own, because Prefect sets its own SIGTERM
 handler in the main thread and would end a run with an exception in its middle.
