@@ -43,19 +43,22 @@ _PLAIN = """\
 import asyncio, json, sys
 from prefect_sora.client import VideoClient
 from prefect_sora.ledger import Ledger
-from prefect_sora.rendering import render
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
+from prefect_sora.run import PlainSteps, render
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
 
 async def main(base_url, folder, renders):
     from time import process_time
     client, ledger = VideoClient(remote(base_url)), Ledger(VideoFolder(folder))
+    options = RenderOptions("plain", poll_interval_seconds=0.1)
+    steps = PlainSteps.on(client, ledger, options)
     gate = asyncio.Semaphore(8)
     async def one(name, n):
         async with gate:
             request = VideoRequest(prompt=f"{name} {n}", model=None, size="64x64", seconds=1)
-            return await render(request, client, ledger, "plain", poll_interval_seconds=0.1)
+            return await render(request, steps)
     await asyncio.gather(*(one("warm", n) for n in range(2)))
     began = process_time()
     kept = await asyncio.gather(*(one("fox", n) for n in range(renders)))

@@ -20,6 +20,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.prices import read_prices
 from prefect_sora.profiles import GENERIC
 from prefect_sora.records import RenderState
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
@@ -68,7 +69,7 @@ async def swept(client: VideoClient, ledger: Ledger, opened: int) -> None:
     async def client_of(_: RenderState) -> VideoClient:
         return client
 
-    found = await sweep(ledger, client_of, timeout_seconds=PATIENCE_SECONDS)
+    found = await sweep(ledger, client_of, WaitOptions(timeout_seconds=PATIENCE_SECONDS))
     outcomes = {one.outcome for one in found}
     if len(found) != opened or outcomes - {"waiting"}:
         raise RuntimeError(f"{len(found)} were found, which are {outcomes}.")

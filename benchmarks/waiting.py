@@ -18,8 +18,9 @@ from prefect_sora.handles import RenderedVideo
 from prefect_sora.keeping import fetch
 from prefect_sora.ledger import Ledger
 from prefect_sora.local import RendererAddress, RendererOptions
-from prefect_sora.rendering import render
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
+from prefect_sora.run import PlainSteps, render
 from prefect_sora.server import Server, local_server
 from prefect_sora.storage import VideoFolder
 from prefect_sora.watcher import Watcher
@@ -119,10 +120,9 @@ async def _records(folder: Path, size: str, rounds: int) -> Row:
 
 async def _with_records(address: RendererAddress, store: Path, size: str, count: int) -> float:
     client, ledger = VideoClient(local_server(address)), Ledger(VideoFolder(str(store)))
+    steps = PlainSteps.on(client, ledger, RenderOptions("benchmark"))
     began = perf_counter()
-    await asyncio.gather(
-        *(render(_clip(i, size), client, ledger, "benchmark") for i in range(count))
-    )
+    await asyncio.gather(*(render(_clip(i, size), steps) for i in range(count)))
     took = perf_counter() - began
     await client.close()
     return took

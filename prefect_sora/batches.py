@@ -3,46 +3,30 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Unpack
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run as running_flow
-from prefect.runtime import task_run as running_task
 from pydantic import Field, JsonValue, WithJsonSchema
 
 from prefect_sora import reports, results
 from prefect_sora.batch_reports import Teller
 from prefect_sora.batching import Batch, Plan, plan
 from prefect_sora.blocks import Store, VideoStore, store_of
-from prefect_sora.budgets import Budget
-from prefect_sora.cancellations import by_a_person
-from prefect_sora.cancelling import OnCancel
-from prefect_sora.deciding import Policy
 from prefect_sora.errors import BatchError, Paid
 from prefect_sora.errors.next_steps import NextStep
-from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.flow_runs import by_a_person, task_named
+from prefect_sora.handles import StoredVideo
 from prefect_sora.identity import title_slug
 from prefect_sora.limits import limits
-from prefect_sora.parameters import (
-    InDoubt,
-    MaxCostUsd,
-    PollIntervalSeconds,
-    Providers,
-    Scope,
-    StallSeconds,
-    TimeoutSeconds,
-    WhenCancelled,
-)
+from prefect_sora.parameters import Providers, RenderParameters, options_of, spelled_out
 from prefect_sora.providers import distinct, first_there, ways_to
 from prefect_sora.requests import VideoRequest
 from prefect_sora.results import BatchResult, Result
+from prefect_sora.run import PlainSteps, render
 from prefect_sora.storage.filesystems import scheme_of
 from prefect_sora.tables import Row, read_table, rows_of
-from prefect_sora.tasks import run_scope, worth_retrying
-from prefect_sora.whole import render_whole
-
-_RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
+from prefect_sora.tasks import AGAIN
 
 Requests = Annotated[
     # One field in the UI, whichever of the two a script passes.
@@ -54,81 +38,51 @@ Requests = Annotated[
 ]
 
 
-def _task_name() -> str:
-    return f"render · {running_task.parameters['request'].title}"
-
-
 def _flow_name() -> str:
     return f"batch · {_name_of(running_flow.parameters.get('requests'))}"
 
 
-@task(
-    name="render-video",
-    task_run_name=_task_name,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    # The records decide what is sent: to try again never pays twice.
-    retries=3,
-    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
-    retry_condition_fn=worth_retrying,
-)
+@task(name="render-video", task_run_name=task_named("render", "request"), **AGAIN)
+@spelled_out
 async def render_video(
     request: VideoRequest,
     provider: Providers,
     store: VideoStore | str | Path,
     *,
-    scope: str | None = None,
-    timeout_seconds: float | None = None,
-    poll_interval_seconds: float = 5.0,
-    stall_seconds: float | None = None,
-    on_cancel: OnCancel = "leave",
-    in_doubt: Policy = "stop",
-    max_cost_usd: float | None = None,
     show: bool = True,
+    **how: Unpack[RenderParameters],
 ) -> StoredVideo:
     """Render one request, from its submission to its kept video, in one task run.
 
     Args:
         request: What to render.
-        provider: As in `submit_video`, like the next two.
-        store: See there.
-        scope: See there.
-        timeout_seconds: As in `wait_for_video`, like the next three.
-        poll_interval_seconds: See there.
-        stall_seconds: See there.
-        on_cancel: See there.
-        in_doubt: As in `submit_video`.
-        max_cost_usd: As in `submit_video`.
+        provider: Who renders it. Of a list the first; the next only where the one before
+            has certainly not made it, and never after moderation.
+        store: Where its records and its video are kept.
         show: Give the clip a page of its own in the UI.
+        how: `scope`, `in_doubt` and `max_cost_usd`, as `submit_video` says;
+            `timeout_seconds`, `poll_interval_seconds`, `stall_seconds` and `on_cancel`, as
+            `wait_for_video` does.
 
     Raises:
         SoraError: Each says whether it was paid, and what to do next.
     """
     block = store_of(store)
-    video = await render_whole(
-        request,
+    steps = PlainSteps(
         await ways_to(provider),
         block.ledger,
-        scope or await run_scope(),
-        timeout_seconds=timeout_seconds,
-        poll_interval_seconds=poll_interval_seconds,
-        stall_seconds=stall_seconds,
-        on_cancel=on_cancel,
+        await options_of(how, block),
         by_person=by_a_person,
-        on_submitted=_submitted,
-        in_doubt=in_doubt,
-        budget=Budget(max_cost_usd, block.daily_budget_usd),
+        on_submitted=reports.submitted,
     )
+    video = await render(request, steps)
     if show:
         await reports.show(video, block.folder)
     return video
 
 
-def _submitted(job: VideoJob) -> None:
-    reports.submitted(job)
-
-
 @flow(name="render-batch", flow_run_name=_flow_name)
+@spelled_out
 async def render_batch(
     requests: Requests,
     provider: Providers,
@@ -136,8 +90,7 @@ async def render_batch(
     max_concurrent: Annotated[
         int, Field(ge=1, description="How many renders are under way at a time.")
     ] = 2,
-    scope: Scope = None,
-    max_cost_usd: MaxCostUsd = None,
+    *,
     defaults: Annotated[
         dict[str, JsonValue] | None,
         Field(description="Fields of the requests that do not have them, such as the model."),
@@ -149,11 +102,7 @@ async def render_batch(
         bool,
         Field(description="End as failed where a row made no video, after all others are kept."),
     ] = True,
-    timeout_seconds: TimeoutSeconds = None,
-    poll_interval_seconds: PollIntervalSeconds = 5,
-    stall_seconds: StallSeconds = None,
-    in_doubt: InDoubt = "stop",
-    on_cancel: WhenCancelled = "leave",
+    **how: Unpack[RenderParameters],
 ) -> BatchResult:
     """Render a table of requests, a few at a time, and keep what can be kept.
 
@@ -167,8 +116,8 @@ async def render_batch(
         BatchError: Some rows made no video, unless `fail_on_error` is off; the rest is kept.
         StorageError: The results cannot be written; the videos are kept.
     """
-    Budget(max_cost_usd)
     block, several = store_of(store), await distinct(provider)
+    options = await options_of(how, block)
     rows = await _rows(requests, defaults, block)
     server = (await first_there(several)).server
     planned = plan(
@@ -176,32 +125,21 @@ async def render_batch(
         server,
         # What one service has ended, the next of a list may still render.
         service=server.service if len(several) == 1 else None,
-        max_cost_usd=max_cost_usd,
+        max_cost_usd=how.get("max_cost_usd"),
         skip_bad_rows=skip_bad_rows,
     )
-    name, scope = _name_of(requests), scope or await run_scope()
+    name = _name_of(requests)
     _announce(name, planned)
     teller = Teller(name)
     batch = Batch(planned, teller.tell)
+    how["scope"] = options.scope
+    show = len(planned.renders) <= limits().clips_shown
 
-    async def render(request: VideoRequest) -> StoredVideo:
-        video: StoredVideo = await render_video(
-            request,
-            several,
-            block,
-            scope=scope,
-            timeout_seconds=timeout_seconds,
-            poll_interval_seconds=poll_interval_seconds,
-            stall_seconds=stall_seconds,
-            on_cancel=on_cancel,
-            in_doubt=in_doubt,
-            max_cost_usd=max_cost_usd,
-            show=len(planned.renders) <= limits().clips_shown,
-        )
-        return video
+    async def render_one(request: VideoRequest) -> StoredVideo:
+        return await render_video(request, several, block, show=show, **how)
 
-    rows_done = await batch.run(render, max_concurrent)
-    result = await _written(name, scope, planned, batch, rows_done, block)
+    rows_done = await batch.run(render_one, max_concurrent)
+    result = await _written(name, options.scope, planned, batch, rows_done, block)
     await teller.finish(batch.counts, result, rows_done)
     if fail_on_error and result.failed + result.not_started:
         raise _error(result, rows_done)

@@ -1,40 +1,28 @@
 """Chains: a base clip, and each next one made from the one before: remixes, edits, extensions."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
-from prefect import flow
-from prefect.runtime import flow_run as running_flow
+from prefect import Task, flow
 from pydantic import Field
 
 from prefect_sora import catalogue
 from prefect_sora.blocks import Store
-from prefect_sora.clips import How, bring_home, render_clip
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.flow_runs import flow_named
+from prefect_sora.handles import StoredVideo
 from prefect_sora.parameters import (
-    AllowUnlisted,
-    AspectRatio,
-    Emulate,
-    Extra,
-    InDoubt,
-    MaxCostUsd,
-    Model,
-    PollIntervalSeconds,
+    ClipParameters,
     Providers,
-    Scope,
-    Seconds,
-    Size,
-    StallSeconds,
-    Take,
-    TimeoutSeconds,
-    WhenCancelled,
+    RequestParameters,
+    request_of,
+    spelled_out,
 )
 from prefect_sora.prompts import written
 from prefect_sora.reports import logger
-from prefect_sora.requests import Kind, VideoRequest, title
+from prefect_sora.requests import Kind, VideoRequest
+from prefect_sora.run import bring_home, render
 from prefect_sora.shots import ShotPrompt
-from prefect_sora.tasks import run_scope
+from prefect_sora.tasks import TaskSteps
 from prefect_sora.verbs import edit_video, extend_video, remix_video
 
 BasePrompt = Annotated[
@@ -48,20 +36,9 @@ Source = Annotated[
     ),
 ]
 
-_Next = Callable[[str, StoredVideo, How], Awaitable[VideoJob]]
 
-
-def _named(step: str) -> Any:
-    def name() -> str:
-        parameters = running_flow.parameters
-        source = parameters.get("source")
-        named = source.title if isinstance(source, StoredVideo) else source
-        return f"{step} · {title(str(parameters.get('prompt') or named))}"
-
-    return name
-
-
-@flow(name="remix-chain", flow_run_name=_named("remix chain"))
+@flow(name="remix-chain", flow_run_name=flow_named("remix chain"))
+@spelled_out
 async def remix_chain(
     prompt: BasePrompt = None,
     remixes: Annotated[
@@ -71,21 +48,11 @@ async def remix_chain(
     *,
     provider: Providers,
     store: Store,
-    model: Model = "sora-2",
-    aspect_ratio: AspectRatio = "16:9",
-    size: Size = None,
-    seconds: Seconds = 8,
-    take: Take = 1,
-    scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = None,
-    poll_interval_seconds: PollIntervalSeconds = 5,
-    extra: Extra = None,
-    allow_unlisted: AllowUnlisted = False,
-    in_doubt: InDoubt = "stop",
-    stall_seconds: StallSeconds = None,
-    on_cancel: WhenCancelled = "leave",
-    max_cost_usd: MaxCostUsd = None,
-    emulate: Emulate = False,
+    emulate: Annotated[
+        bool,
+        Field(description="Where the server has no remix: render anew from the clip's last frame."),
+    ] = False,
+    **clip: Unpack[ClipParameters],
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and remix it step by step.
 
@@ -95,29 +62,14 @@ async def remix_chain(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    base = await _base(
-        prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
-    )
-    how = How(
-        scope or await run_scope(),
-        timeout_seconds,
-        poll_interval_seconds,
-        stall_seconds,
-        on_cancel,
-        in_doubt,
-        max_cost_usd,
-    )
-
-    async def next_one(change: str, clip: StoredVideo, how: How) -> VideoJob:
-        job: VideoJob = await remix_video(
-            change, clip, provider, store, take=take, emulate=emulate, **_submitting(how)
-        )
-        return job
-
-    return await _chain("remix", base, remixes or [], next_one, provider, store, how)
+    base = await _base(prompt, source, clip)
+    steps = await TaskSteps.of(provider, store, clip)
+    own = {"take": clip.get("take", 1), "emulate": emulate}
+    return await _chain("remix", remix_video, base, remixes or [], steps, own)
 
 
-@flow(name="edit-chain", flow_run_name=_named("edit chain"))
+@flow(name="edit-chain", flow_run_name=flow_named("edit chain"))
+@spelled_out
 async def edit_chain(
     prompt: BasePrompt = None,
     edits: Annotated[
@@ -127,20 +79,7 @@ async def edit_chain(
     *,
     provider: Providers,
     store: Store,
-    model: Model = "sora-2",
-    aspect_ratio: AspectRatio = "16:9",
-    size: Size = None,
-    seconds: Seconds = 8,
-    take: Take = 1,
-    scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = None,
-    poll_interval_seconds: PollIntervalSeconds = 5,
-    extra: Extra = None,
-    allow_unlisted: AllowUnlisted = False,
-    in_doubt: InDoubt = "stop",
-    stall_seconds: StallSeconds = None,
-    on_cancel: WhenCancelled = "leave",
-    max_cost_usd: MaxCostUsd = None,
+    **clip: Unpack[ClipParameters],
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and edit it step by step.
 
@@ -150,29 +89,14 @@ async def edit_chain(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    base = await _base(
-        prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
-    )
-    how = How(
-        scope or await run_scope(),
-        timeout_seconds,
-        poll_interval_seconds,
-        stall_seconds,
-        on_cancel,
-        in_doubt,
-        max_cost_usd,
-    )
-
-    async def next_one(change: str, clip: StoredVideo, how: How) -> VideoJob:
-        job: VideoJob = await edit_video(
-            change, clip, provider, store, take=take, **_submitting(how)
-        )
-        return job
-
-    return await _chain("edit", base, edits or [], next_one, provider, store, how)
+    base = await _base(prompt, source, clip)
+    steps = await TaskSteps.of(provider, store, clip)
+    own = {"take": clip.get("take", 1)}
+    return await _chain("edit", edit_video, base, edits or [], steps, own)
 
 
-@flow(name="extend-chain", flow_run_name=_named("extend chain"))
+@flow(name="extend-chain", flow_run_name=flow_named("extend chain"))
+@spelled_out
 async def extend_chain(
     prompt: BasePrompt = None,
     extensions: Annotated[
@@ -185,20 +109,7 @@ async def extend_chain(
     extension_seconds: Annotated[
         int, Field(description="How many seconds each extension adds: 4, 8, 12, 16 or 20.")
     ] = 8,
-    model: Model = "sora-2",
-    aspect_ratio: AspectRatio = "16:9",
-    size: Size = None,
-    seconds: Seconds = 8,
-    take: Take = 1,
-    scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = None,
-    poll_interval_seconds: PollIntervalSeconds = 5,
-    extra: Extra = None,
-    allow_unlisted: AllowUnlisted = False,
-    in_doubt: InDoubt = "stop",
-    stall_seconds: StallSeconds = None,
-    on_cancel: WhenCancelled = "leave",
-    max_cost_usd: MaxCostUsd = None,
+    **clip: Unpack[ClipParameters],
 ) -> list[StoredVideo]:
     """Render a base clip, or take a finished one, and extend it step by step.
 
@@ -209,49 +120,24 @@ async def extend_chain(
         InvalidRequestError: It would get longer than the model goes; nothing was paid.
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    base = await _base(
-        prompt, source, model, aspect_ratio, size, seconds, take, extra, allow_unlisted
-    )
-    said = extensions or []
-    kept = base.duration_seconds if isinstance(base, StoredVideo) else None
-    length = kept if source else seconds
-    catalogue.check_extensions(len(said), extension_seconds, length, allow_unlisted)
-    how = How(
-        scope or await run_scope(),
-        timeout_seconds,
-        poll_interval_seconds,
-        stall_seconds,
-        on_cancel,
-        in_doubt,
-        max_cost_usd,
-    )
-
-    async def next_one(change: str, clip: StoredVideo, how: How) -> VideoJob:
-        job: VideoJob = await extend_video(
-            change,
-            clip,
-            provider,
-            store,
-            seconds=extension_seconds,
-            take=take,
-            allow_unlisted=allow_unlisted,
-            **_submitting(how),
-        )
-        return job
-
-    return await _chain("extend", base, said, next_one, provider, store, how)
+    base = await _base(prompt, source, clip)
+    steps = await TaskSteps.of(provider, store, clip)
+    said, unlisted = extensions or [], clip.get("allow_unlisted", False)
+    if isinstance(base, StoredVideo):
+        length = base.duration_seconds
+    else:  # of a video that is known by its id alone nobody knows the length here
+        length = None if source else float(base.seconds)
+    catalogue.check_extensions(len(said), extension_seconds, length, unlisted)
+    own = {
+        "take": clip.get("take", 1),
+        "seconds": extension_seconds,
+        "allow_unlisted": unlisted,
+    }
+    return await _chain("extend", extend_video, base, said, steps, own)
 
 
 async def _base(
-    prompt: str | ShotPrompt | None,
-    source: str | StoredVideo | None,
-    model: str | None,
-    aspect_ratio: str,
-    size: str | None,
-    seconds: int,
-    take: int,
-    extra: dict[str, Any] | None,
-    allow_unlisted: bool,
+    prompt: str | ShotPrompt | None, source: str | StoredVideo | None, clip: RequestParameters
 ) -> VideoRequest | StoredVideo:
     """Take the first clip as it is kept, or make its request: to be rendered, or only kept."""
     if source:
@@ -267,42 +153,31 @@ async def _base(
             "A chain begins with a prompt or with a source, and neither is given.",
             next_step="Give one of them; nothing was sent.",
         )
-    return VideoRequest.of(
-        prompt=await written(prompt),
-        model=model,
-        aspect_ratio=aspect_ratio,
-        size=size,
-        seconds=seconds,
-        take=take,
-        extra=extra or {},
-        allow_unlisted=allow_unlisted,
-    )
-
-
-def _submitting(how: How) -> dict[str, Any]:
-    return {
-        "scope": how.scope,
-        "timeout_seconds": how.timeout_seconds,
-        "in_doubt": how.in_doubt,
-        "max_cost_usd": how.max_cost_usd,
-    }
+    return request_of(clip, prompt=await written(prompt))
 
 
 async def _chain(
     kind: Kind,
+    verb: Task[..., Any],
     base: VideoRequest | StoredVideo,
     changes: list[str],
-    next_one: _Next,
-    provider: Providers,
-    store: Store,
-    how: How,
+    steps: TaskSteps,
+    own: dict[str, Any],
 ) -> list[StoredVideo]:
+    """Render the base clip, unless it is kept, and each next one from the one before.
+
+    Args:
+        kind: What the verb makes.
+        verb: The task that submits it.
+        base: The first clip.
+        changes: The verb's prompts.
+        steps: How each is carried home.
+        own: The verb's own parameters.
+    """
     for change in changes:  # one that says nothing is refused before any is paid
         VideoRequest.of(prompt=change, kind=kind, source_video_id="-")
-    clips = [
-        base if isinstance(base, StoredVideo) else await render_clip(base, provider, store, how)
-    ]
+    clips = [base if isinstance(base, StoredVideo) else await render(base, steps)]
     for change in changes:
-        job = await next_one(change, clips[-1], how)
-        clips.append(await bring_home(job, provider, store, how))
+        job = await verb(change, clips[-1], steps.provider, steps.store, **own, **steps.submitting)
+        clips.append(await bring_home(job, steps))
     return clips

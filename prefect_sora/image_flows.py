@@ -1,40 +1,33 @@
 """Flows for pictures: a prompt to pictures, and a picture to the video that begins with it."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Literal, Unpack
 
 from prefect import flow
-from prefect.runtime import flow_run as running_flow
 from pydantic import Field
 
 from prefect_sora import catalogue as video_catalogue
-from prefect_sora.blocks import Store, store_of
-from prefect_sora.clips import How, bring_home
+from prefect_sora.blocks import Store
+from prefect_sora.flow_runs import flow_named
 from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.image_tasks import generate_image
 from prefect_sora.images import catalogue
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest
 from prefect_sora.parameters import (
     AllowUnlisted,
-    AspectRatio,
+    ClipParameters,
     Extra,
-    InDoubt,
-    MaxCostUsd,
-    Model,
-    PollIntervalSeconds,
+    PayParameters,
     Providers,
-    Scope,
-    Seconds,
-    Size,
-    StallSeconds,
     Take,
-    TimeoutSeconds,
-    WhenCancelled,
+    request_of,
+    spelled_out,
 )
 from prefect_sora.prompts import written
 from prefect_sora.providers import listed
-from prefect_sora.requests import VideoRequest, title
+from prefect_sora.run import render
 from prefect_sora.shots import Prompt
-from prefect_sora.tasks import run_scope, submit_video
+from prefect_sora.tasks import TaskSteps
 
 ImageModel = Annotated[
     str | None, Field(description="The image model; None lets the server choose its only one.")
@@ -43,14 +36,8 @@ ImageSize = Annotated[str | None, Field(description="WIDTHxHEIGHT in pixels, or 
 Quality = Annotated[str | None, Field(description="Such as low, medium, high or auto.")]
 
 
-def _named(step: str) -> Any:
-    def name() -> str:
-        return f"{step} · {title(str(running_flow.parameters.get('prompt')))}"
-
-    return name
-
-
-@flow(name="text-to-image", flow_run_name=_named("text to image"))
+@flow(name="text-to-image", flow_run_name=flow_named("text to image"))
+@spelled_out
 async def text_to_image(
     prompt: Annotated[str, Field(description="What to show; with images, what to change.")],
     provider: Providers,
@@ -76,14 +63,12 @@ async def text_to_image(
         str | None, Field(description="A PNG that is clear where the first may change.")
     ] = None,
     take: Take = 1,
-    scope: Scope = None,
     timeout_seconds: Annotated[
         float | None, Field(description="How long the server may take; None: 300 s.")
     ] = None,
     extra: Extra = None,
     allow_unlisted: AllowUnlisted = False,
-    in_doubt: InDoubt = "stop",
-    max_cost_usd: MaxCostUsd = None,
+    **paying: Unpack[PayParameters],
 ) -> StoredImage:
     """Have pictures made from a prompt, or changed by it, and keep them in the store.
 
@@ -106,18 +91,11 @@ async def text_to_image(
         extra=extra or {},
         allow_unlisted=allow_unlisted,
     )
-    return await generate_image(
-        request,
-        provider,
-        store,
-        scope=scope or await run_scope(),
-        timeout_seconds=timeout_seconds,
-        in_doubt=in_doubt,
-        max_cost_usd=max_cost_usd,
-    )
+    return await generate_image(request, provider, store, timeout_seconds=timeout_seconds, **paying)
 
 
-@flow(name="keyframe-to-video", flow_run_name=_named("keyframe to video"))
+@flow(name="keyframe-to-video", flow_run_name=flow_named("keyframe to video"))
+@spelled_out
 async def keyframe_to_video(
     prompt: Prompt,
     keyframe: Annotated[str, Field(description="What the first frame shows, for the image model.")],
@@ -132,20 +110,7 @@ async def keyframe_to_video(
         Field(description="WIDTHxHEIGHT; None: the video's own, or the model's nearest to it."),
     ] = None,
     image_quality: Quality = None,
-    model: Model = "sora-2",
-    aspect_ratio: AspectRatio = "16:9",
-    size: Size = None,
-    seconds: Seconds = 8,
-    take: Take = 1,
-    scope: Scope = None,
-    timeout_seconds: TimeoutSeconds = None,
-    poll_interval_seconds: PollIntervalSeconds = 5,
-    extra: Extra = None,
-    allow_unlisted: AllowUnlisted = False,
-    in_doubt: InDoubt = "stop",
-    stall_seconds: StallSeconds = None,
-    on_cancel: WhenCancelled = "leave",
-    max_cost_usd: MaxCostUsd = None,
+    **clip: Unpack[ClipParameters],
 ) -> StoredVideo:
     """Have a picture drawn, and rendered into a video that begins with it; both are kept.
 
@@ -156,55 +121,23 @@ async def keyframe_to_video(
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
     # All is checked before the first of the two is paid.
-    video: dict[str, Any] = {
-        "prompt": await written(prompt),
-        "model": model,
-        "aspect_ratio": aspect_ratio,
-        "size": size,
-        "seconds": seconds,
-        "take": take,
-        "extra": extra or {},
-        "allow_unlisted": allow_unlisted,
-    }
-    clip = VideoRequest.of(**video)
+    text = await written(prompt)
+    asked = request_of(clip, prompt=text)
     several = await listed(provider)
     # What one server of several has ended, another may render.
     service = (await several[0].describe()).service if len(several) == 1 else None
-    video_catalogue.check(clip, service)
-    request = ImageRequest.of(
+    video_catalogue.check(asked, service)
+    drawing = ImageRequest.of(
         prompt=keyframe,
         model=image_model,
-        size=image_size or catalogue.nearest_size(image_model, clip.pixels),
+        size=image_size or catalogue.nearest_size(image_model, asked.pixels),
         quality=image_quality,
-        take=take,
-        allow_unlisted=allow_unlisted,
+        take=asked.take,
+        allow_unlisted=asked.allow_unlisted,
     )
-    how = How(
-        scope or await run_scope(),
-        timeout_seconds,
-        poll_interval_seconds,
-        stall_seconds,
-        on_cancel,
-        in_doubt,
-        max_cost_usd,
-    )
-    picture = await generate_image(
-        request,
-        image_provider or provider,
-        store,
-        scope=how.scope,
-        in_doubt=in_doubt,
-        max_cost_usd=max_cost_usd,
-    )
-    job = await submit_video(
-        VideoRequest.of(**video, reference=picture.url),
-        provider,
-        store,
-        scope=how.scope,
-        parent_key=picture.key,
-        timeout_seconds=timeout_seconds,
-        in_doubt=in_doubt,
-        max_cost_usd=max_cost_usd,
-        reference_options=store_of(store).folder.options,
-    )
-    return await bring_home(job, provider, store, how)
+    steps = await TaskSteps.of(provider, store, clip)
+    paying = steps.submitting
+    paying["timeout_seconds"] = None  # a picture has its own
+    picture = await generate_image(drawing, image_provider or provider, store, **paying)
+    request = request_of(clip, prompt=text, reference=picture.url)
+    return await render(request, replace(steps, parent_key=picture.key))

@@ -6,54 +6,35 @@ inside, where the records are.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import task_run as running_task
 
 from prefect_sora import reports
 from prefect_sora.blocks import VideoStore, store_of
-from prefect_sora.budgets import Budget
 from prefect_sora.deciding import Policy
+from prefect_sora.flow_runs import task_named
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.drawing import AskedPictures
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest, Source
+from prefect_sora.parameters import SubmitParameters, options_of, spelled_out
 from prefect_sora.passing import on_the_first
 from prefect_sora.providers import Providers, ways_to
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.requests import title
-from prefect_sora.tasks import run_scope
+from prefect_sora.tasks import ONCE
 
 Sources = StoredImage | Source | Sequence[Source]
 
 
-def _named(step: str, argument: str) -> Any:
-    def name() -> str:
-        value = running_task.parameters[argument]
-        return f"{step} · {title(value if isinstance(value, str) else value.title)}"
-
-    return name
-
-
-@task(
-    name="generate-image",
-    task_run_name=_named("draw", "request"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,
-)
+@task(name="generate-image", task_run_name=task_named("draw", "request"), **ONCE)
+@spelled_out
 async def generate_image(
     request: ImageRequest,
     provider: Providers,
     store: VideoStore | str | Path,
     *,
-    scope: str | None = None,
     parent_key: str | None = None,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
-    max_cost_usd: float | None = None,
     reference_options: Mapping[str, Any] | None = None,
+    **how: Unpack[SubmitParameters],
 ) -> StoredImage:
     """Have pictures made, once, and keep them: the same request in the same scope is the same.
 
@@ -62,37 +43,26 @@ async def generate_image(
         provider: Who draws it. Of a list the first; the next only where the one before has
             certainly not made it, and never after moderation.
         store: Where its records and its pictures are kept.
-        scope: Whom the render is shared with; the root flow run where it is None.
         parent_key: The render that this one starts from.
-        timeout_seconds: How long a server may take; None: `Limits.picture_seconds`.
-        in_doubt: Whether to stop or to pay again where nobody can tell if it was made.
-        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
-            budget holds besides.
         reference_options: fsspec options for the URLs of pictures to change.
+        how: `scope`: whom the render is shared with; the root flow run where it is None.
+            `timeout_seconds`: how long a server may take; None: 300 s.
+            `in_doubt`: whether to stop or to pay again where nobody can tell if it was made.
+            `max_cost_usd`: what all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
 
     Raises:
         SoraError: See `prefect_sora.images.drawing.draw`; each says what was paid.
     """
     block = store_of(store)
-    options = RenderOptions(
-        scope or await run_scope(),
-        timeout_seconds=timeout_seconds,
-        in_doubt=in_doubt,
-        budget=Budget(max_cost_usd, block.daily_budget_usd),
-    )
+    options = await options_of(how, block)
     asked = AskedPictures(request, block.ledger, options, parent_key, reference_options)
     image = await on_the_first(await ways_to(provider), asked)
     await reports.show_image(image, block.folder)
     return image
 
 
-@task(
-    name="edit-image",
-    task_run_name=_named("edit", "prompt"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,
-)
+@task(name="edit-image", task_run_name=task_named("edit", "prompt"), **ONCE)
 async def edit_image(
     prompt: str,
     images: Sources,

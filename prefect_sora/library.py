@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from prefect_sora import cancelling, characters
 from prefect_sora.blocks import Provider, ProviderOrName, VideoStore, store_of
@@ -14,16 +12,7 @@ from prefect_sora.handles import Character, RemoteVideo, StoredVideo, VideoJob
 from prefect_sora.listing import Order, every_video, remote_video
 from prefect_sora.providers import Providers, client_of, listed, of_label, provider_of
 from prefect_sora.reports import logger
-from prefect_sora.tasks import RETRY_DELAYS_SECONDS, worth_retrying
-
-# What asks, or deletes what is gone already, may be asked again.
-_AGAIN: Any = {
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-    "retries": 3,
-    "retry_delay_seconds": RETRY_DELAYS_SECONDS,
-    "retry_condition_fn": worth_retrying,
-}
+from prefect_sora.tasks import AGAIN, ONCE
 
 
 async def iterate_videos(
@@ -46,7 +35,7 @@ async def iterate_videos(
         yield remote_video(video, client.server.label)
 
 
-@task(name="list-videos", **_AGAIN)
+@task(name="list-videos", **AGAIN)
 async def list_videos(
     provider: ProviderOrName, *, limit: int = 1000, order: Order = "desc"
 ) -> list[RemoteVideo]:
@@ -71,7 +60,7 @@ async def list_videos(
     return found
 
 
-@task(name="retrieve-video", **_AGAIN)
+@task(name="retrieve-video", **AGAIN)
 async def retrieve_video(video: VideoJob | StoredVideo | str, provider: Providers) -> RemoteVideo:
     """Ask the server how a job stands now.
 
@@ -87,7 +76,7 @@ async def retrieve_video(video: VideoJob | StoredVideo | str, provider: Provider
     return remote_video(await client.retrieve(_id(video)), client.server.label)
 
 
-@task(name="delete-video", **_AGAIN)
+@task(name="delete-video", **AGAIN)
 async def delete_video(video: VideoJob | StoredVideo | str, provider: Providers) -> None:
     """Delete a video at the server; what the store keeps stays. One that is gone is fine.
 
@@ -106,7 +95,7 @@ async def delete_video(video: VideoJob | StoredVideo | str, provider: Providers)
     logger().info("Video %s is deleted at %s.", _id(video), client.server.label)
 
 
-@task(name="cancel-video", cache_policy=NO_CACHE, persist_result=False, retries=0)
+@task(name="cancel-video", **ONCE)
 async def cancel_video(job: VideoJob, provider: Providers, store: VideoStore | str | Path) -> None:
     """Stop a job that is not finished; the same request may then be submitted anew.
 
@@ -123,7 +112,7 @@ async def cancel_video(job: VideoJob, provider: Providers, store: VideoStore | s
     logger().info("Video %s is cancelled at %s.", job.video_id, job.provider)
 
 
-@task(name="create-character", cache_policy=NO_CACHE, persist_result=False, retries=0)
+@task(name="create-character", **ONCE)
 async def create_character(
     name: str,
     video: StoredVideo | Path | str,
@@ -147,7 +136,7 @@ async def create_character(
     )
 
 
-@task(name="retrieve-character", **_AGAIN)
+@task(name="retrieve-character", **AGAIN)
 async def retrieve_character(character_id: str, provider: ProviderOrName) -> Character:
     """Ask the server for a character.
 

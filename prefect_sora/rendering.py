@@ -1,34 +1,29 @@
-"""The way of a render, from a request to a kept video, in plain async Python."""
+"""Wait: a job is waited for until its server has finished it, and a failed one is closed."""
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import time
-from typing import Any, Final
+from typing import Final
 
-from prefect_sora.budgets import Budget
-from prefect_sora.cancelling import ByPerson, OnCancel, give_up, leave
+from prefect_sora.cancelling import ByPerson, give_up, leave
 from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
-from prefect_sora.deciding import Policy
 from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.expiry import expired
 from prefect_sora.failures import Failure
-from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
-from prefect_sora.keeping import keep, kept
+from prefect_sora.handles import RenderedVideo, VideoJob
+from prefect_sora.keeping import kept
 from prefect_sora.ledger import Ledger
 from prefect_sora.pacing import estimating, remember
 from prefect_sora.records import Failed
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.requests import VideoRequest
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.spending import take_back
-from prefect_sora.submitting import submit
 from prefect_sora.waiters import OnProgress
 from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Video
-from prefect_sora.wishes import identify
 
 ANOTHER_ACCOUNT: Final = (
     "It was submitted by another account than the one that asks, whose jobs are not shown here, "
@@ -41,22 +36,22 @@ async def wait(
     job: VideoJob,
     client: VideoClient,
     ledger: Ledger,
+    options: WaitOptions | None = None,
     *,
-    timeout_seconds: float | None = None,
-    poll_interval_seconds: float = 5.0,
-    max_poll_attempts: int | None = None,
-    stall_seconds: float | None = None,
-    on_cancel: OnCancel = "leave",
     by_person: ByPerson | None = None,
     on_progress: OnProgress | None = None,
 ) -> RenderedVideo:
     """Wait until the server has finished the video; one that is kept is finished.
 
-    Without a `timeout_seconds` the wait ends at the deadline that the clip's length, size and
-    model give, or after `max_poll_attempts` polls where these are said.
-
-    A wait that is cancelled leaves its job. With `on_cancel="delete"` it deletes one that is
-    not finished, where `by_person` says that a person cancelled, and `submit` has just sent it.
+    Args:
+        job: What was submitted.
+        client: Its server.
+        ledger: The store's records.
+        options: How long to wait, and what becomes of the job where the wait is cancelled;
+            None: the defaults. With `on_cancel="delete"` a job is deleted that is not finished,
+            that `submit` has just sent, and that a person has cancelled.
+        by_person: Says whether a person cancelled; None where nobody can tell.
+        on_progress: Hears of each change at the server.
 
     Raises:
         RenderFailedError: The job ended without a video. Its attempt is closed, so
@@ -66,6 +61,7 @@ async def wait(
         RenderTimeoutError: The deadline passed; wait again with the same job.
         RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
     """
+    options = options or WaitOptions()
     with _waiting_for(job, ledger):
         if job.stored or await ledger.is_kept(job.folder, job.attempt):
             return _rendered(job, None)
@@ -73,14 +69,14 @@ async def wait(
             async with estimating(job, client, ledger, on_progress) as hear:
                 video = await watcher_of(client).wait(
                     job.video_id,
-                    timeout_seconds=_limit(job, timeout_seconds, max_poll_attempts),
-                    poll_interval_seconds=poll_interval_seconds,
-                    max_poll_attempts=max_poll_attempts,
-                    stall_seconds=stall_seconds,
+                    timeout_seconds=_limit(job, options),
+                    poll_interval_seconds=options.poll_interval_seconds,
+                    max_poll_attempts=options.max_poll_attempts,
+                    stall_seconds=options.stall_seconds,
                     on_progress=hear,
                 )
         except asyncio.CancelledError:
-            if on_cancel == "delete":
+            if options.on_cancel == "delete":
                 await give_up(job, client, ledger, by_person)
             else:
                 leave(job, ledger)
@@ -100,55 +96,10 @@ async def wait(
     return _rendered(job, video)
 
 
-async def render(
-    request: VideoRequest,
-    client: VideoClient,
-    ledger: Ledger,
-    scope: str,
-    *,
-    parent_key: str | None = None,
-    timeout_seconds: float | None = None,
-    poll_interval_seconds: float = 5.0,
-    stall_seconds: float | None = None,
-    on_cancel: OnCancel = "leave",
-    by_person: ByPerson | None = None,
-    on_progress: OnProgress | None = None,
-    in_doubt: Policy = "stop",
-    budget: Budget | None = None,
-    reference_options: Mapping[str, Any] | None = None,
-) -> StoredVideo:
-    """Render one request: pay for it at most once, and keep it.
-
-    Without a `timeout_seconds` the deadline is that of `deadlines.deadline_seconds`.
-
-    Raises:
-        SoraError: As `submit`, `wait` and `keep` say.
-    """
-    wish = await identify(
-        request, client, scope, parent_key=parent_key, reference_options=reference_options
-    )
-    options = RenderOptions(
-        scope, timeout_seconds=timeout_seconds, in_doubt=in_doubt, budget=budget
-    )
-    job = await submit(wish, client, ledger, options)
-    rendered = await wait(
-        job,
-        client,
-        ledger,
-        timeout_seconds=timeout_seconds,
-        poll_interval_seconds=poll_interval_seconds,
-        stall_seconds=stall_seconds,
-        on_cancel=on_cancel,
-        by_person=by_person,
-        on_progress=on_progress,
-    )
-    return await keep(rendered, client, ledger)
-
-
-def _limit(job: VideoJob, timeout_seconds: float | None, max_poll_attempts: int | None) -> float:
-    if timeout_seconds is not None:
-        return timeout_seconds
-    if max_poll_attempts is not None:
+def _limit(job: VideoJob, options: WaitOptions) -> float:
+    if options.timeout_seconds is not None:
+        return options.timeout_seconds
+    if options.max_poll_attempts is not None:
         return math.inf  # the polls are the deadline
     return deadline_seconds(job.model, job.size, job.seconds)
 

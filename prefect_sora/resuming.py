@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import time
-from typing import Any
 
 from prefect_sora.attempts import Attempt
 from prefect_sora.budgets import Budget, budget_of
@@ -24,10 +23,11 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.records import Failed, RenderState
 from prefect_sora.recovering import adopt, recover
 from prefect_sora.references import prepare
-from prefect_sora.render_options import RenderOptions
+from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.rendering import ANOTHER_ACCOUNT, ASK_WITH_ITS_KEY, wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import submit
+from prefect_sora.waiters import OnProgress
 from prefect_sora.wishes import Wish
 
 
@@ -35,11 +35,12 @@ async def resume(
     state: RenderState,
     client: VideoClient,
     ledger: Ledger,
+    options: WaitOptions | None = None,
     *,
     adopt_video_id: str | None = None,
     resubmit: bool = False,
     budget: Budget | None = None,
-    **waiting: Any,
+    on_progress: OnProgress | None = None,
 ) -> StoredVideo:
     """Bring one render home; nothing is paid unless `resubmit` says so.
 
@@ -47,12 +48,13 @@ async def resume(
         state: Where it stands, from the ledger.
         client: The server that it was sent to.
         ledger: The store's records.
+        options: How long to wait for it; None: the defaults.
         adopt_video_id: The video that a person found at the server.
         resubmit: Pay again where it is not known to be accepted, has failed, or is forgotten
             by the server.
         budget: What may be spent on that. An amount that it does not give is the one that the
             render was sent under; a budget that it was not sent under does not count.
-        waiting: As `rendering.wait` takes it.
+        on_progress: Hears of each change at the server.
 
     Raises:
         UncertainSubmitError: Nobody can tell whether it was accepted.
@@ -60,6 +62,11 @@ async def resume(
         RenderFailedError: It ended without a video, or was never accepted.
         SoraError: As waiting and keeping say.
     """
+
+    async def home(job: VideoJob) -> StoredVideo:
+        video = await wait(job, client, ledger, options, on_progress=on_progress)
+        return await keep(video, client, ledger)
+
     if state.stored:
         return state.stored.video
     job = await take_up(
@@ -67,7 +74,7 @@ async def resume(
     )
     again = resubmit and state.accepted is not None and job == state.accepted.job
     try:
-        return await keep(await wait(job, client, ledger, **waiting), client, ledger)
+        return await home(job)
     except VideoExpiredError as error:
         if not (again and state.reserved):
             raise
@@ -75,7 +82,7 @@ async def resume(
         await _forget(job, ledger, error)
         with ledger.about(state.key):
             job = await _sent_again(attempt, "yes", budget)
-    return await keep(await wait(job, client, ledger, **waiting), client, ledger)
+    return await home(job)
 
 
 async def take_up(

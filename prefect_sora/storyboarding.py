@@ -8,36 +8,26 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Unpack
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field, WithJsonSchema
 
 from prefect_sora import film_reports, films, storyboards
 from prefect_sora.blocks import Store, VideoStore, store_of
-from prefect_sora.clips import How, render_clip
 from prefect_sora.errors import SoraError, StoryboardError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.estimates import estimate
 from prefect_sora.films import Cut, StoredFilm
 from prefect_sora.handles import StoredVideo
-from prefect_sora.parameters import (
-    InDoubt,
-    MaxCostUsd,
-    PollIntervalSeconds,
-    Providers,
-    Scope,
-    StallSeconds,
-    TimeoutSeconds,
-    WhenCancelled,
-)
+from prefect_sora.parameters import Providers, RenderParameters, spelled_out
 from prefect_sora.providers import first_there
 from prefect_sora.reports import logger
 from prefect_sora.requests import VideoRequest, title
+from prefect_sora.run import render
 from prefect_sora.storyboards import Shot, Storyboard, naming
-from prefect_sora.tasks import RETRY_DELAYS_SECONDS, run_scope, worth_retrying
+from prefect_sora.tasks import AGAIN, TaskSteps
 from prefect_sora.wishes import identify
 
 Board = Annotated[
@@ -53,20 +43,16 @@ def _named() -> str:
 
 
 @flow(name="storyboard", flow_run_name=_named)
+@spelled_out
 async def storyboard(
     board: Board,
     provider: Providers,
     store: Store,
-    scope: Scope = None,
+    *,
     max_concurrent: Annotated[
         int, Field(ge=1, description="How many shots and takes are rendered at once.")
     ] = 2,
-    timeout_seconds: TimeoutSeconds = None,
-    poll_interval_seconds: PollIntervalSeconds = 5,
-    in_doubt: InDoubt = "stop",
-    stall_seconds: StallSeconds = None,
-    on_cancel: WhenCancelled = "leave",
-    max_cost_usd: MaxCostUsd = None,
+    **how: Unpack[RenderParameters],
 ) -> StoredFilm:
     """Render the shots of a storyboard, and join them into a film that is kept in the store.
 
@@ -78,17 +64,9 @@ async def storyboard(
     """
     if not isinstance(board, Storyboard):
         board = await storyboards.read(board)
-    how = How(
-        scope or await run_scope(),
-        timeout_seconds,
-        poll_interval_seconds,
-        stall_seconds,
-        on_cancel,
-        in_doubt,
-        max_cost_usd,
-    )
-    requests = await _checked(board, provider, how.scope)
-    filming = _Filming(board, requests, provider, store, how, asyncio.Semaphore(max_concurrent))
+    steps = await TaskSteps.of(provider, store, how)
+    requests = await _checked(board, provider, steps.options.scope)
+    filming = _Filming(board, requests, steps, asyncio.Semaphore(max_concurrent))
     async with asyncio.TaskGroup() as group:
         for chain in board.chains():
             group.create_task(filming.chain(chain))
@@ -98,8 +76,7 @@ async def storyboard(
         raise filming.defects[0]
     for (number, take), error in sorted(filming.spare_failures.items()):
         logger().warning("Take %d of shot %d, which the film needs not: %s", take, number, error)
-    film: StoredFilm = await keep_film(board.title, filming.cuts(), store, filming.cost_usd())
-    return film
+    return await keep_film(board.title, filming.cuts(), store, filming.cost_usd())
 
 
 async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[VideoRequest]:
@@ -122,9 +99,7 @@ class _Filming:
 
     board: Storyboard
     requests: list[VideoRequest]
-    provider: Providers
-    store: Store
-    how: How
+    steps: TaskSteps
     gate: asyncio.Semaphore
     clips: dict[tuple[int, int], StoredVideo] = field(default_factory=dict)
     failures: dict[int, SoraError] = field(default_factory=dict)
@@ -140,7 +115,7 @@ class _Filming:
                 shot, request = self.board.shots[number - 1], self.requests[number - 1]
                 try:
                     if before is not None:
-                        frame = await take_last_frame(before, self.store)
+                        frame = await take_last_frame(before, self.steps.store)
                         request = request.model_copy(update={"reference": frame})
                     for take in range(1, shot.takes + 1):
                         if take != shot.use_take:
@@ -157,9 +132,7 @@ class _Filming:
     async def render(self, number: int, take: int, request: VideoRequest) -> StoredVideo:
         """Render one take, when it is its turn."""
         async with self.gate:
-            clip = await render_clip(
-                request.model_copy(update={"take": take}), self.provider, self.store, self.how
-            )
+            clip = await render(request.model_copy(update={"take": take}), self.steps)
         self.clips[number, take] = clip
         return clip
 
@@ -232,22 +205,11 @@ class _Filming:
             else "unknown"
             if any(error.paid == "unknown" for error in everything)
             else "no",
-            next_step=NextStep("again", scope=self.how.scope),
+            next_step=NextStep("again", scope=self.steps.options.scope),
         )
 
 
-def _step(verb: str) -> dict[str, Any]:
-    return {
-        "name": verb,
-        "cache_policy": NO_CACHE,
-        "persist_result": False,
-        "retries": 3,
-        "retry_delay_seconds": RETRY_DELAYS_SECONDS,
-        "retry_condition_fn": worth_retrying,
-    }
-
-
-@task(task_run_name="last frame · {video.title}", **_step("take-last-frame"))
+@task(name="take-last-frame", task_run_name="last frame · {video.title}", **AGAIN)
 async def take_last_frame(video: StoredVideo, store: VideoStore | str | Path) -> str:
     """Keep a clip's last frame beside it, and say where; the next shot begins with it.
 
@@ -258,7 +220,7 @@ async def take_last_frame(video: StoredVideo, store: VideoStore | str | Path) ->
     return await films.last_frame_of(video, store_of(store).folder)
 
 
-@task(task_run_name="stitch · {title}", **_step("keep-film"))
+@task(name="keep-film", task_run_name="stitch · {title}", **AGAIN)
 async def keep_film(
     title: str,
     cuts: list[Cut],

@@ -163,8 +163,9 @@ class AskedVideo(Asked[VideoRequest, Wish, VideoJob]):
         return may_change(self.request.reference)
 
     async def load(self) -> None:
-        """Load and fit its picture."""
-        self.reference = await load_reference(self.request, self.reference_options)
+        """Load and fit its picture; one in the store is opened with the store's options."""
+        own = self.ledger.store.options_of(self.request.reference)
+        self.reference = await load_reference(self.request, self.reference_options or own)
         self.inputs_sha256 = self.reference.source_sha256 if self.reference else None
 
     def as_written(self) -> dict[str, Any]:

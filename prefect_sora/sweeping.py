@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from time import time
-from typing import Any, Literal
+from typing import Literal
 
 from prefect_sora.attempts import another_worker_holds_it
 from prefect_sora.client import VideoClient
@@ -27,6 +27,7 @@ from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
 from prefect_sora.limits import limits
 from prefect_sora.records import RenderState
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import title
 from prefect_sora.resuming import take_up
@@ -80,10 +81,8 @@ ClientOf = Callable[[RenderState], Awaitable[VideoClient]]
 async def sweep(
     ledger: Ledger,
     client_of: ClientOf,
+    options: WaitOptions | None = None,
     *,
-    timeout_seconds: float | None = None,
-    poll_interval_seconds: float = 5.0,
-    stall_seconds: float | None = None,
     older_than_seconds: float = 0.0,
     follow: Callable[[RenderState], OnProgress] | None = None,
     kept: Callable[[StoredVideo], None] | None = None,
@@ -94,10 +93,8 @@ async def sweep(
         ledger: The store's records.
         client_of: The server that a render was sent to; it raises for one that it
             cannot give, and that render is skipped.
-        timeout_seconds: How long to wait for what is still being rendered; None: as long
-            as each clip may take, see `deadlines.deadline_seconds`.
-        poll_interval_seconds: Shortest pause between two requests.
-        stall_seconds: How long a job may stand still before it is left to a later sweep.
+        options: How long to wait for what is still being rendered; past that it is left to a
+            later sweep. None: the defaults.
         older_than_seconds: What was begun later is left to the run that began it, unless
             that run's process is known to be dead.
         follow: Makes what hears of a render's progress.
@@ -113,15 +110,8 @@ async def sweep(
         try:
             if state.is_image:
                 return Swept(state, "kept", image=await _picture_of(found, ledger, gate))
-            video = await _bring_home(
-                found,
-                ledger,
-                gate,
-                timeout_seconds=timeout_seconds,
-                poll_interval_seconds=poll_interval_seconds,
-                stall_seconds=stall_seconds,
-                on_progress=follow(state) if follow else None,
-            )
+            follower = follow(state) if follow else None
+            video = await _bring_home(found, ledger, gate, options, follower)
         except Exception as error:  # one that fails keeps no other from coming home
             if not isinstance(error, SoraError):
                 log.exception("Render %s", state.key)
@@ -219,13 +209,14 @@ async def _bring_home(
     found: _Found,
     ledger: Ledger,
     gate: asyncio.Semaphore,
-    **waiting: Any,
+    options: WaitOptions | None,
+    on_progress: OnProgress | None,
 ) -> StoredVideo:
     """Bring one home; the gate counts those that fetch or look it up, not those that wait."""
     client = found.client
 
     async def waited(job: VideoJob) -> RenderedVideo:
-        return await wait(job, client, ledger, **waiting)
+        return await wait(job, client, ledger, options, on_progress=on_progress)
 
     async with gate:
         state = await ledger.again(found.state)  # its run may have gone on meanwhile

@@ -20,6 +20,7 @@ from prefect_sora.errors.next_steps import in_words
 from prefect_sora.limits import limits
 from prefect_sora.providers import listed
 from prefect_sora.records import RenderState
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.reports import logger
 from prefect_sora.storage.refusals import plain_url
 from prefect_sora.sweeping import Outcome, Swept
@@ -91,8 +92,7 @@ async def sweep(
     swept = await sweeping.sweep(
         block.ledger,
         client_of,
-        timeout_seconds=timeout_seconds,
-        poll_interval_seconds=poll_interval_seconds,
+        WaitOptions(timeout_seconds=timeout_seconds, poll_interval_seconds=poll_interval_seconds),
         older_than_seconds=older_than_seconds,
     )
     for render in swept:

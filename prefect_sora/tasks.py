@@ -4,36 +4,30 @@ Prefect's cache is off on all of them: it fails open, and the ledger is the one
 source of truth on what was paid. Retrying any of them is therefore safe.
 """
 
-import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self, Unpack
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
-from prefect.runtime import flow_run as running_flow
-from prefect.runtime import task_run as running_task
 from prefect.tasks import Task
 
 from prefect_sora import keeping, rendering, reports, variants
 from prefect_sora.blocks import VideoStore, store_of
-from prefect_sora.budgets import Budget
-from prefect_sora.cancellations import by_a_person
 from prefect_sora.cancelling import OnCancel
-from prefect_sora.deciding import Policy
-from prefect_sora.errors import SoraError
+from prefect_sora.errors import RenderFailedError, SoraError
+from prefect_sora.flow_runs import by_a_person, task_named
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
-from prefect_sora.passing import on_the_first
-from prefect_sora.providers import Providers, client_of, ways_to
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.requests import VideoRequest, title
+from prefect_sora.parameters import RenderParameters, SubmitParameters, options_of, spelled_out
+from prefect_sora.passing import on_the_first, pass_on_failed
+from prefect_sora.providers import Providers, client_of, listed, ways_to
+from prefect_sora.render_options import RenderOptions, WaitOptions
+from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import AskedVideo
 from prefect_sora.variants import Variant
 from prefect_sora.waiters import OnProgress
-
-RETRY_DELAYS_SECONDS: Final = [2.0, 10.0, 30.0]
 
 
 async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -42,34 +36,29 @@ async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) 
     return error.retryable if isinstance(error, SoraError) else False
 
 
-def _named(step: str, argument: str) -> Any:
-    """Name a task run for the timeline: `submit · a red kite over…`."""
+ONCE: Final[Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 0}
+"""For tasks that may pay: whether sending again is safe is known inside, where the records are."""
 
-    def name() -> str:
-        value = running_task.parameters[argument]
-        return f"{step} · {title(value if isinstance(value, str) else value.title)}"
+AGAIN: Final[Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 3,
+    "retry_delay_seconds": [2.0, 10.0, 30.0],
+    "retry_condition_fn": worth_retrying,
+}
+"""For tasks that pay for nothing, or find what was paid."""
 
-    return name
 
-
-@task(
-    name="submit-video",
-    task_run_name=_named("submit", "request"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,  # whether sending again is safe is known inside, where the records are
-)
+@task(name="submit-video", task_run_name=task_named("submit", "request"), **ONCE)
+@spelled_out
 async def submit_video(
     request: VideoRequest,
     provider: Providers,
     store: VideoStore | str | Path,
     *,
-    scope: str | None = None,
     parent_key: str | None = None,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
-    max_cost_usd: float | None = None,
     reference_options: Mapping[str, Any] | None = None,
+    **how: Unpack[SubmitParameters],
 ) -> VideoJob:
     """Have a render accepted, once: the same request in the same scope is the same job.
 
@@ -78,41 +67,27 @@ async def submit_video(
         provider: Who renders it. Of a list the first; the next only where the one before
             has certainly not accepted it, and never after moderation.
         store: Where its records, and later its video, are kept.
-        scope: Whom the render is shared with; the root flow run where it is None.
         parent_key: The render that this one starts from.
-        timeout_seconds: How long a server may put us off; None: as for `wait_for_video`.
-        in_doubt: Whether to stop or to pay again where nobody can tell if it was accepted.
-        max_cost_usd: What all renders of this scope may cost, in USD; the store's daily
-            budget holds besides.
         reference_options: fsspec options for the reference image's URL; one in the store
             is opened with the store's.
+        how: `scope`: whom the render is shared with; the root flow run where it is None.
+            `timeout_seconds`: how long a server may put us off; None: as for `wait_for_video`.
+            `in_doubt`: whether to stop or to pay again where nobody can tell if it was accepted.
+            `max_cost_usd`: what all renders of this scope may cost, in USD; the store's daily
+            budget holds besides.
 
     Raises:
         SoraError: See `prefect_sora.submitting.submit`; each says what was paid.
     """
     block = store_of(store)
-    options = RenderOptions(
-        scope or await run_scope(),
-        timeout_seconds=timeout_seconds,
-        in_doubt=in_doubt,
-        budget=Budget(max_cost_usd, block.daily_budget_usd),
-    )
-    reference_options = reference_options or block.folder.options_of(request.reference)
+    options = await options_of(how, block)
     asked = AskedVideo(request, block.ledger, options, parent_key, reference_options)
     job = await on_the_first(await ways_to(provider), asked)
     reports.submitted(job)
     return job
 
 
-@task(
-    name="wait-for-video",
-    task_run_name=_named("wait", "job"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS_SECONDS,
-    retry_condition_fn=worth_retrying,
-)
+@task(name="wait-for-video", task_run_name=task_named("wait", "job"), **AGAIN)
 async def wait_for_video(
     job: VideoJob,
     provider: Providers,
@@ -145,30 +120,21 @@ async def wait_for_video(
     Raises:
         SoraError: See `prefect_sora.rendering.wait`.
     """
+    options = WaitOptions(
+        timeout_seconds=timeout_seconds,
+        poll_interval_seconds=poll_interval_seconds,
+        max_poll_attempts=max_poll_attempts,
+        stall_seconds=stall_seconds,
+        on_cancel=on_cancel,
+    )
+    client, ledger = await client_of(job, provider), store_of(store).ledger
     async with reports.progress_of(job, on_progress) as tell:
         return await rendering.wait(
-            job,
-            await client_of(job, provider),
-            store_of(store).ledger,
-            timeout_seconds=timeout_seconds,
-            poll_interval_seconds=poll_interval_seconds,
-            max_poll_attempts=max_poll_attempts,
-            stall_seconds=stall_seconds,
-            on_cancel=on_cancel,
-            by_person=by_a_person,
-            on_progress=tell,
+            job, client, ledger, options, by_person=by_a_person, on_progress=tell
         )
 
 
-@task(
-    name="persist-video",
-    task_run_name=_named("persist", "video"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS_SECONDS,
-    retry_condition_fn=worth_retrying,
-)
+@task(name="persist-video", task_run_name=task_named("persist", "video"), **AGAIN)
 async def persist_video(
     video: RenderedVideo, provider: Providers, store: VideoStore | str | Path
 ) -> StoredVideo:
@@ -188,15 +154,7 @@ async def persist_video(
     return stored
 
 
-@task(
-    name="download-video",
-    task_run_name=_named("download", "video"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS_SECONDS,
-    retry_condition_fn=worth_retrying,
-)
+@task(name="download-video", task_run_name=task_named("download", "video"), **AGAIN)
 async def download_video(
     video: RenderedVideo, provider: Providers, path: str | Path, variant: Variant = "video"
 ) -> Path:
@@ -223,11 +181,66 @@ async def download_video(
     return target
 
 
-async def run_scope() -> str:
-    """Name the run that this render belongs to: the root flow run, through all retries."""
-    # Reading the chain of parents asks the API, so it goes to a thread.
-    root = await asyncio.to_thread(running_flow.get_root_flow_run_id)
-    if root:
-        return str(root)
-    context = TaskRunContext.get()
-    return str(context.task_run.id) if context else "none"
+@dataclass(frozen=True)
+class TaskSteps:
+    """The steps of a render as task runs, each with its line in the run's timeline.
+
+    Attributes:
+        provider: Who renders; of several, the preferred first.
+        store: Where the videos and their records are kept.
+        options: How the renders are shared, waited for and paid.
+        parent_key: The render that they start from.
+    """
+
+    provider: Providers
+    store: VideoStore | str | Path
+    options: RenderOptions
+    parent_key: str | None = None
+
+    @classmethod
+    async def of(
+        cls, provider: Providers, store: VideoStore | str | Path, given: RenderParameters
+    ) -> Self:
+        """Take the steps as a flow was told by its parameters."""
+        return cls(provider, store, await options_of(given, store_of(store)))
+
+    @property
+    def submitting(self) -> SubmitParameters:
+        """The options as the parameters of a task that submits."""
+        options = self.options
+        return {
+            "scope": options.scope,
+            "timeout_seconds": options.timeout_seconds,
+            "in_doubt": options.in_doubt,
+            "max_cost_usd": options.budget.run_usd if options.budget else None,
+        }
+
+    async def submit(self, request: VideoRequest) -> VideoJob:
+        """Run `submit_video`."""
+        return await submit_video(
+            request, self.provider, self.store, parent_key=self.parent_key, **self.submitting
+        )
+
+    async def wait(self, job: VideoJob) -> RenderedVideo:
+        """Run `wait_for_video`."""
+        options = self.options
+        return await wait_for_video(
+            job,
+            self.provider,
+            self.store,
+            timeout_seconds=options.timeout_seconds,
+            poll_interval_seconds=options.poll_interval_seconds,
+            max_poll_attempts=options.max_poll_attempts,
+            stall_seconds=options.stall_seconds,
+            on_cancel=options.on_cancel,
+        )
+
+    async def keep(self, video: RenderedVideo) -> StoredVideo:
+        """Run `persist_video`."""
+        return await persist_video(video, self.provider, self.store)
+
+    async def pass_on(self, job: VideoJob, error: RenderFailedError) -> None:
+        """Leave a failed job to the next provider; see `passing.pass_on_failed`."""
+        last = (await (await listed(self.provider))[-1].describe()).label
+        await pass_on_failed(error, job, last, store_of(self.store).ledger)
+        reports.logger().warning("Passed on to the next provider: %s", error.message)

@@ -1,42 +1,26 @@
 """Verbs: tasks that have a new video made from a finished one: remix, edit, extend."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import task_run as running_task
 
 from prefect_sora import catalogue, films
 from prefect_sora.blocks import Provider, VideoStore, store_of
-from prefect_sora.deciding import Policy
+from prefect_sora.flow_runs import task_named
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.parameters import SubmitParameters, spelled_out
 from prefect_sora.providers import Providers, listed, of_label
 from prefect_sora.reports import logger
-from prefect_sora.requests import Kind, VideoRequest, title
-from prefect_sora.tasks import submit_video
+from prefect_sora.requests import Kind, VideoRequest
+from prefect_sora.tasks import ONCE, submit_video
 
 Source = StoredVideo | VideoJob | str
 """A finished video: its handle, or its id at the server."""
 
 
-def _named(step: str) -> Any:
-    def name() -> str:
-        return f"{step} · {title(str(running_task.parameters['prompt']))}"
-
-    return name
-
-
-# Whether sending again is safe is known inside, where the records are: so none of them retries.
-
-
-@task(
-    name="remix-video",
-    task_run_name=_named("remix"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,
-)
+@task(name="remix-video", task_run_name=task_named("remix", "prompt"), **ONCE)
+@spelled_out
 async def remix_video(
     prompt: str,
     source: Source,
@@ -44,11 +28,8 @@ async def remix_video(
     store: VideoStore | str | Path,
     *,
     take: int = 1,
-    scope: str | None = None,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
-    max_cost_usd: float | None = None,
     emulate: bool = False,
+    **how: Unpack[SubmitParameters],
 ) -> VideoJob:
     """Have a remix of a finished video accepted, once.
 
@@ -56,14 +37,11 @@ async def remix_video(
         prompt: What to change.
         source: The finished video, as a handle or as the server's id.
         provider: Who renders it: the server that holds the source; of a list, that one.
-        store: As in `submit_video`, like the rest.
-        take: As in `VideoRequest`.
-        scope: As in `submit_video`.
-        timeout_seconds: As in `submit_video`.
-        in_doubt: As in `submit_video`.
-        max_cost_usd: As in `submit_video`.
+        store: Where its records, and later its video, are kept.
+        take: The nth deliberate repeat of the same remix.
         emulate: Where the server has no remix, render anew from the last frame of the
             source, which has to be a kept clip; another video than a remix, and said so.
+        how: `scope`, `timeout_seconds`, `in_doubt` and `max_cost_usd`, as `submit_video` says.
 
     Raises:
         SoraError: See `submit_video`.
@@ -78,18 +56,11 @@ async def remix_video(
                 source.video_id,
             )
             request = await _from_last_frame(prompt, source, store, take)
-    return await _submit(
-        request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
-    )
+    return await _submit(request, source, provider, store, how)
 
 
-@task(
-    name="edit-video",
-    task_run_name=_named("edit"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,
-)
+@task(name="edit-video", task_run_name=task_named("edit", "prompt"), **ONCE)
+@spelled_out
 async def edit_video(
     prompt: str,
     source: Source,
@@ -97,40 +68,27 @@ async def edit_video(
     store: VideoStore | str | Path,
     *,
     take: int = 1,
-    scope: str | None = None,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
-    max_cost_usd: float | None = None,
+    **how: Unpack[SubmitParameters],
 ) -> VideoJob:
     """Have an edit of a finished video accepted, once: the same clip with a change in it.
 
     Args:
         prompt: What to change.
-        source: As in `remix_video`, like the rest.
-        provider: As in `remix_video`.
-        store: As in `submit_video`.
-        take: As in `VideoRequest`.
-        scope: As in `submit_video`.
-        timeout_seconds: As in `submit_video`.
-        in_doubt: As in `submit_video`.
-        max_cost_usd: As in `submit_video`.
+        source: The finished video, as a handle or as the server's id.
+        provider: Who renders it: the server that holds the source; of a list, that one.
+        store: Where its records, and later its video, are kept.
+        take: The nth deliberate repeat of the same edit.
+        how: `scope`, `timeout_seconds`, `in_doubt` and `max_cost_usd`, as `submit_video` says.
 
     Raises:
         SoraError: See `submit_video`.
     """
     request = derived("edit", prompt, source, take=take)
-    return await _submit(
-        request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
-    )
+    return await _submit(request, source, provider, store, how)
 
 
-@task(
-    name="extend-video",
-    task_run_name=_named("extend"),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=0,
-)
+@task(name="extend-video", task_run_name=task_named("extend", "prompt"), **ONCE)
+@spelled_out
 async def extend_video(
     prompt: str,
     source: Source,
@@ -139,26 +97,20 @@ async def extend_video(
     *,
     seconds: int = 8,
     take: int = 1,
-    scope: str | None = None,
-    timeout_seconds: float | None = None,
-    in_doubt: Policy = "stop",
     allow_unlisted: bool = False,
-    max_cost_usd: float | None = None,
+    **how: Unpack[SubmitParameters],
 ) -> VideoJob:
     """Have a finished video extended, once: the new video is the source and what follows it.
 
     Args:
         prompt: What happens next.
-        source: As in `remix_video`, like the rest.
-        provider: As in `remix_video`.
-        store: As in `submit_video`.
+        source: The finished video, as a handle or as the server's id.
+        provider: Who renders it: the server that holds the source; of a list, that one.
+        store: Where its records, and later its video, are kept.
         seconds: How many are added: 4, 8, 12, 16 or 20 at OpenAI, up to 120 in all.
-        take: As in `VideoRequest`.
-        scope: As in `submit_video`.
-        timeout_seconds: As in `submit_video`.
-        in_doubt: As in `submit_video`.
+        take: The nth deliberate repeat of the same extension.
         allow_unlisted: Send what the catalogue says the model does not offer.
-        max_cost_usd: As in `submit_video`.
+        how: `scope`, `timeout_seconds`, `in_doubt` and `max_cost_usd`, as `submit_video` says.
 
     Raises:
         InvalidRequestError: Longer than the model goes; nothing was sent.
@@ -168,9 +120,7 @@ async def extend_video(
     request = derived(
         "extend", prompt, source, take=take, seconds=seconds, allow_unlisted=allow_unlisted
     )
-    return await _submit(
-        request, source, provider, store, scope, timeout_seconds, in_doubt, max_cost_usd
-    )
+    return await _submit(request, source, provider, store, how)
 
 
 def derived(kind: Kind, prompt: str, source: Source, **fields: Any) -> VideoRequest:
@@ -213,20 +163,14 @@ async def _submit(
     source: Source,
     provider: Providers,
     store: VideoStore | str | Path,
-    scope: str | None,
-    timeout_seconds: float | None,
-    in_doubt: Policy,
-    max_cost_usd: float | None,
+    how: SubmitParameters,
 ) -> VideoJob:
     job: VideoJob = await submit_video.fn(
         request,
         await _holder(source, provider),
         store,
-        scope=scope,
         parent_key=None if isinstance(source, str) else source.key,
-        timeout_seconds=timeout_seconds,
-        in_doubt=in_doubt,
-        max_cost_usd=max_cost_usd,
+        **how,
     )
     return job
 

@@ -27,7 +27,6 @@ from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.wishes import identify as identify_picture
 from prefect_sora.ledger import Ledger
 from prefect_sora.render_options import RenderOptions
-from prefect_sora.rendering import render
 from prefect_sora.server import azure_server
 from prefect_sora.submitting import submit
 from prefect_sora.tokens import ENTRA_SCOPE, TokenSource, entra_tokens
@@ -35,7 +34,7 @@ from prefect_sora.watcher import watcher_of
 from prefect_sora.wire import Video
 from prefect_sora.wishes import identify
 from tests.support.renderer import StartRenderer
-from tests.support.renders import clip
+from tests.support.renders import clip, render
 from tests.support.scripted import Scripted
 
 KEY = "azure-key-0123456789"

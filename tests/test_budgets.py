@@ -25,14 +25,14 @@ from prefect_sora.errors import (
 from prefect_sora.ledger import Ledger
 from prefect_sora.prices import read_prices
 from prefect_sora.profiles import LOCAL
-from prefect_sora.rendering import render, wait
+from prefect_sora.rendering import wait
 from prefect_sora.server import remote
 from prefect_sora.spending import Before, Charge, chain_of
 from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
 from tests.support.processes import Forked
 from tests.support.renderer import Renderer
-from tests.support.renders import a_dead_process, clip, go
+from tests.support.renders import a_dead_process, clip, go, render
 from tests.support.s3 import S3
 from tests.support.scripted import Jobs, Script
 

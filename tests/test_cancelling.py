@@ -12,7 +12,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import GENERIC
-from prefect_sora.render_options import RenderOptions
+from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.storage import VideoFolder
@@ -56,8 +56,8 @@ async def stopped(
             job,
             client,
             ledger,
+            WaitOptions(on_cancel=on_cancel),
             on_progress=lambda video: told.set(),
-            on_cancel=on_cancel,
             by_person=by_person,
         )
     )

@@ -12,13 +12,12 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import PROFILES
 from prefect_sora.render_options import RenderOptions
-from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 from tests.support.renderer import StartRenderer
-from tests.support.renders import clip
+from tests.support.renders import clip, render
 from tests.support.scripted import Script
 
 

@@ -10,11 +10,12 @@ from prefect_sora.client import VideoClient
 from prefect_sora.deadlines import deadline_seconds
 from prefect_sora.errors import RateLimitError, RenderTimeoutError
 from prefect_sora.ledger import Ledger
-from prefect_sora.rendering import render, wait
+from prefect_sora.render_options import WaitOptions
+from prefect_sora.rendering import wait
 from prefect_sora.watcher import Watcher
 from prefect_sora.wire import Video
 from tests.support.renderer import Renderer
-from tests.support.renders import clip, go
+from tests.support.renders import POLLING, clip, go, render
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ async def test_without_a_timeout_a_wait_has_the_clips_own_and_with_one_that(
     await render(clip(take=2), client, ledger, "a", timeout_seconds=30, **pace)
     job = await go(client, ledger, clip(take=3), "a")
     long = job.model_copy(update={"model": "x-pro", "size": "1280x720", "seconds": 16})
-    await wait(long, client, ledger, **pace)
+    await wait(long, client, ledger, POLLING)
     assert [w["timeout_seconds"] for w in told] == [600, 30, 3600]
 
 
@@ -73,8 +74,9 @@ async def test_polls_that_were_counted_are_the_deadline_by_themselves(
 ) -> None:
     renderer.faults([{"on": "create", "do": "stall"}])
     job = await go(client, ledger)
+    options = WaitOptions(poll_interval_seconds=0.1, max_poll_attempts=2)
     with pytest.raises(RenderTimeoutError, match=r"within 0\.2 s"):
-        await wait(job, client, ledger, poll_interval_seconds=0.1, max_poll_attempts=2)
+        await wait(job, client, ledger, options)
     assert told[0]["timeout_seconds"] == math.inf
 
 

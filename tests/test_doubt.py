@@ -23,13 +23,12 @@ from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import Profile
 from prefect_sora.recovering import adopt
-from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server, remote
 from prefect_sora.wishes import identify
 from tests.support.limits import Limit
 from tests.support.renderer import Renderer
-from tests.support.renders import a_dead_process, clip, go, left_in_doubt
+from tests.support.renders import a_dead_process, clip, go, left_in_doubt, render
 from tests.support.scripted import Answer, Jobs, Reply, Script
 
 BLIND = Profile(name="blind", can_list=False)

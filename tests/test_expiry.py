@@ -16,7 +16,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.rendering import wait
 from prefect_sora.resuming import resume
 from prefect_sora.storage import VideoFolder
-from tests.support.renders import clip, go
+from tests.support.renders import POLLING, clip, go
 from tests.support.scripted import Jobs, Reply, Script
 from tests.test_mp4 import clip as mp4
 
@@ -105,17 +105,17 @@ async def test_a_job_that_expired_unfetched_is_paid_for_again_only_where_that_is
 
     for _ in range(2):
         with pytest.raises(VideoExpiredError, match=f"resume {job.key} --resubmit") as caught:
-            await wait(job, client, disk, poll_interval_seconds=0.05)
+            await wait(job, client, disk, POLLING)
         assert (caught.value.key, caught.value.video_id) == (job.key, job.video_id)
         assert (caught.value.paid, caught.value.retryable) == ("yes", False)
     assert (await disk.state(job.folder)).name == "accepted"
     with pytest.raises(VideoExpiredError):
-        await resume(await disk.state(job.folder), client, disk, poll_interval_seconds=0.05)
+        await resume(await disk.state(job.folder), client, disk, POLLING)
     assert server.posts() == 1
 
     jobs.echo = {"status": "completed"}
     state = await disk.state(job.folder)
-    stored = await resume(state, client, disk, resubmit=True, poll_interval_seconds=0.05)
+    stored = await resume(state, client, disk, POLLING, resubmit=True)
     assert (stored.attempt, server.posts()) == (2, 2)
 
 
@@ -135,7 +135,7 @@ async def test_a_finished_video_that_nobody_can_fetch_any_more_is_paid_for_again
 
     async def again(client: VideoClient) -> int:
         state = await disk.state(job.folder)
-        stored = await resume(state, client, disk, resubmit=True, poll_interval_seconds=0.05)
+        stored = await resume(state, client, disk, POLLING, resubmit=True)
         return stored.attempt
 
     with pytest.raises(VideoExpiredError):

@@ -18,11 +18,10 @@ from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
 from prefect_sora.listing import every_video
 from prefect_sora.profiles import LOCAL
-from prefect_sora.rendering import render
 from prefect_sora.server import Server
 from prefect_sora.variants import Still, download_still
 from tests.support.renderer import Renderer
-from tests.support.renders import clip, go
+from tests.support.renders import clip, go, render
 from tests.support.scripted import Script, Scripted
 
 

@@ -14,7 +14,7 @@ from prefect_sora.server import remote
 from prefect_sora.wire import Video
 from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
-from tests.support.renders import clip, go
+from tests.support.renders import POLLING, clip, go
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ async def heard(client: VideoClient, ledger: Ledger, take: int) -> list[Video]:
     """Wait for one render, and return all that was told of it."""
     told: list[Video] = []
     job = await go(client, ledger, clip(take=take))
-    await wait(job, client, ledger, poll_interval_seconds=0.05, on_progress=told.append)
+    await wait(job, client, ledger, POLLING, on_progress=told.append)
     return told
 
 
@@ -67,7 +67,7 @@ async def test_an_estimate_never_says_that_it_is_finished(
     )
     await pacing.remember(job, quick, client, disk)
     told: list[Video] = []
-    await wait(job, client, disk, poll_interval_seconds=0.05, on_progress=told.append)
+    await wait(job, client, disk, POLLING, on_progress=told.append)
     estimates = {video.progress for video in told if video.is_estimate}
     assert estimates == {MOST_PERCENT}
 
@@ -83,6 +83,6 @@ async def test_a_server_that_tells_its_progress_is_taken_at_its_word(
 
     async with estimating(job, telling, disk, hear) as given:
         assert given is hear
-    await wait(job, telling, disk, poll_interval_seconds=0.05)
+    await wait(job, telling, disk, POLLING)
     await telling.close()
     assert ".paces/" not in await disk.store.names()

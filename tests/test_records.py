@@ -18,13 +18,13 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import LOCAL
 from prefect_sora.records import SCHEMA, Reserved, read_record
 from prefect_sora.render_options import RenderOptions
-from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
+from tests.support.renders import render
 from tests.support.scripted import Jobs, Script, Scripted
 
 V1 = Path(__file__).parent / "data" / "records-v1"

@@ -25,7 +25,7 @@ from prefect_sora.keeping import download, keep
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import GENERIC, LOCAL, PROFILES
 from prefect_sora.render_options import RenderOptions
-from prefect_sora.rendering import render, wait
+from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
 from prefect_sora.server import Server, remote
@@ -34,6 +34,7 @@ from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
+from tests.support.renders import POLLING, render
 
 KITE = VideoRequest(prompt="a red kite over a park", model=None, size="64x64", seconds=1)
 
@@ -141,7 +142,7 @@ async def test_an_expired_video_says_that_it_is_gone(
     client = VideoClient(Server(renderer.base_url, "test", "test", profile=LOCAL))
     wish = await identify(KITE, client, "tonight")
     job = await submit(wish, client, ledger, RenderOptions("tonight"))
-    video = await wait(job, client, ledger, poll_interval_seconds=0.05)
+    video = await wait(job, client, ledger, POLLING)
     await until_forgotten(client)
     with pytest.raises(VideoExpiredError, match="no longer has") as caught:
         await keep(video, client, ledger)
@@ -158,17 +159,17 @@ async def test_what_the_server_forgot_is_rendered_again_only_where_that_is_asked
     job = await submit(
         await identify(KITE, client, "tonight"), client, ledger, RenderOptions("tonight")
     )
-    await wait(job, client, ledger, poll_interval_seconds=0.05)
+    await wait(job, client, ledger, POLLING)
     await until_forgotten(client)
     with pytest.raises(VideoNotFoundError) as caught:
-        await resume(await ledger.state(job.folder), client, ledger, poll_interval_seconds=0.05)
+        await resume(await ledger.state(job.folder), client, ledger, POLLING)
     assert (caught.value.key, renderer.accepted()) == (job.key, 1)
     stored = await resume(
         await ledger.state(job.folder),
         client,
         ledger,
+        POLLING,
         resubmit=True,
-        poll_interval_seconds=0.05,
     )
     assert (stored.key, stored.attempt, renderer.accepted()) == (job.key, 2, 2)
     await client.close()
@@ -181,7 +182,7 @@ async def test_asking_to_pay_again_pays_nothing_while_the_server_has_the_job(
         await identify(KITE, client, "tonight"), client, ledger, RenderOptions("tonight")
     )
     state = await ledger.state(job.folder)
-    stored = await resume(state, client, ledger, resubmit=True, poll_interval_seconds=0.05)
+    stored = await resume(state, client, ledger, POLLING, resubmit=True)
     assert (stored.attempt, renderer.accepted()) == (1, 1)
 
 
@@ -242,9 +243,7 @@ async def test_resuming_brings_home_what_was_left(
         renderer.faults([{"on": "list", "do": "status:401"}])
         with pytest.raises(UncertainSubmitError):
             await submit(wish, client, ledger, RenderOptions("tonight"))
-    stored = await resume(
-        await ledger.state(wish.folder), client, ledger, poll_interval_seconds=0.05
-    )
+    stored = await resume(await ledger.state(wish.folder), client, ledger, POLLING)
     assert stored.key == wish.key
     assert renderer.accepted() == 1
     assert await ledger.unfinished() == []
@@ -255,6 +254,6 @@ async def test_a_file_can_be_downloaded_besides(
 ) -> None:
     ledger = Ledger(VideoFolder(str(tmp_path / "store")))
     job = await submit(await identify(KITE, client, "x"), client, ledger, RenderOptions("x"))
-    video = await wait(job, client, ledger, poll_interval_seconds=0.05)
+    video = await wait(job, client, ledger, POLLING)
     fetched = await download(video, client, tmp_path / "mine" / "kite.mp4")
     assert (tmp_path / "mine" / "kite.mp4").stat().st_size == fetched.written.size_bytes

@@ -11,7 +11,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.rendering import wait
 from prefect_sora.resuming import take_up
 from prefect_sora.server import remote
-from tests.support.renders import go
+from tests.support.renders import POLLING, go
 from tests.support.scripted import QUICK, Jobs, Reply, Script
 
 
@@ -68,6 +68,6 @@ async def test_another_account_that_is_not_shown_a_job_proves_nothing_and_pays_n
     assert jobs.jobs == []
 
     with pytest.raises(VideoNotFoundError, match="by another account") as unknown:
-        await wait(job, bob, disk, poll_interval_seconds=0.05)
+        await wait(job, bob, disk, POLLING)
     assert "--resubmit" not in str(unknown.value)
     assert "key that it was submitted with" in str(unknown.value)

@@ -19,7 +19,7 @@ from prefect_sora.storage import VideoFolder
 from prefect_sora.sweeping import sweep
 from prefect_sora.wishes import identify
 from tests.support.renderer import Renderer
-from tests.support.renders import clip, go
+from tests.support.renders import POLLING, clip, go
 
 ENDS = (None, "refused", "failed", "moderated", PASSED_ON)
 
@@ -171,7 +171,7 @@ async def test_a_sweep_brings_home_what_was_accepted_late(
     async def client_of(_: RenderState) -> VideoClient:
         return client
 
-    (swept,) = await sweep(disk, client_of, poll_interval_seconds=0.05)
+    (swept,) = await sweep(disk, client_of, POLLING)
     assert (swept.outcome, renderer.accepted()) == ("kept", 1)
 
 

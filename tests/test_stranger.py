@@ -13,7 +13,7 @@ from prefect_sora.handles import StoredVideo
 from prefect_sora.images.drawing import draw
 from prefect_sora.images.requests import ImageRequest
 from prefect_sora.images.wishes import identify
-from prefect_sora.render_options import RenderOptions
+from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.sweeping import sweep
 from tests.support.renderer import until
 from tests.support.renders import clip, left_in_doubt
@@ -164,7 +164,8 @@ async def test_another_accounts_list_is_no_proof_that_ours_was_not_accepted(meet
     async def bobs(_: object) -> Any:
         return bob
 
-    (swept,) = await sweep(met.ledger, bobs, timeout_seconds=5, poll_interval_seconds=0.05)
+    options = WaitOptions(timeout_seconds=5, poll_interval_seconds=0.05)
+    (swept,) = await sweep(met.ledger, bobs, options)
     assert swept.outcome in ("in_doubt", "skipped")
     assert (await met.ledger.state(folder)).name == "reserved"
     assert isinstance(await met.run(key="sk-alice"), StoredVideo)

@@ -11,25 +11,29 @@ from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import RenderState
-from prefect_sora.rendering import render
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
 from prefect_sora.sweeping import Swept, client_among, sweep
 from tests.support.limits import Limit
 from tests.support.renderer import Renderer, StartRenderer
-from tests.support.renders import a_dead_process, clip, go, left_in_doubt
+from tests.support.renders import a_dead_process, clip, go, left_in_doubt, render
 from tests.support.scripted import Jobs, Reply, Script
 
 SOON: dict[str, Any] = {"timeout_seconds": 3.0, "poll_interval_seconds": 0.05}
 
 
-async def swept(ledger: Ledger, *clients: VideoClient, **options: float) -> dict[str, Swept]:
+async def swept(
+    ledger: Ledger, *clients: VideoClient, older_than_seconds: float = 0.0, **options: float
+) -> dict[str, Swept]:
     """Sweep, and tell the outcomes by prompt."""
 
     async def client_of(state: RenderState) -> VideoClient:
         return await client_among(clients, state)
 
-    return {one.title: one for one in await sweep(ledger, client_of, **{**SOON, **options})}
+    waiting = WaitOptions(**{**SOON, **options})
+    found = await sweep(ledger, client_of, waiting, older_than_seconds=older_than_seconds)
+    return {one.title: one for one in found}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import AZURE, Profile
 from prefect_sora.records import RenderState, Reserved
 from prefect_sora.recovering import adopt, recover
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.sweeping import client_among, sweep
 from tests.support.renders import a_dead_process, clip, go, left_in_doubt
@@ -352,7 +353,7 @@ async def test_ten_sweeps_of_a_standing_doubt_add_nothing_to_the_store(
         return await client_among([client], state)
 
     for _ in range(10):
-        (one,) = await sweep(disk, client_of, timeout_seconds=1.0)
+        (one,) = await sweep(disk, client_of, WaitOptions(timeout_seconds=1.0))
         assert one.outcome == "in_doubt"
     assert await disk.store.names(folder) == ["reserved.json"]
     assert server.posts() == 0
@@ -415,7 +416,7 @@ async def test_a_sweep_that_finds_that_another_has_just_reserved_says_so(
         return held
 
     monkeypatch.setattr(Ledger, "is_held", staticmethod(reserves_now))
-    (one,) = await sweep(disk, client_of, timeout_seconds=1.0)
+    (one,) = await sweep(disk, client_of, WaitOptions(timeout_seconds=1.0))
     assert isinstance(one.error, SoraError)
     assert "Another worker" in one.error.message
     assert one.outcome == "waiting"

@@ -14,13 +14,13 @@ from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
 from prefect_sora.limits import limited
-from prefect_sora.rendering import render
+from prefect_sora.render_options import RenderOptions
 from prefect_sora.resuming import resume
+from prefect_sora.run import PlainSteps, render
 from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
 
-TIMEOUT_SECONDS = 300.0
-POLL_SECONDS = 0.25
+OPTIONS = RenderOptions(SCOPE, timeout_seconds=300.0, poll_interval_seconds=0.25)
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -98,10 +98,9 @@ async def _decide(number: int, place: Place) -> None:
             state,
             client,
             ledger,
+            OPTIONS,
             adopt_video_id=free[0]["id"] if free else None,
             resubmit=not free,
-            timeout_seconds=TIMEOUT_SECONDS,
-            poll_interval_seconds=POLL_SECONDS,
         )
     finally:
         await client.close()
@@ -109,16 +108,10 @@ async def _decide(number: int, place: Place) -> None:
 
 def _plain(place: Place) -> Render:
     client, ledger = VideoClient(place.server), Ledger(VideoFolder(place.store, place.options))
+    steps = PlainSteps.on(client, ledger, OPTIONS)
 
     async def render_one(number: int) -> StoredVideo:
-        return await render(
-            request_of(number),
-            client,
-            ledger,
-            SCOPE,
-            timeout_seconds=TIMEOUT_SECONDS,
-            poll_interval_seconds=POLL_SECONDS,
-        )
+        return await render(request_of(number), steps)
 
     return render_one
 
@@ -141,8 +134,8 @@ def _flow(place: Place) -> Render:
             seconds=request.seconds,
             take=request.take,
             scope=SCOPE,
-            timeout_seconds=TIMEOUT_SECONDS,
-            poll_interval_seconds=POLL_SECONDS,
+            timeout_seconds=OPTIONS.timeout_seconds,
+            poll_interval_seconds=OPTIONS.poll_interval_seconds,
         )
         return video
 

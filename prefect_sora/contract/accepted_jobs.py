@@ -28,11 +28,7 @@ async def wait_with_progress(trial: Trial) -> Verdict:
     """The job is waited for, with what the server tells of its progress."""
     told: list[Video] = []
     trial.rendered = await wait(
-        trial.the_job(),
-        trial.client,
-        trial.ledger,
-        poll_interval_seconds=trial.poll_interval_seconds,
-        on_progress=told.append,
+        trial.the_job(), trial.client, trial.ledger, trial.waiting, on_progress=told.append
     )
     # What is estimated here says nothing of the server.
     own = [video.progress for video in told if not video.is_estimate]

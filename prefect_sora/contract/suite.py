@@ -18,6 +18,7 @@ from prefect_sora.contract.trial import (
 )
 from prefect_sora.errors import SoraError
 from prefect_sora.ledger import Ledger
+from prefect_sora.render_options import WaitOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
 
@@ -107,7 +108,8 @@ async def check(
     """
     client = CountingClient(server)
     scope = f"contract {uuid4().hex}"
-    trial = Trial(server, ledger, request, scope, provoke, poll_interval_seconds, client)
+    waiting = WaitOptions(poll_interval_seconds=poll_interval_seconds)
+    trial = Trial(server, ledger, request, scope, provoke, waiting, client)
     findings = []
     try:
         for behaviour in BEHAVIOURS:

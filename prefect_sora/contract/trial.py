@@ -12,7 +12,7 @@ from prefect_sora.errors import RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.keeping import keep
 from prefect_sora.ledger import Ledger
-from prefect_sora.render_options import RenderOptions
+from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import Server
@@ -94,7 +94,7 @@ class Trial:
         request: The clip that the others start from.
         scope: This trial's own, so that it renders anew.
         provoke: Gives faults, where the server can.
-        poll_interval_seconds: As in `rendering.wait`.
+        waiting: How its jobs are waited for.
         client: Counts what is sent.
         job: The clip, once it was accepted.
         rendered: The same, once it is finished.
@@ -108,7 +108,7 @@ class Trial:
     request: VideoRequest
     scope: str
     provoke: Provoke | None
-    poll_interval_seconds: float
+    waiting: WaitOptions
     client: CountingClient
     job: VideoJob | None = None
     rendered: RenderedVideo | None = None
@@ -137,9 +137,7 @@ class Trial:
         """Carry a request all the way."""
         client = client or self.client
         job = await self.submit(request, client)
-        rendered = await wait(
-            job, client, self.ledger, poll_interval_seconds=self.poll_interval_seconds
-        )
+        rendered = await wait(job, client, self.ledger, self.waiting)
         stored = await keep(rendered, client, self.ledger)
         self.kept.append(stored.video_id)
         return stored

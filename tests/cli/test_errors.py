@@ -28,8 +28,7 @@ from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import read_profile
 from prefect_sora.prompts import written
 from prefect_sora.records import SCHEMA
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.rendering import render
+from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.resuming import resume
 from prefect_sora.server import remote
@@ -40,6 +39,7 @@ from prefect_sora.wishes import identify
 from tests.cli.conftest import Cli, Ended
 from tests.support.films import clip
 from tests.support.limits import Limit
+from tests.support.renders import render
 from tests.support.scripted import Answer, Jobs, Reply, Scripted
 
 CANARY = "sk-secret-canary"
@@ -441,7 +441,8 @@ class Stage:
                 await render(self.request, client, ledger, "tonight", **options)
             elif self.row.by == "resume":
                 assert job
-                await resume(await ledger.state(job.folder), client, ledger, **options)
+                waiting = WaitOptions(**options)
+                await resume(await ledger.state(job.folder), client, ledger, waiting)
             else:
                 variables = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
                 renderer = named("openai", variables)

@@ -24,11 +24,12 @@ from prefect_sora import (
     storyboard,
     storyboarding,
 )
-from prefect_sora.clips import render_clip
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.listener import Listener
 from prefect_sora.reports import listening
 from prefect_sora.requests import VideoRequest
+from prefect_sora.run import render
+from prefect_sora.tasks import TaskSteps
 from tests.support.renderer import Renderer, until
 from tests.support.s3 import S3
 
@@ -126,13 +127,13 @@ async def test_a_defect_in_one_shot_loses_no_other(
     store: VideoStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def breaks(request: VideoRequest, *args: Any) -> StoredVideo:
+    async def breaks(request: VideoRequest, steps: TaskSteps) -> StoredVideo:
         if request.prompt == "a fox":
             await asyncio.to_thread(until, lambda: renderer.requests("retrieve"), "it waits")
             raise RuntimeError("a defect")
-        return await render_clip(request, *args)
+        return await render(request, steps)
 
-    monkeypatch.setattr(storyboarding, "render_clip", breaks)
+    monkeypatch.setattr(storyboarding, "render", breaks)
     with pytest.raises(RuntimeError, match="a defect"):
         await storyboard(
             board("a kite", "a fox"), provider, store, scope="A", on_cancel="delete", **QUICK

@@ -1,15 +1,19 @@
-"""Helpers: a small clip, submitted, and what a worker that died leaves behind."""
+"""Helpers: a small clip, submitted or rendered, and what a worker that died leaves behind."""
 
-from typing import Any
+from typing import Any, Final
 
 from prefect_sora.client import VideoClient
-from prefect_sora.handles import VideoJob
+from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import Owner, new_owner
 from prefect_sora.ledger import Ledger
-from prefect_sora.render_options import RenderOptions
+from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.requests import VideoRequest
+from prefect_sora.run import PlainSteps
+from prefect_sora.run import render as run
 from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
+
+POLLING: Final = WaitOptions(poll_interval_seconds=0.05)
 
 
 def clip(**fields: Any) -> VideoRequest:
@@ -32,6 +36,13 @@ async def go(
     return await submit(
         wish, client, ledger, RenderOptions(scope, **options), passed_on_after=passed_on_after
     )
+
+
+async def render(
+    request: VideoRequest, client: VideoClient, ledger: Ledger, scope: str, **options: Any
+) -> StoredVideo:
+    """Render a request, as every run of it does; its options are those of `RenderOptions`."""
+    return await run(request, PlainSteps.on(client, ledger, RenderOptions(scope, **options)))
 
 
 async def left_in_doubt(

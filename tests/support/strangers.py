@@ -19,11 +19,10 @@ from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.ledger import Ledger
 from prefect_sora.profiles import Profile
-from prefect_sora.rendering import render
 from prefect_sora.requests import VideoRequest
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
-from tests.support.renders import clip, left_in_doubt
+from tests.support.renders import clip, left_in_doubt, render
 from tests.support.stranger.character import Character
 from tests.support.stranger.clips import whose
 from tests.support.stranger.handling import Pair

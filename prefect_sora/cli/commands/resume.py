@@ -105,12 +105,19 @@ async def _resumed(
 async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> "list[Swept]":
     from prefect_sora.connections import connect
     from prefect_sora.recognising import recognised
+    from prefect_sora.render_options import WaitOptions
     from prefect_sora.sweeping import sweep
 
     async def client_of(state: RenderState) -> "VideoClient":
         return connect(await recognised(await origins.server_of(state, by_key=False)))
 
-    return await sweep(ledger, client_of, follow=display.follower, kept=display.kept, **way.waiting)
+    return await sweep(
+        ledger,
+        client_of,
+        WaitOptions(**way.waiting),
+        follow=display.follower,
+        kept=display.kept,
+    )
 
 
 async def _resume(
@@ -130,6 +137,7 @@ async def _resume(
     from prefect_sora.budgets import Budget
     from prefect_sora.connections import connect
     from prefect_sora.recognising import recognised
+    from prefect_sora.render_options import WaitOptions
     from prefect_sora.resuming import resume
 
     try:
@@ -139,11 +147,11 @@ async def _resume(
             state,
             connect(await recognised(server)),
             ledger,
+            WaitOptions(**way.waiting),
             adopt_video_id=way.adopt_video_id,
             resubmit=way.resubmit,
             budget=Budget(way.max_cost, way.daily_budget),
             on_progress=display.follower(state),
-            **way.waiting,
         )
     except Exception as error:  # one that fails keeps no other from coming home
         return Swept(state, outcome_of(error), error=error)
