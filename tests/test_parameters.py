@@ -1,0 +1,62 @@
+"""Parameters: what a flow's form asks, and what a deployment has saved of it, stays as it is."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+import prefect_sora
+from prefect_sora import VideoStore, extend_video, render_video, submit_video, text_to_video
+from prefect_sora.blocks import LocalRenderer
+from prefect_sora.parameters import options_of, request_of
+from prefect_sora.render_options import RenderOptions
+
+FORMS: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "forms.json").read_text())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_asks_what_deployments_know(name: str) -> None:
+    schema = parameter_schema(getattr(prefect_sora, name)).model_dump_for_openapi()
+    asked = schema["properties"]
+    places = [field.pop("position") for field in asked.values()]
+    assert places == list(range(len(places))), "each has a place of its own in the form"
+    assert asked == FORMS[name]["properties"]
+    assert sorted(schema.get("required", [])) == FORMS[name]["required"]
+    assert sorted(schema.get("definitions", {})) == FORMS[name]["definitions"]
+
+
+def test_what_a_flow_is_about_is_given_by_place_and_all_else_by_name() -> None:
+    provider, store = LocalRenderer(folder="./r"), VideoStore(url="./renders")
+    checked = text_to_video.validate_parameters(
+        {"prompt": "a kite", "provider": provider, "store": store, "seconds": "4"}
+    )
+    assert (checked["seconds"], checked["poll_interval_seconds"]) == (4, 5)
+    signature = inspect.signature(text_to_video)
+    assert signature.bind("a kite", provider, store, seconds=4).arguments["seconds"] == 4
+    with pytest.raises(TypeError, match="too many positional"):
+        signature.bind("a kite", provider, store, "sora-2")
+
+
+def test_a_task_names_each_parameter_that_it_shares_with_others() -> None:
+    shared = {"scope", "timeout_seconds", "in_doubt", "max_cost_usd"}
+    waiting = {"poll_interval_seconds", "stall_seconds", "on_cancel"}
+    assert shared <= inspect.signature(submit_video).parameters.keys()
+    assert shared <= inspect.signature(extend_video).parameters.keys()
+    assert shared | waiting <= inspect.signature(render_video).parameters.keys()
+
+
+async def test_what_is_not_said_is_as_the_values_themselves_have_it() -> None:
+    """A flow's function may be called without Prefect, which fills in the form's defaults."""
+    store = VideoStore(url="memory://clips", daily_budget_usd=3)
+    options = await options_of({"scope": "tonight"}, store)
+    assert options.budget is not None
+    assert (options.budget.run_usd, options.budget.daily_usd) == (None, 3)
+    assert options == RenderOptions("tonight", budget=options.budget)
+
+    form = FORMS["text_to_video"]["properties"]
+    defaults: Any = {name: field["default"] for name, field in form.items() if "default" in field}
+    assert request_of(defaults, prompt="a kite") == request_of({}, prompt="a kite")
+    assert await options_of({**defaults, "scope": "tonight"}, store) == options
