@@ -13,7 +13,6 @@ from pydantic import Field
 from prefect_sora.batches import render_batch
 from prefect_sora.blocks import Store
 from prefect_sora.chains import edit_chain, extend_chain, remix_chain
-from prefect_sora.clean_ups import clean_up
 from prefect_sora.flow_runs import flow_named
 from prefect_sora.handles import StoredVideo
 from prefect_sora.image_flows import keyframe_to_video, text_to_image
@@ -22,8 +21,8 @@ from prefect_sora.prompts import written
 from prefect_sora.run import render
 from prefect_sora.shots import Prompt
 from prefect_sora.storyboarding import storyboard
-from prefect_sora.sweeps import sweep
 from prefect_sora.tasks import TaskSteps
+from prefect_sora.upkeep import clean_up, sweep
 
 
 @flow(name="text-to-video", flow_run_name=flow_named("text to video"))

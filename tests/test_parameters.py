@@ -59,4 +59,5 @@ async def test_what_is_not_said_is_as_the_values_themselves_have_it() -> None:
     form = FORMS["text_to_video"]["properties"]
     defaults: Any = {name: field["default"] for name, field in form.items() if "default" in field}
     assert request_of(defaults, prompt="a kite") == request_of({}, prompt="a kite")
-    assert await options_of({**defaults, "scope": "tonight"}, store) == options
+    defaults["scope"] = "tonight"
+    assert await options_of(defaults, store) == options

@@ -1,6 +1,7 @@
-"""The flow `sweep`: on a schedule it brings home what dead runs left in a store.
+"""Upkeep: the flows `sweep`, which brings home what was left, and `clean_up`, which deletes.
 
-It pays for nothing, and may run beside anything else, as often as one likes.
+What dead runs left in a store comes home; what the store has kept goes at the server. Neither
+flow pays for anything, and both may run beside anything else, as often as one likes.
 """
 
 import hashlib
@@ -13,12 +14,13 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_sora import sweeping
-from prefect_sora.blocks import OneOrMore, Store, VideoStore, store_of
+from prefect_sora.blocks import OneOrMore, ProviderOrName, Store, VideoStore, store_of
+from prefect_sora.cleaning import Found, clean, look
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.errors.next_steps import in_words
 from prefect_sora.limits import limits
-from prefect_sora.providers import listed
+from prefect_sora.providers import listed, provider_of
 from prefect_sora.records import RenderState
 from prefect_sora.render_options import WaitOptions
 from prefect_sora.reports import logger
@@ -99,7 +101,7 @@ async def sweep(
         if isinstance(render.error, SoraError):
             render.error.known(store=plain_url(block.url))
     summary = _summary(swept, block, await _parts_removed(block))
-    await _show(swept, summary)
+    await _show_swept(swept, summary)
     bad = [render for render in swept if render.outcome in (raise_on or [])]
     if bad:
         raise SoraError(
@@ -139,7 +141,7 @@ def _what_to_do(render: Swept) -> str:
     return (isinstance(render.error, SoraError) and in_words(render.error.steps, "page")) or ""
 
 
-async def _show(swept: list[Swept], summary: Sweep) -> None:
+async def _show_swept(swept: list[Swept], summary: Sweep) -> None:
     """Put the outcomes into the UI, those that need a person first."""
     rows = [
         {
@@ -155,11 +157,85 @@ async def _show(swept: list[Swept], summary: Sweep) -> None:
     ]
     name = hashlib.sha256(summary.store.encode()).hexdigest()[:8]
     logger().info("Swept: %s", summary)
+    rows = rows or [{"Outcome": "nothing was left behind"}]
+    await _table(rows, f"sweep-{name}", f"Sweep: {summary}")
+
+
+class CleanUp(BaseModel):
+    """What a clean-up found and did: ids of the server's videos."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    provider: str
+    dry_run: bool
+    deleted: list[str] = Field(default=[], description="Or, in a dry run, what would be.")
+    failed: dict[str, str] = Field(default={}, description="Not deleted, and why.")
+    left: int = Field(default=0, description="Young, unfinished, or nowhere but at the server.")
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        did = "would be deleted" if self.dry_run else "deleted"
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{len(self.deleted)} {did}{failed}, {self.left} left at {self.provider}"
+
+
+@flow(name="clean-up")
+async def clean_up(
+    provider: ProviderOrName,
+    store: Store,
+    older_than_hours: Annotated[
+        float, Field(ge=0, description="What was made later is left alone.")
+    ] = 24,
+    dry_run: Annotated[
+        bool, Field(description="Show what would be deleted; only False deletes.")
+    ] = True,
+) -> CleanUp:
+    """Delete videos at the server that this store has kept, whole, and that are old enough.
+
+    What is nowhere but at the server, or kept by another store, is never touched.
+
+    Raises:
+        InvalidRequestError: The server has no list.
+        ApiError: Its list cannot be read.
+        StorageError: The store cannot be read.
+    """
+    client = await (await provider_of(provider)).get_client()
+    found = await look(client, store_of(store).ledger, older_than_hours * 3600)
+    if not dry_run:
+        found = await clean(found, client)
+    done = "kept" if dry_run else "deleted"
+    summary = CleanUp(
+        provider=client.server.label,
+        dry_run=dry_run,
+        deleted=[one.video.video_id for one in found if one.verdict == done],
+        failed={one.video.video_id: one.why or "" for one in found if one.verdict == "failed"},
+        left=sum(one.verdict not in (done, "failed") for one in found),
+    )
+    logger().info("Clean-up: %s", summary)
+    await _show_found(found, summary)
+    return summary
+
+
+async def _show_found(found: list[Found], summary: CleanUp) -> None:
+    rows = [
+        {
+            "Video": one.video.video_id,
+            "Prompt": one.video.title or "",
+            "Status": one.video.status,
+            "Verdict": "would be deleted"
+            if summary.dry_run and one.verdict == "kept"
+            else one.verdict,
+            "In the store": one.url or "",
+            "Why": one.why or "",
+        }
+        for one in found
+    ]
+    await _table(rows or [{"Video": "none"}], "clean-up", f"Clean-up: {summary}")
+
+
+async def _table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+    """Show a table in the UI; that it cannot be shown ends no run."""
     try:
-        await acreate_table_artifact(
-            rows or [{"Outcome": "nothing was left behind"}],
-            key=f"sweep-{name}",
-            description=f"Sweep: {summary}",
-        )
+        await acreate_table_artifact(rows, key=key, description=description)
     except Exception as error:
-        logger().warning("What came of the sweep cannot be shown in the UI: %s", error)
+        logger().warning("What came of it cannot be shown in the UI: %s", error)
