@@ -1,14 +1,16 @@
 """Frames: a finished video is opened and decoded once for all pictures that are made of it."""
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
+from PIL import Image
 
 from prefect_sora.errors import CorruptVideoError
 
@@ -134,3 +136,18 @@ def show(file: Path | BinaryIO, *viewers: Viewer, within_seconds: float = math.i
             raise unreadable("it has no frames")
         for viewer in viewers:
             viewer.end(video, frame)
+
+
+def image_of(frame: av.VideoFrame, width: int, height: int) -> Image.Image:
+    """The frame as an RGB picture of this size, in pixels; FFmpeg scales it before it is copied."""
+    plane = frame.reformat(width, height, "rgb24", interpolation="AREA").planes[0]
+    # Not `to_image`, which copies the picture three times on its way.
+    pixels: Any = plane  # a buffer, though Pillow's types ask for bytes
+    return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", plane.line_size, 1)
+
+
+def file_of(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The picture as a file of a kind that Pillow writes, such as `WEBP`, with Pillow's options."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()

@@ -5,18 +5,17 @@ grows with the frame (27 MiB at 1280x720, half of it the decoder's) and not with
 file may be remote: only the ranges that are needed are read.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import av
 from PIL import Image, ImageStat
 
-from prefect_sora.frames import OpenVideo, Viewer, show
+from prefect_sora.frames import OpenVideo, Viewer, file_of, image_of, show
 from prefect_sora.limits import limits
 
 THUMBNAIL_SIDE = 1280  # fills a page, at some 50 kB
@@ -104,7 +103,7 @@ class _Thumbnail(Viewer):
         self.done = contrast >= _BLANK_STDDEV or seconds >= PREVIEW_SECONDS
 
     def webp(self) -> bytes:
-        return _written(self._image, "WEBP", quality=80, method=2)
+        return file_of(self._image, "WEBP", quality=80, method=2)
 
 
 class _Sheet(Viewer):
@@ -141,7 +140,7 @@ class _Sheet(Viewer):
         for index, cell in enumerate(self._cells):
             row, column = divmod(index, self._columns)
             sheet.paste(cell, (column * width, row * height))
-        return _written(sheet, "JPEG", quality=80)
+        return file_of(sheet, "JPEG", quality=80)
 
 
 class _Preview(Viewer):
@@ -179,7 +178,7 @@ class _Preview(Viewer):
         times = [seconds for seconds, _ in frames]
         times.append(self._frames[-1][0] + 1 / self._fps)
         first, *others = (image for _, image in frames)
-        return _written(
+        return file_of(
             first,
             "WEBP",
             save_all=True,
@@ -192,16 +191,7 @@ class _Preview(Viewer):
 
 
 def _shrunk(frame: av.VideoFrame, side: int) -> Image.Image:
-    """The frame as RGB with its longer side at most `side`; FFmpeg shrinks before we copy."""
+    """The frame as RGB, with its longer side at most `side` pixels."""
     scale = min(1.0, side / max(frame.width, frame.height))
     width, height = (max(1, round(length * scale)) for length in (frame.width, frame.height))
-    plane = frame.reformat(width, height, "rgb24", interpolation="AREA").planes[0]
-    # Not `to_image`, which copies the picture three times on its way.
-    pixels: Any = plane  # a buffer, though Pillow's types ask for bytes
-    return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", plane.line_size, 1)
-
-
-def _written(image: Image.Image, kind: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
+    return image_of(frame, width, height)

@@ -1,6 +1,5 @@
 """Pictures of clips: the very last frame, and a contact sheet of a film's shots."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -8,7 +7,7 @@ from typing import Any, BinaryIO, Final
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from prefect_sora.frames import OpenVideo, opened, unreadable
+from prefect_sora.frames import OpenVideo, file_of, image_of, opened, unreadable
 
 _CELL_SIDE: Final = 400
 _MARGIN: Final = 12
@@ -24,7 +23,8 @@ def last_frame(file: Path | BinaryIO) -> bytes:
         CorruptVideoError: It is no readable MP4 video.
     """
     with opened(file) as video:
-        return _png(_frame_at(video, None))
+        frame = _frame_at(video, None)
+        return file_of(image_of(frame, frame.width, frame.height), "PNG")
 
 
 def contact_sheet(shots: Sequence[tuple[Path, str]]) -> bytes:
@@ -47,14 +47,14 @@ def contact_sheet(shots: Sequence[tuple[Path, str]]) -> bytes:
         for column, cell in enumerate(row):
             sheet.paste(cell, (_MARGIN + column * (_CELL_SIDE + _MARGIN), top))
         top += height
-    return _written(sheet, "JPEG", quality=85)
+    return file_of(sheet, "JPEG", quality=85)
 
 
 def _cell(path: Path, caption: str) -> Image.Image:
     with opened(path) as video:
         frame = _frame_at(video, (video.seconds or 0.0) / 2)
         scale = _CELL_SIDE / max(frame.width, frame.height)
-        picture = _image(frame, round(frame.width * scale), round(frame.height * scale))
+        picture = image_of(frame, round(frame.width * scale), round(frame.height * scale))
     font = ImageFont.load_default(_POINTS)
     lines = _wrapped(caption, font)
     line_height = round(_POINTS * 1.35)
@@ -101,19 +101,3 @@ def _frame_at(video: OpenVideo, seconds: float | None) -> av.VideoFrame:
         if latest is not None:
             return latest
     raise unreadable("it has no frames")
-
-
-def _png(frame: av.VideoFrame) -> bytes:
-    return _written(_image(frame, frame.width, frame.height), "PNG")
-
-
-def _image(frame: av.VideoFrame, width: int, height: int) -> Image.Image:
-    plane = frame.reformat(width, height, "rgb24", interpolation="AREA").planes[0]
-    pixels: Any = plane  # a buffer, though Pillow's types ask for bytes
-    return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", plane.line_size, 1)
-
-
-def _written(image: Image.Image, kind: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()

@@ -87,8 +87,7 @@ class FastApiDialect(Dialect):
 
     def unrouted(self, request: Request, status: int) -> Response:
         """FastAPI's own words."""
-        words = {404: "Not Found", 405: "Method Not Allowed"}.get(status, "Internal Server Error")
-        return JSONResponse({"detail": words}, status)
+        return no_route(status)
 
     def add_headers(self, request: Request, response: Response) -> None:
         """All of these servers run under uvicorn, which names itself."""
@@ -116,6 +115,12 @@ async def _fields(request: Request) -> Fields:
     except HTTPException as error:
         raise detail(400, error.detail) from None
     return Fields(values, files, is_form=True)
+
+
+def no_route(status: int) -> Response:
+    """FastAPI's answer to a path (404) or a method (405) that it does not know."""
+    words = {404: "Not Found", 405: "Method Not Allowed"}.get(status, "Internal Server Error")
+    return JSONResponse({"detail": words}, status)
 
 
 def is_form(request: Request) -> bool:

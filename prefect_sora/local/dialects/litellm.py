@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from prefect_sora.local.dialects.fastapi import no_route
 from prefect_sora.local.dialects.openai import (
     IMAGE_OPERATIONS,
     VIDEO_OPERATIONS,
@@ -237,29 +238,24 @@ class LiteLLM(Dialect):
         """An error of its own, or one of the server behind, whole, inside its message."""
         if refusal.body is not None:
             return JSONResponse(refusal.body, refusal.status)
-        if refusal.code == "missing_required_parameter" and refusal.param == "video":
+        lacking = refusal.param if refusal.code == "missing_required_parameter" else None
+        if lacking == "video":
             return _unreachable().response()  # nothing says whose video
-        if refusal.code == "missing_required_parameter" and refusal.param == "prompt":
-            text = f"{_ways(request)}: {_NO_PROMPT}"
-            return _own(400, text, param="prompt").response()
+        if lacking == "prompt":
+            return _own(400, f"{_ways(request)}: {_NO_PROMPT}", param="prompt").response()
         status = refusal.status
         behind = json.dumps(refusal.openai(), separators=(",", ":"), ensure_ascii=False)
         text = _failed(status, behind, self._group(request))
-        headers = {"content-type": "application/json", **(refusal.headers or {})}
-        return JSONResponse(
-            _own(status, text).body,
-            status,
-            headers={f"llm_provider-{name}": value for name, value in headers.items()},
-        )
+        given = {"content-type": "application/json", **(refusal.headers or {})}
+        headers = {f"llm_provider-{name}": value for name, value in given.items()}
+        return JSONResponse(_own(status, text).body, status, headers=headers)
 
     def _group(self, request: Request) -> str:
         return getattr(request.state, "model_group", None) or self.served[0]
 
     def unrouted(self, request: Request, status: int) -> Response:
         """FastAPI's own words, before any key is asked for."""
-        return JSONResponse(
-            {"detail": "Method Not Allowed" if status == 405 else "Not Found"}, status
-        )
+        return no_route(status)
 
     def add_headers(self, request: Request, response: Response) -> None:
         """Its version, on answers about videos to those who were let in, but not on a file."""
