@@ -40,7 +40,7 @@ CHOICES: Final = (
 _KEYS: Final = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY")
 
 
-class Named(ABC):
+class NamedProvider(ABC):
     """Who renders.
 
     Attributes:
@@ -66,7 +66,7 @@ class Named(ABC):
         """Describe the server; one that has to be started or loaded first takes its time."""
 
 
-class Local(Named):
+class Local(NamedProvider):
     """The renderer on this machine."""
 
     name = "local"
@@ -107,7 +107,7 @@ class Local(Named):
         return f"local:{record.identity}" if record else None
 
 
-class Described(Named):
+class Described(NamedProvider):
     """A server and its key, from the environment.
 
     Attributes:
@@ -128,7 +128,7 @@ class Described(Named):
         return self._described
 
 
-class Saved(Named):
+class Saved(NamedProvider):
     """A block that somebody has saved.
 
     Args:
@@ -160,11 +160,11 @@ class Saved(Named):
         return self._load(self.name)
 
 
-def named(
+def named_provider(
     name: str | None,
     environ: Mapping[str, str] = os.environ,
     load: Callable[[str], Server] | None = None,
-) -> Named:
+) -> NamedProvider:
     """Find who renders.
 
     Args:

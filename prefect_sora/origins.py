@@ -6,7 +6,13 @@ guessed.
 
 import asyncio
 
-from prefect_sora.environment import LOCAL_FOLDER_VARIABLE, Local, Named, described, local_folder
+from prefect_sora.environment import (
+    LOCAL_FOLDER_VARIABLE,
+    Local,
+    NamedProvider,
+    described,
+    local_folder,
+)
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.records import RenderState
 from prefect_sora.server import Server
@@ -19,7 +25,7 @@ class Origins:
         provider: Who is asked, whatever the environment describes; None: whom it describes.
     """
 
-    def __init__(self, provider: Named | None) -> None:
+    def __init__(self, provider: NamedProvider | None) -> None:
         self._named = provider
         # Loading a block runs an event loop of its own, so not within ours.
         self._server = provider.server() if provider and provider.is_saved else None

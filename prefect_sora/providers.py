@@ -31,7 +31,7 @@ async def provider_of(provider: ProviderOrName) -> Provider:
     if not isinstance(provider, str):
         return provider
     name = provider
-    match environment.named(name):
+    match environment.named_provider(name):
         case environment.Local(folder=folder):
             return LocalRenderer(folder=str(folder))
         case environment.Described(name="azure", fields=fields):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_sora.environment import local_folder, named
+from prefect_sora.environment import local_folder, named_provider
 from prefect_sora.errors import InvalidRequestError
 
 AZURE = {
@@ -25,14 +25,14 @@ AZURE = {
     ids=["a key alone is OpenAI's", "a server without a key", "azure", "openai comes first"],
 )
 def test_the_environment_names_the_provider(environ: dict[str, str], name: str, label: str) -> None:
-    chosen = named(None, environ)
+    chosen = named_provider(None, environ)
 
     assert (chosen.name, chosen.label, chosen.is_local) == (name, label, False)
 
 
 def test_an_empty_environment_names_nobody() -> None:
     with pytest.raises(InvalidRequestError, match="No provider is named"):
-        named(None, {"OPENAI_API_KEY": ""})
+        named_provider(None, {"OPENAI_API_KEY": ""})
 
 
 def test_the_local_renderer_has_a_folder_of_the_user_or_the_one_that_is_named(
@@ -43,17 +43,17 @@ def test_the_local_renderer_has_a_folder_of_the_user_or_the_one_that_is_named(
 
 
 def test_account_and_deployment_make_the_server_another_one() -> None:
-    openai = named(
+    openai = named_provider(
         "openai", {"OPENAI_API_KEY": "sk-1", "OPENAI_ORG_ID": "org", "OPENAI_PROJECT_ID": "proj"}
     ).server()
-    azure = named("azure", AZURE).server()
+    azure = named_provider("azure", AZURE).server()
 
     assert openai.identity == "https://api.openai.com/v1#org#proj"
     assert (azure.deployment, azure.query) == ("my-sora", (("api-version", "preview"),))
 
 
 def test_a_block_is_loaded_only_when_it_is_needed() -> None:
-    chosen = named("sora-local-renderer/mine", {})
+    chosen = named_provider("sora-local-renderer/mine", {})
 
     assert (chosen.is_saved, chosen.is_local) == (True, True)
 
@@ -61,12 +61,12 @@ def test_a_block_is_loaded_only_when_it_is_needed() -> None:
 @pytest.mark.parametrize("name", ["Local", "/", "slug/", "https:"])
 def test_anything_else_is_no_provider(name: str) -> None:
     with pytest.raises(InvalidRequestError, match="is no provider"):
-        named(name, {})
+        named_provider(name, {})
 
 
 def test_a_profile_of_ones_own_stands_in_the_environment_as_json() -> None:
     variables = {"OPENAI_BASE_URL": "http://gpu-box:8000/v1"}
-    own = named("openai", {**variables, "PREFECT_SORA_PROFILE": '{"can_list": false}'})
+    own = named_provider("openai", {**variables, "PREFECT_SORA_PROFILE": '{"can_list": false}'})
     assert own.server().profile.can_list is False
     with pytest.raises(InvalidRequestError, match="PREFECT_SORA_PROFILE is no JSON"):
-        named("openai", {**variables, "PREFECT_SORA_PROFILE": "{can_list"})
+        named_provider("openai", {**variables, "PREFECT_SORA_PROFILE": "{can_list"})

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from prefect_sora import AzureOpenAICredentials, OpenAICredentials
-from prefect_sora.environment import named
+from prefect_sora.environment import named_provider
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.estimates import Estimate, Price, estimate, price
 from prefect_sora.prices import PUBLISHED, dollars, prices_from_json, read_prices
@@ -124,9 +124,9 @@ async def test_the_blocks_hand_their_prices_to_the_server() -> None:
 
 def test_on_the_command_line_prices_come_from_the_environment() -> None:
     environ = {"OPENAI_BASE_URL": URL, "PREFECT_SORA_PRICES": '{"wan": 0.5}'}
-    assert named("openai", environ).server().cost_usd("wan", "64x64", 2) == 1.0
+    assert named_provider("openai", environ).server().cost_usd("wan", "64x64", 2) == 1.0
     with pytest.raises(InvalidRequestError, match="PREFECT_SORA_PRICES holds no JSON"):
-        named("openai", {**environ, "PREFECT_SORA_PRICES": "0.5 each"})
+        named_provider("openai", {**environ, "PREFECT_SORA_PRICES": "0.5 each"})
     assert prices_from_json("", "X") == ()
 
 

@@ -14,7 +14,7 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHARING, WAITING, Sharing, Waiting
 from prefect_sora.cli.run import run_flow
 from prefect_sora.cli.screen import Screen, place, usd
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import StorageError, UnfinishedRenderError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
@@ -47,7 +47,7 @@ class Order:
     """
 
     request: VideoRequest
-    providers: tuple[Named, ...]
+    providers: tuple[NamedProvider, ...]
     store: str
     shared: Sharing = SHARING
     waiting: Waiting = WAITING
@@ -60,7 +60,7 @@ class Order:
 def carry_out(order: Order, screen: Screen) -> int:
     """Render an order, and tell what came of it."""
 
-    async def look(provider: Named | None) -> None:
+    async def look(provider: NamedProvider | None) -> None:
         await check(order, provider, screen.warn)
         if provider is None or not provider.is_saved:  # that one was announced when it was None
             _announce(screen, order)
@@ -85,7 +85,7 @@ def carry_out(order: Order, screen: Screen) -> int:
     return exits.OK
 
 
-async def check(order: Order, provider: Named | None, warn: Callable[[str], None]) -> None:
+async def check(order: Order, provider: NamedProvider | None, warn: Callable[[str], None]) -> None:
     """Look at the request and its picture; where it is known who renders, at the store, too.
 
     Raises:
@@ -117,7 +117,7 @@ async def refuse_twins(
     store: str,
     scope: str | None,
     prompt: str,
-    provider: Named,
+    provider: NamedProvider,
     is_twin: Callable[[Reserved, Server], bool],
 ) -> None:
     """Stop where another run's render of the same prompt is unfinished and the same.

@@ -116,7 +116,7 @@ WAITING: Final = Waiting()
 SHOWN: Final = Shown()
 
 
-def fields_of(extra: list[str] | None) -> dict[str, JsonValue]:
+def extra_fields(extra: list[str] | None) -> dict[str, JsonValue]:
     """Read the words of --extra; a value that is JSON is taken as such, any other as text.
 
     Raises:

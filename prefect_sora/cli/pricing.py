@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from prefect_sora.cli.screen import Screen, usd
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.estimates import Estimate
 from prefect_sora.profiles import LOCAL
 from prefect_sora.requests import VideoRequest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefect_sora.batching import Plan
 
 
-def server_of(provider: Named | None) -> Server:
+def server_of(provider: NamedProvider | None) -> Server:
     """By whose prices to estimate; the local renderer is not started for it.
 
     Without a provider these are the published prices.
@@ -28,7 +28,7 @@ def server_of(provider: Named | None) -> Server:
     return provider.server()
 
 
-def fields_of(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:
+def row_defaults(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:
     """The fields of rows that do not have them, as the command line gives them."""
     given = {"model": model, "size": size, "seconds": seconds}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -11,7 +11,7 @@ from prefect_sora.cli import prefect_start, redaction, signals
 from prefect_sora.cli.options import Shown, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, show_our_log
-from prefect_sora.environment import Named, keys, named
+from prefect_sora.environment import NamedProvider, keys, named_provider
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.identity import title_slug
@@ -51,14 +51,14 @@ def run_command(
         return screen.failure(error)
 
 
-def chosen(name: str | None, environ: Mapping[str, str] = os.environ) -> Named:
+def chosen(name: str | None, environ: Mapping[str, str] = os.environ) -> NamedProvider:
     """Find who renders, and keep the keys of all that the environment describes hidden.
 
     Raises:
-        InvalidRequestError: As `environment.named` says.
+        InvalidRequestError: As `environment.named_provider` says.
     """
     hide_keys(environ)
-    return named(name, environ, _loaded)
+    return named_provider(name, environ, _loaded)
 
 
 def hide_keys(environ: Mapping[str, str] = os.environ) -> None:
@@ -92,11 +92,11 @@ def with_client(server: Server, work: "Callable[[VideoClient], Awaitable[T]]") -
 
 def run_flow(
     screen: Screen,
-    providers: Sequence[Named],
+    providers: Sequence[NamedProvider],
     store: str,
     call: Callable[[ModuleType, Any], Awaitable[T]],
     *,
-    check: Callable[[Named | None], Coroutine[Any, Any, None]] | None = None,
+    check: Callable[[NamedProvider | None], Coroutine[Any, Any, None]] | None = None,
     prompt: str | None = None,
     shown_by: type[Display] = Display,
     phase: str = "submitting",

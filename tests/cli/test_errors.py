@@ -21,7 +21,7 @@ from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits
 from prefect_sora.cli.clip import Order, check
 from prefect_sora.client import VideoClient
-from prefect_sora.environment import named
+from prefect_sora.environment import named_provider
 from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
@@ -445,7 +445,7 @@ class Stage:
                 await resume(await ledger.state(job.folder), client, ledger, waiting)
             else:
                 variables = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
-                renderer = named("openai", variables)
+                renderer = named_provider("openai", variables)
                 await check(Order(self.request, (renderer,), str(self.store)), renderer, print)
         finally:
             await client.close()

@@ -7,7 +7,7 @@ import pytest
 
 from prefect_sora.cli.clip import Order, check
 from prefect_sora.cli.options import SHARING, Sharing
-from prefect_sora.environment import named
+from prefect_sora.environment import named_provider
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.requests import VideoRequest
 from tests.cli.conftest import Begin
@@ -17,7 +17,7 @@ FIELDS: dict[str, Any] = {"prompt": "a red kite", "model": None, "size": "64x64"
 
 
 def _ask(request: VideoRequest, renderer: Renderer, store: str, shared: Sharing = SHARING) -> None:
-    provider = named(None, {"OPENAI_BASE_URL": renderer.base_url})
+    provider = named_provider(None, {"OPENAI_BASE_URL": renderer.base_url})
     asyncio.run(check(Order(request, (provider,), store, shared), provider, print))
 
 

@@ -22,7 +22,7 @@ from prefect_sora.cli.options import (
 from prefect_sora.cli.progress import BatchDisplay
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, describe, place
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import BatchError
 from prefect_sora.identity import title_slug
 from prefect_sora.results import BatchResult
@@ -69,7 +69,7 @@ def batch(
         waiting: See above.
         shown: See above.
     """
-    defaults = pricing.fields_of(model, size, seconds)
+    defaults = pricing.row_defaults(model, size, seconds)
 
     def body(screen: Screen) -> int:
         renderer = chosen(where.provider)
@@ -115,7 +115,7 @@ def batch(
 def _planned(
     file: str,
     defaults: dict[str, Any],
-    provider: Named,
+    provider: NamedProvider,
     max_cost: float | None,
     skip_bad_rows: bool,
 ) -> "Plan":

@@ -17,7 +17,7 @@ from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep, in_words, steps_of
 from prefect_sora.profiles import Profile
@@ -129,7 +129,7 @@ def _versions() -> Finding:
     return Finding("versions", True, " · ".join(found))
 
 
-def _described(renderer: Named, server: Server) -> Finding:
+def _described(renderer: NamedProvider, server: Server) -> Finding:
     key = "" if server.local else f" · {'with a' if server.api_key else 'without'} key"
     deployment = f" · deployment {server.deployment}" if server.deployment else ""
     return Finding("provider", True, f"{renderer.name}: {renderer.label}{deployment}{key}")

@@ -69,7 +69,7 @@ def estimate(
             from prefect_sora.documents import named
             from prefect_sora.tables import read_table
 
-            defaults = pricing.fields_of(model, size, seconds)
+            defaults = pricing.row_defaults(model, size, seconds)
             if asyncio.run(_is_storyboard(file)):
                 if defaults or aspect_ratio or skip_bad_rows:
                     raise InvalidRequestError(

@@ -19,11 +19,11 @@ from prefect_sora.cli.options import (
     Shown,
     Where,
     Words,
-    fields_of,
+    extra_fields,
 )
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, image_lines, place, usd
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.handles import StoredImage
 from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest
 from prefect_sora.records import Reserved
@@ -88,13 +88,13 @@ def image(
             images=tuple(edit or ()),
             mask=mask,
             take=shared.take,
-            extra=fields_of(extra),
+            extra=extra_fields(extra),
             allow_unlisted=allow_unlisted,
         )
 
-        async def check(named: Named | None) -> None:
-            if named is not None:
-                await _check(request, named, where.store, shared, screen)
+        async def check(renderer: NamedProvider | None) -> None:
+            if renderer is not None:
+                await _check(request, renderer, where.store, shared, screen)
 
         async def call(flows: ModuleType, block: Any) -> StoredImage:
             images = [str(source) for source in request.images] or None
@@ -139,7 +139,7 @@ def image(
 
 async def _check(
     request: ImageRequest,
-    provider: Named,
+    provider: NamedProvider,
     store: str,
     shared: Sharing,
     screen: Screen,

@@ -10,7 +10,7 @@ from prefect_sora.cli import exits, pricing, signals
 from prefect_sora.cli.options import SHOWN, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.images import catalogue as image_catalogue
@@ -53,7 +53,7 @@ def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SH
     return run_command(shown, body, provider=provider)
 
 
-def _served(provider: Named) -> list[ServedModel]:
+def _served(provider: NamedProvider) -> list[ServedModel]:
     from prefect_sora.connections import connect
 
     server = provider.server()
@@ -119,7 +119,7 @@ def _table() -> Table:
     return table
 
 
-def _served_table(provider: Named, named: list[ServedModel]) -> Table:
+def _served_table(provider: NamedProvider, named: list[ServedModel]) -> Table:
     server = pricing.server_of(provider)
     table = _columns("at the server", "USD/s", "ends")
     for one in named:

@@ -18,7 +18,7 @@ from prefect_sora.cli.options import (
     Waiting,
     Where,
     Words,
-    fields_of,
+    extra_fields,
 )
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
@@ -96,7 +96,7 @@ def render(
                 reference=image,
                 fit=fit,
                 take=shared.take,
-                extra=fields_of(extra),
+                extra=extra_fields(extra),
                 allow_unlisted=allow_unlisted,
             )
         providers = (chosen(where.provider), *(chosen(name) for name in fallback or []))

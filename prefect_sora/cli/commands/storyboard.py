@@ -10,7 +10,7 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, place, size_of, usd
-from prefect_sora.environment import Named
+from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def storyboard(
     return run_command(shown, body, where.store, where.provider)
 
 
-async def _announce(screen: Screen, board: "Storyboard", provider: Named, scope: str) -> None:
+async def _announce(
+    screen: Screen, board: "Storyboard", provider: NamedProvider, scope: str
+) -> None:
     from prefect_sora.estimates import estimate
 
     requests = await board.requests()
