@@ -8,7 +8,7 @@ found here, before a render is paid.
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import ValidationError
@@ -22,18 +22,12 @@ from prefect_sora.shots import TEMPLATES, ShotPrompt, prose, sandbox
 _SUFFIX: Final = ".j2"
 
 
-async def written(
-    prompt: str | ShotPrompt,
-    template: str | Path | None = None,
-    *,
-    options: Mapping[str, Any] | None = None,
-) -> str:
+async def written(prompt: str | ShotPrompt, template: str | Path | None = None) -> str:
     """Return the text of a prompt; text passes as it is.
 
     Args:
         prompt: Text, or a shot.
         template: Path or URL of the template for a shot, in place of its own.
-        options: For fsspec's file system where a template's URL needs them.
 
     Raises:
         PromptTemplateError: The template is missing, has an error, or makes no prompt.
@@ -50,7 +44,7 @@ async def written(
     if not source:
         return prompt.text()
     variables = prompt.variables()
-    sandboxed, main = await _loaded(source, variables, options)
+    sandboxed, main = await _loaded(source, variables)
     text = prose(await asyncio.to_thread(_rendered, sandboxed, main, variables, _named(source)))
     if not text:
         raise PromptTemplateError(
@@ -81,9 +75,7 @@ async def read_shot(source: str | Path) -> ShotPrompt:
     )
 
 
-async def _loaded(
-    source: str | Path, variables: Mapping[str, str], options: Mapping[str, Any] | None
-) -> tuple[Environment, str]:
+async def _loaded(source: str | Path, variables: Mapping[str, str]) -> tuple[Environment, str]:
     """Read a template and all that it refers to; they are checked before any is rendered."""
     main = Path(str(source).partition("?")[0].partition("::")[0]).name
     texts: dict[str, str] = {}
@@ -98,7 +90,7 @@ async def _loaded(
         if place != source and (TEMPLATES / name).is_file():
             place = TEMPLATES / name
         places[name] = place
-        texts[name] = data = await _read(place, options)
+        texts[name] = data = await _read(place)
         try:
             trees[name] = sandboxed.parse(data)
         except TemplateSyntaxError as error:
@@ -126,9 +118,9 @@ async def _loaded(
     return sandboxed, main
 
 
-async def _read(place: str | Path, options: Mapping[str, Any] | None) -> str:
+async def _read(place: str | Path) -> str:
     try:
-        data = await sources.load(place, max_bytes=limits().template_max_bytes, options=options)
+        data = await sources.load(place, max_bytes=limits().template_max_bytes)
         return data.decode("utf-8")
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
@@ -136,7 +128,7 @@ async def _read(place: str | Path, options: Mapping[str, Any] | None) -> str:
         problem = str(error)
     is_folder = problem == "is a folder"
     looked_at = sources.beside(place, f"{Path(str(place)).name}/x") if is_folder else place
-    there = await sources.names_beside(looked_at, _SUFFIX, options=options)
+    there = await sources.names_beside(looked_at, _SUFFIX)
     raise PromptTemplateError(
         f"{_named(place)} {problem}.",
         next_step=f"Name one of {', '.join(there)}." if there else "Point it to a template.",

@@ -89,14 +89,12 @@ def seen_from(source: str | Path, name: str) -> str | Path:
     return name if _SCHEME.match(name) or path.is_absolute() else beside(source, name)
 
 
-async def names_beside(
-    source: str | Path, suffix: str, *, options: Mapping[str, Any] | None = None
-) -> list[str]:
+async def names_beside(source: str | Path, suffix: str) -> list[str]:
     """Files with a suffix in a source's folder; none where that cannot be told."""
     folder = str(beside(source, ""))
 
     def listed() -> list[str]:
-        fs, path = fsspec.url_to_fs(folder, **dict(options or {}))
+        fs, path = fsspec.url_to_fs(folder)
         found: list[str] = fs.ls(path, detail=False)
         return sorted(name.rpartition("/")[2] for name in found if name.endswith(suffix))
 

@@ -135,7 +135,6 @@ async def identify(
     scope: str,
     *,
     parent_key: str | None = None,
-    reference_options: Mapping[str, Any] | None = None,
 ) -> Wish:
     """Check the request against model and server, fit its reference, compute its key.
 
@@ -144,6 +143,6 @@ async def identify(
     """
     wish = wish_of(request, client.server, scope, None, parent_key=parent_key)
     warnings = checked(wish, client.server).warnings
-    reference = await load_reference(request, reference_options)
+    reference = await load_reference(request)
     wish = wish_of(request, client.server, scope, reference, parent_key=parent_key)
     return replace(wish, warnings=warnings)

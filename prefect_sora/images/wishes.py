@@ -130,7 +130,6 @@ async def identify(
     scope: str,
     *,
     parent_key: str | None = None,
-    reference_options: Mapping[str, Any] | None = None,
 ) -> ImageWish:
     """Check the request against its model, load its pictures, compute its key.
 
@@ -138,7 +137,7 @@ async def identify(
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
     warnings = catalogue.check(request, server.service)
-    inputs = await load_inputs(request, reference_options)
+    inputs = await load_inputs(request)
     wish = wish_of(request, server, scope, inputs, parent_key=parent_key)
     return replace(wish, warnings=warnings)
 
