@@ -34,20 +34,20 @@ class Charges:
         self.folder, self.ledger, self.budget = folder, ledger, budget
         self._standing: Reserved | None = None
 
-    def written(self, mine: Reserved) -> Reserved:
+    def written(self, reserved: Reserved) -> Reserved:
         """Add to a reservation what it is charged to, and whose charge it takes over.
 
         It takes over none but that of the attempt right before it, which is ours: whoever
         begins one between may have taken that charge back.
         """
         if self.budget is None:
-            return mine
-        limits = self.budget.limits(mine)
+            return reserved
+        limits = self.budget.limits(reserved)
         last = self._standing
-        follows = last is not None and last.attempt + 1 == mine.attempt
+        follows = last is not None and last.attempt + 1 == reserved.attempt
         carried = last.charged_as if last and follows and {*last.charged_to} == {*limits} else None
         update = {"charged_to": (*limits,), "limits_usd": (*limits.values(),)}
-        return mine.model_copy(update={**update, "charged_attempt": carried})
+        return reserved.model_copy(update={**update, "charged_attempt": carried})
 
     async def make(
         self, attempt: Attempt, charge: Callable[[Attempt, Budget], Awaitable[None]]
@@ -70,20 +70,20 @@ class Charges:
 
     async def let_go(self) -> None:
         """Take back the charge of an attempt that is closed unpaid, whatever ends the caller."""
-        mine, self._standing = self._standing, None
-        if mine is not None:
+        reserved, self._standing = self._standing, None
+        if reserved is not None:
             # A token of its own: a request of the same reservation may still be under way.
-            alone = mine.model_copy(update={"owner": new_owner()})
-            await to_its_end(alone, self._taken_back(mine))
+            alone = reserved.model_copy(update={"owner": new_owner()})
+            await to_its_end(alone, self._taken_back(reserved))
 
-    async def _taken_back(self, mine: Reserved) -> None:
+    async def _taken_back(self, reserved: Reserved) -> None:
         try:
-            closed = await self.ledger.closed(self.folder, mine.attempt)
+            closed = await self.ledger.closed(self.folder, reserved.attempt)
         except StorageError as error:
-            log.warning("The charge of render %s still counts: %s", mine.key, error)
+            log.warning("The charge of render %s still counts: %s", reserved.key, error)
             return
         if closed and closed.paid == "no":
-            await take_back(mine, self.ledger.store)
+            await take_back(reserved, self.ledger.store)
 
 
 async def charge(request: VideoRequest, attempt: Attempt, budget: Budget) -> None:

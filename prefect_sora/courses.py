@@ -19,7 +19,6 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
 
-from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
 from prefect_sora.records import PASSED_ON, SCHEMA, Failed, Reserved, read_record
 
@@ -161,20 +160,13 @@ async def pass_on(
     ended = state.failed is not None and (whatever_paid or state.failed.paid == "no")
     if last is None or not (ended or state.name == "new"):
         return False
-    mine = last.model_copy(
-        update={
-            "attempt": state.next_attempt,
-            "at": time(),
-            "owner": new_owner(),
-            "uncertain_since": None,
-        }
-    )
-    if not await ledger.reserve(folder, mine):
+    reserved = last.again(state.next_attempt)
+    if not await ledger.reserve(folder, reserved):
         return False
     try:
         record = Failed(
-            key=mine.key,
-            attempt=mine.attempt,
+            key=reserved.key,
+            attempt=reserved.attempt,
             at=time(),
             kind="refused",
             code=PASSED_ON,
@@ -182,5 +174,5 @@ async def pass_on(
         )
         await ledger.fail(folder, record)
     finally:
-        ledger.release(mine)
+        ledger.release(reserved)
     return True

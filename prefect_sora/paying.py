@@ -187,13 +187,13 @@ class _Making(Generic[_T]):
         self, state: RenderState, step: Reserve, place: AsyncExitStack
     ) -> _T | _Ended | None:
         sender, charges = self.sender, self.charges
-        mine, doubt = sender.reservation(step.attempt, state, step.in_doubt)
+        reserved, doubt = sender.reservation(step.attempt, state, step.in_doubt)
         said = {
             "send_seconds": send_seconds(self.call.slow_s),
-            "lease_seconds": mine.lease_seconds or limits().lease_seconds,
+            "lease_seconds": reserved.lease_seconds or limits().lease_seconds,
         }
-        mine = mine.model_copy(update=said)
-        attempt = sender.attempt(charges.written(mine))
+        reserved = reserved.model_copy(update=said)
+        attempt = sender.attempt(charges.written(reserved))
         window = Window.of(attempt.reserved, has_place=not step.in_doubt)
         with self._nothing_sent("no" if state.name == "new" else "unknown"):
             won = await self.ledger.reserve(attempt.folder, attempt.reserved)

@@ -32,9 +32,9 @@ class _Search:
 
     def __init__(self, attempt: Attempt, doubt: Doubt) -> None:
         self.attempt, self.doubt = attempt, doubt
-        self.mine, self.ledger, self.client = attempt.reserved, attempt.ledger, attempt.client
+        self.reserved, self.ledger, self.client = attempt.reserved, attempt.ledger, attempt.client
         self.server = self.client.server
-        self.request = VideoRequest.model_validate(self.mine.request)
+        self.request = VideoRequest.model_validate(self.reserved.request)
         self.known: frozenset[str] = frozenset()
         self.list = JobList(self.client, doubt)
 
@@ -46,7 +46,10 @@ class _Search:
         rivals_until = monotonic() + limits().rival_seconds
         outage_until = monotonic() + limits().list_outage_seconds
         asked = Asked(
-            self.mine.key, self.request, self.doubt, reference_sha256=self.mine.reference_sha256
+            self.reserved.key,
+            self.request,
+            self.doubt,
+            reference_sha256=self.reserved.reference_sha256,
         )
         pause_s, unread, late_looks = limits().look_pause_seconds, 0, 0
         while True:
@@ -82,7 +85,7 @@ class _Search:
                 missing=frozenset(missing),
                 can_wait=monotonic() < rivals_until,
                 can_read_again=unread < limits().list_reads,
-                same_account=self.server.is_account(self.mine.account),
+                same_account=self.server.is_account(self.reserved.account),
             )
             match decide(asked, rivals, seen, self.server):
                 case Adopt(job=job) if await self._claimed(job):
@@ -90,25 +93,25 @@ class _Search:
                 case Nothing():
                     return None
                 case Person(why=why):
-                    raise uncertain(self.mine, why)
+                    raise uncertain(self.attempt.key, why)
             pause_s = min(pause_s * 1.5, limits().search_pause_max_seconds)
             await asyncio.sleep(min(pause_s, max(0.05, latest - time())))
 
     async def _claimed(self, job: Video) -> bool:
-        holder = await self.ledger.claim(self.server.identity, job.id, self.mine.key)
-        if holder == self.mine.key:
-            log.info("Render %s: adopted video %s", self.mine.key, job.id)
-        return holder == self.mine.key
+        holder = await self.ledger.claim(self.server.identity, job.id, self.reserved.key)
+        if holder == self.reserved.key:
+            log.info("Render %s: adopted video %s", self.reserved.key, job.id)
+        return holder == self.reserved.key
 
     async def _by_claims(self, why: str) -> Video | None:
         """Look where the id was claimed and the worker died before recording it."""
-        for video_id in await self.ledger.claims_of(self.server.identity, self.mine.key):
+        for video_id in await self.ledger.claims_of(self.server.identity, self.reserved.key):
             if video_id not in self.known:
                 try:
                     return await self.client.retrieve(video_id)
                 except VideoNotFoundError:
                     why = f"It was video {video_id}, which the server has forgotten."
-        raise uncertain(self.mine, why)
+        raise uncertain(self.attempt.key, why)
 
     async def _holders(self, clock: Clock) -> tuple[dict[str, str], bool]:
         """Read who holds the jobs of that time and those that may be ours, and if one is free."""
@@ -137,7 +140,7 @@ class _Search:
         accepted: set[str] = set()
         listed_by = asked_at - self.server.profile.submit_grace_s
         for state in await self.ledger.unfinished():
-            if state.key == self.mine.key or state.is_image:
+            if state.key == self.reserved.key or state.is_image:
                 continue
             if state.name == "reserved":
                 if rival := self._rival(state):
@@ -191,11 +194,11 @@ async def find_accepted(attempt: Attempt, doubt: Doubt) -> Video | None:
     return await _Search(attempt, doubt).run()
 
 
-def uncertain(mine: Reserved, why: str) -> UncertainSubmitError:
+def uncertain(key: str, why: str) -> UncertainSubmitError:
     """Say that a person has to look."""
     return UncertainSubmitError(
         f"The create request may have been accepted, and its answer was lost. {why}",
-        key=mine.key,
+        key=key,
         paid="unknown",
         next_step=(
             NextStep("adopt", "Look at the server: if the job is there,"),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from time import time
 from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -10,7 +11,7 @@ from prefect_sora.errors import ModerationError, NewerStoreError, Paid, RenderFa
 from prefect_sora.errors.next_steps import NOTHING_SENT, NextStep
 from prefect_sora.failures import CHANGE_THE_PROMPT
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
-from prefect_sora.identity import Owner, key_of
+from prefect_sora.identity import Owner, key_of, new_owner
 
 SCHEMA: Final = 1
 """What is written now. A record of an earlier number is read for ever: what a later one adds
@@ -113,6 +114,22 @@ class Reserved(Record):
     def leaves_within_s(self) -> float:
         """How long after `at` its create may leave at the latest, in seconds."""
         return UNSAID_SEND_SECONDS if self.send_seconds is None else self.send_seconds
+
+    def again(self, attempt: int, uncertain_since: float | None = None) -> "Reserved":
+        """Reserve the same now, for this process, as a later attempt.
+
+        Args:
+            attempt: Its number.
+            uncertain_since: From when on an earlier one may have been accepted.
+        """
+        return self.model_copy(
+            update={
+                "attempt": attempt,
+                "at": time(),
+                "owner": new_owner(),
+                "uncertain_since": uncertain_since,
+            }
+        )
 
     @property
     def in_doubt_since(self) -> float:

@@ -1,12 +1,9 @@
 """Recover: resolve a render in doubt without paying for a new one."""
 
-from time import time
-
 from prefect_sora.attempts import Attempt, another_worker_holds_it
 from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, RejectedError
 from prefect_sora.handles import VideoJob
-from prefect_sora.identity import new_owner
 from prefect_sora.ledger import Ledger
 from prefect_sora.reconciling import find_accepted
 from prefect_sora.records import RenderState, Reserved
@@ -44,14 +41,14 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     if found:
         return await attempt.accept(found, adopted=True)
     # An attempt of its own is closed: the one in doubt stays open to an answer that comes late.
-    mine = _next_attempt(state, doubted)
-    if not await ledger.reserve(state.folder, mine):
+    reserved = _next_attempt(state, doubted)
+    if not await ledger.reserve(state.folder, reserved):
         return _decided(await ledger.state(state.folder))
     try:
-        closed = Attempt(mine, state.folder, client, ledger)
+        closed = Attempt(reserved, state.folder, client, ledger)
         await closed.refuse(RejectedError("The server never accepted it."))
     finally:
-        ledger.release(mine)
+        ledger.release(reserved)
     return None
 
 
@@ -88,25 +85,18 @@ async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_i
             key=state.key,
             video_id=video_id,
         )
-    mine = _next_attempt(state, state.reserved)
+    reserved = _next_attempt(state, state.reserved)
     # Who sees the video is who can fetch it.
-    mine = mine.model_copy(update={"account": client.server.account})
-    if not await ledger.reserve(state.folder, mine):
+    reserved = reserved.model_copy(update={"account": client.server.account})
+    if not await ledger.reserve(state.folder, reserved):
         raise InvalidRequestError("Another worker has just taken this render up.", key=state.key)
     try:
-        return await Attempt(mine, state.folder, client, ledger).accept(video, adopted=True)
+        return await Attempt(reserved, state.folder, client, ledger).accept(video, adopted=True)
     finally:
-        ledger.release(mine)
+        ledger.release(reserved)
 
 
 def _next_attempt(state: RenderState, last: Reserved) -> Reserved:
     """Reserve once more; should this break off, the doubt stays as old as it is."""
     in_doubt = state.name == "reserved"
-    return last.model_copy(
-        update={
-            "attempt": state.next_attempt,
-            "at": time(),
-            "owner": new_owner(),
-            "uncertain_since": last.in_doubt_since if in_doubt else None,
-        }
-    )
+    return last.again(state.next_attempt, last.in_doubt_since if in_doubt else None)

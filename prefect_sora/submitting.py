@@ -148,7 +148,7 @@ class VideoSender(Sender[Wish, Video, VideoJob]):
         job = await self.found(attempt, Doubt(unclear.sent_at, until))
         if job is None and unclear.is_taken:
             # Something of ours was accepted, for it was answered with an id.
-            raise uncertain(attempt.reserved, str(unclear))
+            raise uncertain(attempt.key, str(unclear))
         return job
 
 

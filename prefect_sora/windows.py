@@ -40,9 +40,9 @@ class Window:
     has_place: bool = False
 
     @classmethod
-    def of(cls, mine: Reserved, *, has_place: bool = False) -> "Window":
+    def of(cls, reserved: Reserved, *, has_place: bool = False) -> "Window":
         """The window of a reservation that is stamped now."""
-        return cls(mine.at, mine.leaves_within_s, has_place=has_place)
+        return cls(reserved.at, reserved.leaves_within_s, has_place=has_place)
 
     def left_s(self, now: float, steady: float) -> float:
         """Seconds until a request leaves no more, however far it has got."""

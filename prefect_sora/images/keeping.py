@@ -41,10 +41,10 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
     Raises:
         StorageError: The store refused; what is written already is written again.
     """
-    mine, folder, ledger = attempt.reserved, attempt.folder, attempt.ledger
-    request = recorded(mine.request)
+    reserved, folder, ledger = attempt.reserved, attempt.folder, attempt.ledger
+    request = recorded(reserved.request)
     names = [
-        _name(number, len(pictures), mine.attempt) + picture.suffix
+        _name(number, len(pictures), reserved.attempt) + picture.suffix
         for number, picture in enumerate(pictures, start=1)
     ]
     files = await asyncio.gather(
@@ -57,27 +57,27 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
         sheet = await start(DRAWING, partial(sheet_of, pictures))
         await ledger.store.put(f"{folder}/{THUMBNAIL}", sheet)
     except Exception as error:  # no picture of pictures stands between them and their record
-        log.warning("No thumbnail of render %s: %s: %s", mine.key, type(error).__name__, error)
+        log.warning("No thumbnail of render %s: %s: %s", reserved.key, type(error).__name__, error)
     first = pictures[0]
     stored = StoredImage(
-        key=mine.key,
-        attempt=mine.attempt,
+        key=reserved.key,
+        attempt=reserved.attempt,
         folder=folder,
-        provider=mine.provider,
+        provider=reserved.provider,
         title=request.title,
         model=request.model,
         take=request.take,
-        parent_key=mine.parent_key,
+        parent_key=reserved.parent_key,
         url=ledger.store.url(f"{folder}/{names[0]}"),
         files=tuple(files),
         width=first.width,
         height=first.height,
         format=first.format,
         has_alpha=first.has_alpha,
-        cost_usd=None if mine.usd_each is None else round(mine.usd_each * len(pictures), 6),
+        cost_usd=None if reserved.usd_each is None else round(reserved.usd_each * len(pictures), 6),
         created_at=time(),
     )
-    standing = await ledger.keep_pictures(stored, mine)
+    standing = await ledger.keep_pictures(stored, reserved)
     await ledger.sweep(folder, all_of_it=False)
     return standing
 
