@@ -68,7 +68,9 @@ class Limits:
     is answered and is recorded within it; for pictures, whose answer takes longer, it is as much
     longer than that answer as it is longer than `create_seconds`."""
     leave_seconds: float = 5.0  # after its reservation a create begins to connect, or lapses
-    create_seconds: float = 90.0  # to answer: a server decodes a picture and queues, no more
+    create_seconds: float = 90.0
+    """Longest answer to a create: a server decodes a picture and queues, no more. Where it takes
+    longer, its profile's `longest_create_s`, after which it accepts none, has to be so, too."""
     record_seconds: float = 30.0  # left of the lease to record an answer of the last moment
     picture_seconds: float = 300.0  # to draw pictures: OpenAI says about two minutes (2026)
     slow_store_seconds: float = 1.0  # for one step at a store: from here on a create leaves later
@@ -98,6 +100,7 @@ class Limits:
     its answer's Date: seconds are cut off, replicas differ."""
     list_pages: int = 50  # 5,000 jobs newer than the doubt, by any clock
     list_outage_seconds: float = 60.0  # to ask again for a list that fails for the moment
+    list_outage_pause_seconds: float = 1.0  # between two of these questions
     list_reads: int = 3  # of a list that ends too early
     late_looks: int = 3
     """How many whole readings, late enough, have to show nothing until there is no job: replicas
@@ -111,6 +114,7 @@ class Limits:
     """For 8 s of 720p where nobody says, and never less: what users of earlier clients know."""
     deadline_max_seconds: float = 86_400.0  # then the longest-lived of the servers' jobs are gone
     poll_min_seconds: float = 0.05  # between two questions, whatever was asked for
+    poll_together_seconds: float = 0.02  # to wait for others who come at the same moment
     poll_max_seconds: float = 20.0  # where the growing pause ends: OpenAI's guide says 10 to 20 s
     backoff_max_seconds: float = 30.0  # after a failure, where no longer pause was asked for
     hint_max_seconds: float = 60.0
@@ -171,6 +175,7 @@ class Limits:
     part_bytes: int = 8 * _MIB  # of an upload, which holds two: S3 takes 10,000 of them, so 80 GB
     read_ahead_bytes: int = 512 * _KIB  # in an object store's file
     create_attempts: int = 8  # where the store leaves undecided who created a file
+    create_pause_seconds: float = 0.05  # the first between two of them; it doubles
     records_at_once: int = 16  # renders or claims that one search or sweep reads
     folders_at_once: int = 256  # that a walk through a whole store holds
     charges_at_once: int = 32  # entries of a budget that are read back

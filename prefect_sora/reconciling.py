@@ -59,7 +59,7 @@ class _Search:
                 shown, is_whole, clock = await self.list.look(asked_at, is_late)
             except SoraError as error:
                 if error.retryable and monotonic() < outage_until:
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(limits().list_outage_pause_seconds)
                     continue
                 return await self._by_claims(f"Its jobs cannot be listed: {error.message}")
             outage_until = monotonic() + limits().list_outage_seconds
@@ -95,7 +95,7 @@ class _Search:
                 case Person(why=why):
                     raise uncertain(self.attempt.key, why)
             pause_s = min(pause_s * 1.5, limits().search_pause_max_seconds)
-            await asyncio.sleep(min(pause_s, max(0.05, latest - time())))
+            await asyncio.sleep(min(pause_s, max(limits().poll_min_seconds, latest - time())))
 
     async def _claimed(self, job: Video) -> bool:
         holder = await self.ledger.claim(self.server.identity, job.id, self.reserved.key)

@@ -143,7 +143,7 @@ class Watcher:
                     pass
                 else:
                     # Somebody came or went; those who come together are asked for together.
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(self._limits.poll_together_seconds)
                 continue
             try:
                 if self._by_list(now):

@@ -1,5 +1,6 @@
 """Limits: who gives them, how far they reach, and which are refused."""
 
+import ast
 import asyncio
 import json
 import os
@@ -230,6 +231,40 @@ async def test_a_reservation_says_how_long_it_holds_to_workers_with_other_limits
     unsaid = theirs.model_copy(update={"lease_seconds": None, "send_seconds": None})
     assert not disk.is_held(unsaid)
     assert unsaid.leaves_within_s == 10.0
+
+
+NO_LIMITS = {
+    "deadlines.BASE_CLIP_SECONDS": "the clip that `deadline_seconds` is for",
+    "records.UNSAID_LEASE_SECONDS": "what a record means that does not say it",
+    "records.UNSAID_SEND_SECONDS": "the same",
+    "matching.WORST_CLOCK_SECONDS": "how far the times of the earth lie apart",
+    "expiry.USUAL_LIFE_SECONDS": "what OpenAI's guide says",
+    "automations.SHORTEST_HEARTBEAT_SECONDS": "Prefect's own",
+    "conforming._GAP_SECONDS": "what an ear notices",
+    "catalogue.EXTENDED_SECONDS": "OpenAI's own",
+    "catalogue.EXTENSION_SECONDS": "OpenAI's own",
+}
+"""Seconds, counts and sizes that stand elsewhere, and why they are none."""
+
+
+def numbers_of(path: Path) -> set[str]:
+    """Find a module's constants that are named as a second, a count or a size."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            is_text = isinstance(getattr(node.value, "value", None), str)
+            if re.fullmatch(r"[A-Z_]+_(SECONDS|BYTES|ATTEMPTS|AT_ONCE|ROUNDS|PAGES)", name):
+                found |= set() if is_text else {f"{path.stem}.{name}"}
+    return found
+
+
+def test_a_second_a_count_or_a_size_that_may_be_tuned_stands_among_the_limits() -> None:
+    # The local renderer is a process of its own, with options of its own.
+    ours = [path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(PACKAGE / "local")]
+    found = set().union(*map(numbers_of, ours))
+    assert found - NO_LIMITS.keys() == set()
+    assert found
 
 
 def test_every_limit_is_read_somewhere() -> None:

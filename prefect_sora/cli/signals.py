@@ -14,8 +14,6 @@ from time import monotonic
 from types import FrameType
 from typing import Any, TypeVar
 
-from prefect_sora.limits import limits
-
 T = TypeVar("T")
 
 
@@ -72,6 +70,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Raises:
         InterruptedBySignal: A signal came, and the work has ended or its grace is over.
     """
+    from prefect_sora.limits import limits  # what --help needs not wait for
+
     thread = _Thread(work)
     caught: list[int] = []
 
@@ -107,6 +107,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 def end_soon(signum: int) -> None:
     """End the process in a while even if a library's threads cannot."""
+    from prefect_sora.limits import limits
+
     watchdog = threading.Timer(limits().exit_seconds, os._exit, [128 + signum])
     watchdog.daemon = True
     watchdog.start()

@@ -96,7 +96,7 @@ class VideoFolder:
 
         for attempt in range(limits().create_attempts):
             if attempt:
-                await asyncio.sleep(0.05 * 2**attempt)
+                await asyncio.sleep(limits().create_pause_seconds * 2**attempt)
             created = await self._do(name, creating, lane=RECORDS)
             if created is not None:
                 return created
