@@ -39,7 +39,18 @@ class Content:
 async def opened(
     http: httpx2.AsyncClient, server: Server, video_id: str, variant: str | None, url: str | None
 ) -> AsyncIterator[Content]:
-    """Open a file of a video; see `VideoClient.content`."""
+    """Open a file of a video.
+
+    Args:
+        http: Sends the request.
+        server: Who has the video.
+        video_id: Which video.
+        variant: Which of its files; None: the video itself.
+        url: Where the server said that the file is, in place of its own route.
+
+    Raises:
+        ApiError: No such file, or not now, or the connection breaks.
+    """
     target, params = url, {}
     if target is None:
         target = f"{server.base_url}/videos/{quote(video_id, safe='')}/content"

@@ -106,10 +106,12 @@ def not_fetched(error: SoraError, video: VideoJob, absence: Absence) -> Download
 
 
 async def forgotten(video_id: str, client: VideoClient) -> VideoNotFoundError | None:
-    """Ask for a job until the word that it is not known may be believed; see `absence`.
+    """Ask for a job until the server's word that it knows none may be believed.
+
+    Replicas behind one address may each know their own jobs, so one such answer is not enough.
 
     Returns:
-        That word; None as soon as the job is known.
+        The error that says so; None as soon as the job is known.
 
     Raises:
         ApiError: No such word, and no job either.

@@ -54,11 +54,13 @@ class Fetched:
 async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVideo:
     """Bring a finished video into the store, with its stills, and record it.
 
-    One that is kept already is returned as it stands.
+    One that is kept already is returned as it stands. Whatever is raised, the job stays resumable.
 
     Raises:
-        DownloadError: See `fetch`; the job stays resumable.
-        StorageError: The store refuses; the job stays resumable.
+        VideoExpiredError: The server no longer has it.
+        DownloadError: The download breaks, or brings no whole MP4 file, time after time.
+        AuthenticationError: The key does not work, or no longer.
+        StorageError: The store refuses.
     """
     with ledger.about(video.key):
         if standing := await kept(video, client, ledger):
@@ -155,7 +157,9 @@ async def download(video: VideoJob, client: VideoClient, path: Path) -> Fetched:
     """Fetch a finished video to a path on this machine, whole or not at all.
 
     Raises:
-        DownloadError: See `fetch`.
+        VideoExpiredError: The server no longer has it.
+        DownloadError: The download breaks, or brings no whole MP4 file, time after time.
+        AuthenticationError: The key does not work, or no longer.
         StorageError: The path cannot be written.
     """
     path = path.expanduser().absolute()

@@ -42,7 +42,13 @@ async def prepare(
     *,
     options: Mapping[str, Any] | None = None,
 ) -> Reference:
-    """Load a picture and fit it; see `load_source` and `fit`.
+    """Load a picture and fit it to the video's size.
+
+    Args:
+        source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
+        size: Width and height of the video in pixels; None leaves the picture's own.
+        mode: How a picture of another shape is fitted.
+        options: For fsspec's file system, such as credentials; http(s) takes none.
 
     Raises:
         ReferenceImageError: It cannot be loaded or fitted. Nothing was sent.

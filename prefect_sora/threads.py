@@ -71,7 +71,7 @@ async def to_its_end(work: Callable[[], _T], lane: Lane | None = None) -> _T:
 
     Args:
         work: What blocks.
-        lane: See `start`.
+        lane: Whose threads do it; None: asyncio's own.
     """
     running = start(lane, work)
     try:
