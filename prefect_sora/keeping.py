@@ -192,7 +192,7 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
                 # Until a 404 may be believed, it is asked for again without being counted.
                 attempt += not unknown or absence.contradicted
                 log.warning("Download %d of video %s: %s", attempt, video.video_id, error.message)
-                if attempt == limits().download_attempts:
+                if attempt >= limits().download_attempts:
                     raise not_fetched(error, video, absence) from None
                 longest = absence.pace_s if unknown else limits().download_pause_max_seconds
                 tried = max(attempt, absence.answers)
