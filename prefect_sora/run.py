@@ -1,9 +1,9 @@
 """Run: the one way of a render, submit, wait and keep, whoever takes its steps."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from prefect_sora.asked import Way
 from prefect_sora.cancelling import ByPerson
@@ -18,7 +18,6 @@ from prefect_sora.render_options import RenderOptions
 from prefect_sora.rendering import wait
 from prefect_sora.requests import VideoRequest
 from prefect_sora.submitting import AskedVideo
-from prefect_sora.waiters import OnProgress
 
 log = logging.getLogger(__name__)
 
@@ -74,51 +73,36 @@ class PlainSteps:
         ways: The servers, the preferred first.
         ledger: The store's records.
         options: How the render is shared, waited for and paid.
-        parent_key: The render that this one starts from.
-        reference_options: fsspec options for the reference image's URL.
         by_person: Says whether a person cancelled; None where nobody can tell.
         on_submitted: Hears of the job that was accepted, or found.
-        on_progress: Hears of each change at the server.
     """
 
     ways: Sequence[Way]
     ledger: Ledger
     options: RenderOptions
-    parent_key: str | None = None
-    reference_options: Mapping[str, Any] | None = None
     by_person: ByPerson | None = None
     on_submitted: Callable[[VideoJob], None] | None = None
-    on_progress: OnProgress | None = None
 
     @classmethod
-    def on(cls, client: VideoClient, ledger: Ledger, options: RenderOptions, **more: Any) -> Self:
+    def on(cls, client: VideoClient, ledger: Ledger, options: RenderOptions) -> Self:
         """Take the steps on the one server of a client."""
 
         async def connected() -> VideoClient:
             return client
 
-        return cls([Way(client.server, connected)], ledger, options, **more)
+        return cls([Way(client.server, connected)], ledger, options)
 
     async def submit(self, request: VideoRequest) -> VideoJob:
         """Have the first server make it, or the next; see `passing.on_the_first`."""
-        asked = AskedVideo(
-            request, self.ledger, self.options, self.parent_key, self.reference_options
-        )
-        job = await on_the_first(self.ways, asked)
+        job = await on_the_first(self.ways, AskedVideo(request, self.ledger, self.options))
         if self.on_submitted:
             self.on_submitted(job)
         return job
 
     async def wait(self, job: VideoJob) -> RenderedVideo:
         """Wait at the server that has the job; see `rendering.wait`."""
-        return await wait(
-            job,
-            await self._client_of(job),
-            self.ledger,
-            self.options,
-            by_person=self.by_person,
-            on_progress=self.on_progress,
-        )
+        client = await self._client_of(job)
+        return await wait(job, client, self.ledger, self.options, by_person=self.by_person)
 
     async def keep(self, video: RenderedVideo) -> StoredVideo:
         """Keep the video; see `keeping.keep`."""

@@ -13,19 +13,22 @@ from prefect_sora.errors import (
     ModerationError,
     ReferenceImageError,
     RejectedError,
+    RenderFailedError,
     SoraError,
     UncertainSubmitError,
 )
 from prefect_sora.handles import VideoJob
 from prefect_sora.ledger import Ledger
 from prefect_sora.passing import on_the_first
+from prefect_sora.prices import read_prices
 from prefect_sora.render_options import RenderOptions
 from prefect_sora.requests import VideoRequest
+from prefect_sora.run import PlainSteps, render
 from prefect_sora.server import Server
 from prefect_sora.submitting import AskedVideo
 from tests.support.renderer import Renderer, StartRenderer
 from tests.support.renders import clip, go
-from tests.support.scripted import QUICK
+from tests.support.scripted import QUICK, Jobs, Script
 
 Clients = Callable[[Server], Way]
 
@@ -175,6 +178,27 @@ async def test_what_is_accepted_or_being_sent_is_not_passed_on(
     job = await go(client, disk)
     assert not await pass_on(job.folder, disk)
     assert (await go(client, disk, passed_on_after=0)).video_id == job.video_id
+
+
+async def test_a_job_that_has_failed_for_nothing_is_rendered_by_the_next(
+    renderer: Renderer, second: Renderer, both: list[Way], disk: Ledger
+) -> None:
+    renderer.faults([{"on": "create", "do": "fail"}])
+    steps = PlainSteps(both, disk, RenderOptions("tonight", poll_interval_seconds=0.05))
+    video = await render(clip(), steps)
+    assert (video.provider, renderer.accepted(), second.accepted()) == ("second", 1, 1)
+
+
+async def test_a_job_that_has_failed_and_may_have_cost_something_is_not_rendered_again(
+    scripted: Script, second: Renderer, both: list[Way], disk: Ledger, to: Clients
+) -> None:
+    failing = Jobs(lose=0, echo={"status": "failed", "error": {"message": "no luck"}})
+    server, client = scripted(failing, prices=read_prices({"*": 0.10}))
+    ways = [to(client.server), both[1]]
+    steps = PlainSteps(ways, disk, RenderOptions("tonight", poll_interval_seconds=0.05))
+    with pytest.raises(RenderFailedError) as caught:
+        await render(clip(), steps)
+    assert (caught.value.paid, server.posts(), second.accepted()) == ("unknown", 1, 0)
 
 
 async def test_workers_that_race_pay_one_server_once(
