@@ -23,7 +23,7 @@ from prefect_sora.local.dialects.openai import (
     page_after,
 )
 from prefect_sora.local.launch.options import RendererOptions
-from prefect_sora.local.requests.given_media import EDGE_LIMIT, IMAGE_FORMATS, data_of
+from prefect_sora.local.requests.fields import EDGE_LIMIT, IMAGE_FORMATS, data_of
 from prefect_sora.local.requests.refusals import Refusal
 from prefect_sora.local.requests.video_orders import SECONDS_LIMIT, VideoOrder
 from prefect_sora.local.state.jobs import Job

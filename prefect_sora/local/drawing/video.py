@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from colorsys import hsv_to_rgb
 from itertools import count
 from pathlib import Path
 
@@ -9,11 +10,11 @@ from PIL import Image
 
 from prefect_sora.local.drawing.decoding import frames_of, sound_of, still
 from prefect_sora.local.drawing.encoding import Mp4Writer
-from prefect_sora.local.drawing.overlays import Lettering, portraits
-from prefect_sora.local.drawing.planes import Planes
-from prefect_sora.local.drawing.recolouring import recoloured
+from prefect_sora.local.drawing.overlays import Lettering, framed, portraits
+from prefect_sora.local.drawing.planes import Planes, colour
 from prefect_sora.local.drawing.scenery import FPS, Scenery, dice
 from prefect_sora.local.drawing.sound import second
+from prefect_sora.local.drawing.text_panels import prompt_panel
 from prefect_sora.local.state.jobs import FILES, Job
 
 _TILES, _COLUMNS, _TILE_EDGE, _THUMBNAIL_EDGE = 16, 4, 240, 640
@@ -75,7 +76,7 @@ def _pictures(
     if job.source == "video" and source is not None:
         if job.verb == "extend":
             return _extended(job, source, size, total, characters)
-        return recoloured(frames_of(source, total), job.verb, job.prompt, size, titled=True)
+        return _recoloured(frames_of(source, total), job.verb, job.prompt, size, titled=True)
     pictures = _moved(job, source, size, total) if source is not None else _drawn(job, size, total)
     return _with_characters(pictures, characters, size)
 
@@ -146,11 +147,38 @@ def _onward(job: Job, last: Planes, size: tuple[int, int], before: int) -> Itera
         scenery = Scenery(scene["prompt"], *size, seconds, job.seconds - seconds)
         pictures: Iterator[Planes] = (scenery.at(number) for number in count(before))
         for verb, prompt in scene["looks"]:
-            pictures = recoloured(pictures, verb, prompt, size, titled=False)
+            pictures = _recoloured(pictures, verb, prompt, size, titled=False)
         yield from pictures
     pace = _ZOOM_PER_SECOND / (1 - min(_ZOOM_LIMIT, before / FPS * _ZOOM_PER_SECOND))
     for number in count(1):
         yield _closer(last, math.exp(-pace * number / FPS), scene["prompt"])
+
+
+def _recoloured(
+    pictures: Iterator[Planes], verb: str, prompt: str, size: tuple[int, int], *, titled: bool
+) -> Iterator[Planes]:
+    """The pictures in other colours, which follow from the prompt.
+
+    Args:
+        pictures: What they were; their own text stays.
+        verb: `remix` turns every hue; `edit` regrades towards one hue and draws a border.
+        prompt: What was asked for.
+        size: Of the pictures, in pixels.
+        titled: Whether what was asked for stands above.
+    """
+    chance = dice(prompt)
+    turn, hue = chance.uniform(50, 310), chance.random()
+    tint, border = colour(*hsv_to_rgb(hue, 0.75, 0.6)), colour(*hsv_to_rgb(hue, 0.9, 1.0))
+    panel = prompt_panel(f"{verb}: {prompt}", size, "top", opacity=0.8)
+    for before in pictures:
+        if verb == "edit":
+            picture = before.graded(tint, 0.7)
+            framed(picture, border)
+        else:
+            picture = before.turned(turn)
+        if titled:
+            panel.lay(picture)
+        yield picture
 
 
 def _closer(picture: Planes, share: float, prompt: str) -> Planes:

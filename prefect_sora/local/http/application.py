@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
@@ -17,13 +18,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prefect_sora.local.dialects import Dialect
 from prefect_sora.local.drawing.workers import Workers
-from prefect_sora.local.faults.rules import Faults
-from prefect_sora.local.http.character_routes import CharacterRoutes
-from prefect_sora.local.http.control_routes import ControlRoutes
+from prefect_sora.local.faults.rules import FaultError, Faults
 from prefect_sora.local.http.gate import Gate
 from prefect_sora.local.http.idempotency import Idempotency
 from prefect_sora.local.http.image_routes import ImageRoutes
-from prefect_sora.local.http.video_routes import VideoRoutes
+from prefect_sora.local.http.video_routes import CharacterRoutes, VideoRoutes
 from prefect_sora.local.launch.options import RendererOptions
 from prefect_sora.local.requests.refusals import Refusal
 from prefect_sora.local.state.characters import Characters
@@ -79,7 +78,7 @@ class Renderer:
 
         routes = [*self._protocol(), Route("/health", self.health)]
         if self.options.control:
-            routes += ControlRoutes(self.gate, self._forget).routes()
+            routes += _ControlRoutes(self.gate, self._forget).routes()
         errors = {HTTPException: self._http_error, Exception: self._internal_error}
         return self._counted(Starlette(routes=routes, lifespan=lifespan, exception_handlers=errors))
 
@@ -179,6 +178,66 @@ class Renderer:
         await self.jobs.reset()
         await self.characters.reset()
         await self.images.reset()
+
+
+@dataclass
+class _ControlRoutes:
+    """`/faults`, `/requests` and `/reset`.
+
+    Attributes:
+        gate: Has the faults and the log.
+        forget: Forgets all jobs, characters and images.
+    """
+
+    gate: Gate
+    forget: Callable[[], Awaitable[None]]
+
+    def routes(self) -> list[BaseRoute]:
+        """All of them, open to this machine alone."""
+        return [
+            Route("/faults", _local(self.faults), methods=["GET", "POST", "DELETE"]),
+            Route("/requests", _local(self.requests), methods=["GET", "DELETE"]),
+            Route("/reset", _local(self.reset), methods=["POST"]),
+        ]
+
+    async def faults(self, request: Request) -> Response:
+        """The scripted faults: what is left and what was met, more of them, none."""
+        faults = self.gate.faults
+        if request.method == "DELETE":
+            faults.rules.clear()
+        if request.method == "POST":
+            try:
+                faults.add(await request.json())
+            except (FaultError, ValueError) as error:
+                return Refusal(400, str(error)).response()
+        left = [fault.as_rule() for fault in faults.rules]
+        return JSONResponse({"faults": left, "met": faults.met})
+
+    async def requests(self, request: Request) -> Response:
+        """The requests so far, oldest first."""
+        if request.method == "DELETE":
+            self.gate.requests.clear()
+        return JSONResponse({"requests": [*self.gate.requests]})
+
+    async def reset(self, _: Request) -> Response:
+        """As new: no jobs, no faults, no requests, nothing accepted."""
+        self.gate.reset()
+        await self.forget()
+        return JSONResponse({"reset": True})
+
+
+def _local(endpoint: Callable[[Request], Awaitable[Response]]) -> Any:
+    async def local(request: Request) -> Response:
+        host = request.client.host if request.client else ""
+        try:
+            near = ip_address(host).is_loopback
+        except ValueError:
+            near = False
+        if not near or "origin" in request.headers:
+            return Refusal(403, "Only from this machine, and not from a web page.").response()
+        return await endpoint(request)
+
+    return local
 
 
 def _page(body: Any) -> Callable[[Request], Awaitable[Response]]:

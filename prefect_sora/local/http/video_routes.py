@@ -1,4 +1,4 @@
-"""Video routes: videos are made, shown and removed."""
+"""Video routes: videos are made, shown and removed; characters are made of them."""
 
 import asyncio
 import io
@@ -13,17 +13,17 @@ from prefect_sora.local.dialects import Dialect
 from prefect_sora.local.drawing.workers import Workers
 from prefect_sora.local.http.idempotency import Idempotency
 from prefect_sora.local.launch.options import RendererOptions
-from prefect_sora.local.requests.fields import checked_prompt, read_fields
-from prefect_sora.local.requests.given_media import EDGE_LIMIT
+from prefect_sora.local.requests.fields import EDGE_LIMIT, checked_prompt, read_fields
 from prefect_sora.local.requests.refusals import Refusal, bad
 from prefect_sora.local.requests.video_orders import (
     EXTENSIONS_LIMIT,
     SECONDS_LIMIT,
     checked_extension,
     checked_model,
+    checked_name,
     checked_source,
 )
-from prefect_sora.local.state.characters import Characters
+from prefect_sora.local.state.characters import Character, Characters
 from prefect_sora.local.state.jobs import Job, Jobs
 
 
@@ -206,3 +206,41 @@ def _after(parent: Job, verb: str, prompt: str) -> dict[str, Any]:
         "characters": parent.characters,
         "scene": scene,
     }
+
+
+@dataclass
+class CharacterRoutes:
+    """The endpoints under `/videos/characters`."""
+
+    characters: Characters
+    idempotency: Idempotency
+
+    async def create(self, request: Request) -> Response:
+        """POST /videos/characters."""
+        fields = await read_fields(request)
+        name = checked_name(fields)
+        video = fields.file("video")
+        if video is None:
+            raise bad("video", "it must be a file in a multipart form")
+
+        async def make(key: str | None) -> Character:
+            from prefect_sora.local.drawing.decoding import portrait_of
+
+            try:
+                picture = await asyncio.to_thread(portrait_of, video)
+            except ValueError as error:
+                raise bad("video", str(error)) from None
+            return await self.characters.keep(name, picture, key)
+
+        known = self.characters.by_idempotency_key
+        character = await self.idempotency.once(request, known, make)
+        return JSONResponse(character.answer())
+
+    async def retrieve(self, request: Request) -> Response:
+        """GET /videos/characters/{id}."""
+        asked = request.path_params["character_id"]
+        character = self.characters.get(asked)
+        if character is None:
+            message = f"Character with id '{asked[:80]}' not found."
+            raise Refusal(404, message, param="character_id", code="not_found")
+        return JSONResponse(character.answer())

@@ -1,10 +1,14 @@
-"""Fields: what a request says, as JSON or as a form."""
+"""Fields: what a request says, as JSON or as a form, and the pictures that come with it."""
 
+import base64
+import binascii
+import io
 import json
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -13,8 +17,16 @@ from starlette.requests import Request
 
 from prefect_sora.local.requests.refusals import Refusal, bad, missing_parameter
 
+if TYPE_CHECKING:  # Pillow is loaded where the first picture comes
+    from PIL import Image
+
 PROMPT_LIMIT = 32_000
 BODY_LIMIT_BYTES = 60_000_000
+
+EDGE_LIMIT: Final = 4096
+"""The longest edge that is drawn, in pixels."""
+
+IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP")
 
 _NESTED = frozenset({"input_reference", "video", "characters", "images"})
 """Fields that hold an object or a list, which a form can only write as JSON text."""
@@ -142,3 +154,45 @@ def checked_prompt(fields: Fields) -> str:
     except UnicodeEncodeError:
         raise bad("prompt", "it is not valid Unicode") from None
     return prompt
+
+
+def data_of(url: object, param: str) -> bytes:
+    """The bytes of a data URL.
+
+    Raises:
+        Refusal: It is another kind of URL, or is not base64.
+    """
+    match = re.match(r"data:[^,]{0,100};base64,", url) if isinstance(url, str) else None
+    if not isinstance(url, str) or match is None:
+        raise bad(param, "this server takes data URLs only, not links")
+    try:
+        return base64.b64decode(url[match.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        raise bad(param, "its data URL is not base64") from None
+
+
+def opened_image(
+    data: bytes, param: str, decodes: Callable[[tuple[int, int]], bool]
+) -> "Image.Image":
+    """Open a picture; decode it whole where its size says that it will be used.
+
+    Args:
+        data: The file.
+        param: The field that it came in.
+        decodes: Told the width and height; a picture of another size is not decoded, because
+            a small file can hold a huge picture.
+
+    Raises:
+        Refusal: It is no JPEG, PNG or WebP image, or is torn.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+        if decodes(image.size):
+            image.load()
+    except Exception:  # Pillow raises many kinds on bad bytes
+        raise bad(param, "it is not a readable JPEG, PNG or WebP image") from None
+    return image

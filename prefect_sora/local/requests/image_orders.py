@@ -7,8 +7,14 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 
-from prefect_sora.local.requests.fields import Fields, checked_prompt, read_fields
-from prefect_sora.local.requests.given_media import EDGE_LIMIT, data_of, opened_image
+from prefect_sora.local.requests.fields import (
+    EDGE_LIMIT,
+    Fields,
+    checked_prompt,
+    data_of,
+    opened_image,
+    read_fields,
+)
 from prefect_sora.local.requests.refusals import Refusal, bad
 from prefect_sora.local.requests.video_orders import checked_model
 from prefect_sora.local.state.images import ImageOrder
