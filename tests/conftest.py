@@ -11,9 +11,9 @@ import pytest
 
 from prefect_sora.client import VideoClient
 from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import LOCAL
 from prefect_sora.server import Server
 from prefect_sora.storage import VideoFolder
+from tests.support.renders import SOON
 
 if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts
     from tests.support.renderer import Renderer
@@ -28,11 +28,20 @@ pytest_plugins = [
 ]
 
 
+LONGEST = ("test_deployed.py", "test_ui.py")
+"""What takes longest is begun first, so that at the end no worker is left alone with it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests; a file stays together."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def server(renderer: "Renderer") -> Server:
     """The local renderer, as the client sees any server."""
     return Server(
-        base_url=renderer.base_url, identity="test", label="test", profile=LOCAL, local=True
+        base_url=renderer.base_url, identity="test", label="test", profile=SOON, local=True
     )
 
 

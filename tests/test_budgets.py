@@ -32,7 +32,7 @@ from prefect_sora.storage import VideoFolder
 from prefect_sora.wishes import identify
 from tests.support.processes import Forked
 from tests.support.renderer import Renderer
-from tests.support.renders import a_dead_process, clip, go, render
+from tests.support.renders import SOON, a_dead_process, clip, go, render
 from tests.support.s3 import S3
 from tests.support.scripted import Jobs, Script
 
@@ -42,7 +42,7 @@ TEN_CENTS = read_prices({"*": 0.10})
 @pytest.fixture
 async def client(renderer: Renderer) -> Any:
     """A server that asks 0.10 USD for each second; it is the local renderer, and does not know."""
-    client = VideoClient(remote(renderer.base_url, profile=LOCAL, prices=TEN_CENTS))
+    client = VideoClient(remote(renderer.base_url, profile=SOON, prices=TEN_CENTS))
     yield client
     await client.close()
 
@@ -272,11 +272,12 @@ async def test_a_failed_job_stays_charged_where_nobody_says_that_it_was_free(
     client: VideoClient, disk: Ledger, renderer: Renderer, times: int, total: float
 ) -> None:
     renderer.faults([{"on": "create", "do": "fail", "times": times}])
+    soon: dict[str, Any] = {"budget": Budget(1.0), "poll_interval_seconds": 0.05}
     for _ in range(times):
         with pytest.raises(RenderFailedError) as caught:
-            await render(clip(), client, disk, "tonight", budget=Budget(1.0))
+            await render(clip(), client, disk, "tonight", **soon)
         assert caught.value.paid == "unknown"
-    await render(clip(), client, disk, "tonight", budget=Budget(1.0))
+    await render(clip(), client, disk, "tonight", **soon)
     assert await spent(disk, "run-") == total
 
 

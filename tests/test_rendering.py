@@ -80,8 +80,13 @@ async def test_many_renders_at_once_are_all_kept(
 
 
 @pytest.mark.parametrize(
-    "trouble",
-    ["cut:5000", "short:5000", "drop", "status:500", "status:404", "garbage", "html"],
+    ("folder", "trouble"),
+    [
+        *((kind, "cut:5000") for kind in ("disk", "memory", "s3")),
+        *(("disk", other) for other in ("short:5000", "drop", "status:500", "status:404")),
+        *(("disk", other) for other in ("garbage", "html")),
+    ],
+    indirect=["folder"],
 )
 async def test_a_download_that_breaks_is_made_again_and_nothing_half_is_left(
     client: VideoClient, ledger: Ledger, renderer: Renderer, trouble: str
@@ -190,7 +195,7 @@ async def test_stills_are_drawn_where_the_server_has_none(
     renderer: Renderer, ledger: Ledger
 ) -> None:
     client = VideoClient(remote(renderer.base_url, profile=GENERIC))
-    stored = await render(KITE, client, ledger, "tonight")
+    stored = await render(KITE, client, ledger, "tonight", poll_interval_seconds=0.05)
     assert len(renderer.requests("content")) == 1
     for name, kind in (("thumbnail.webp", "WEBP"), ("spritesheet.jpg", "JPEG")):
         data = await ledger.store.read(f"{stored.folder}/{name}")
@@ -213,7 +218,7 @@ async def test_a_server_that_answers_the_video_for_a_still_is_seen_through(
                 yield content
 
     client = Deaf(remote(renderer.base_url, profile=PROFILES["openai"]))
-    stored = await render(KITE, client, ledger, "tonight")
+    stored = await render(KITE, client, ledger, "tonight", poll_interval_seconds=0.05)
     assert str(stored.thumbnail_url).endswith("thumbnail.webp")
     await client.close()
 

@@ -6,6 +6,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.identity import Owner, new_owner
 from prefect_sora.ledger import Ledger
+from prefect_sora.profiles import LOCAL
 from prefect_sora.render_options import RenderOptions, WaitOptions
 from prefect_sora.requests import VideoRequest
 from prefect_sora.run import PlainSteps
@@ -14,6 +15,9 @@ from prefect_sora.submitting import submit
 from prefect_sora.wishes import identify
 
 POLLING: Final = WaitOptions(poll_interval_seconds=0.05)
+
+SOON: Final = LOCAL.model_copy(update={"submit_grace_s": 0.3, "longest_create_s": 0.6})
+"""The local renderer, where no create is under way for long: a doubt is soon over."""
 
 
 def clip(**fields: Any) -> VideoRequest:
