@@ -99,19 +99,32 @@ async def take_up(
     Raises:
         SoraError: As `resume` says, but for waiting and keeping.
     """
-    with ledger.about(state.key):
-        return await _job(state, client, ledger, adopt_video_id, resubmit, budget)
-
-
-async def _job(
-    state: RenderState,
-    client: VideoClient,
-    ledger: Ledger,
-    adopt_video_id: str | None,
-    resubmit: bool,
-    budget: Budget | None,
-) -> VideoJob:
     paid = _paid(state)
+    with ledger.about(state.key):
+        _check(state, client, paid)
+        if adopt_video_id:
+            with _knowing(paid):
+                return await adopt(state, client, ledger, adopt_video_id)
+        if state.failed and not resubmit:
+            raise state.failed.error()
+        stands = state.accepted if not state.failed else None
+        if stands and not (resubmit and await _is_forgotten(state, client, ledger)):
+            return stands.job
+        if resubmit and state.reserved:
+            attempt = Attempt(state.reserved, state.folder, client, ledger)
+            return await _sent_again(attempt, paid, budget)
+        with _knowing(paid):
+            found = await recover(state, client, ledger)
+        if found is None:
+            raise RenderFailedError(
+                "The server never accepted this render.",
+                next_step=(NextStep("again"), NextStep("resubmit")),
+            )
+        return found
+
+
+def _check(state: RenderState, client: VideoClient, paid: Paid) -> None:
+    """Refuse what is no video, what no record tells of, and what was sent to another server."""
     if state.is_image:
         raise InvalidRequestError(
             "It is a picture, and no video.",
@@ -130,28 +143,6 @@ async def _job(
             paid=paid,
             next_step="Name that server with --provider.",
         )
-    if adopt_video_id:
-        with _knowing(paid):
-            return await adopt(state, client, ledger, adopt_video_id)
-    if state.failed and not resubmit:
-        raise state.failed.error()
-    if (
-        state.accepted
-        and not state.failed
-        and not (resubmit and await _is_forgotten(state, client, ledger))
-    ):
-        return state.accepted.job
-    if resubmit and state.reserved:
-        attempt = Attempt(state.reserved, state.folder, client, ledger)
-        return await _sent_again(attempt, paid, budget)
-    with _knowing(paid):
-        found = await recover(state, client, ledger)
-    if found is None:
-        raise RenderFailedError(
-            "The server never accepted this render.",
-            next_step=(NextStep("again"), NextStep("resubmit")),
-        )
-    return found
 
 
 def _paid(state: RenderState) -> Paid:
