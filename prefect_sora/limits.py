@@ -12,7 +12,8 @@
 Not here: what a protocol or a file format says; what differs from server to server, which is in
 its `Profile`; what a user says of one render; how drawn pictures look; when Prefect retries.
 
-A value whose source is not named is this package's own choice.
+A line reads from its name on: `connect_seconds = 5.0  # to anything` is five seconds to connect to
+anything. A value whose source is not named is this package's own choice.
 """
 
 import math
@@ -36,8 +37,8 @@ class Limits:
     """What may take how long, how often and how much, in the order of a render's way.
 
     Raises:
-        ValueError: A number is negative or none, a count or a size is 0, or others could take a
-            worker for dead that still waits for the answer to its create.
+        ValueError: Seconds are less than 0, a count or a size is less than 1, or others could take
+            a worker for dead that still waits for the answer to its create.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
