@@ -32,6 +32,7 @@ from prefect_sora.client import VideoClient
 from prefect_sora.ledger import Ledger
 from prefect_sora.server import remote
 from prefect_sora.storage import VideoFolder
+from tests.support.renders import go
 
 async def main():
     root, options, base_url = json.loads(sys.argv[1])
