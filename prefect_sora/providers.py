@@ -58,7 +58,9 @@ async def listed(provider: Providers) -> list[Provider]:
     Raises:
         InvalidRequestError: There is none in it, or a name stands for none.
     """
-    several = [provider] if isinstance(provider, (str, Provider)) else [*provider]
+    if isinstance(provider, str) or not isinstance(provider, Sequence):
+        provider = [provider]  # one, also of a class of one's own
+    several = [*provider]
     if not several:
         raise InvalidRequestError(
             "The list of providers is empty.", next_step="Give one at least; nothing was sent."
