@@ -11,10 +11,10 @@ from time import perf_counter
 
 from benchmarks.processes import FailedError, environment, local_renderer
 from benchmarks.table import Pairs, Row, alternate
-from prefect_sora.batching import plan
-from prefect_sora.local import RendererAddress, RendererOptions
-from prefect_sora.server import remote
-from prefect_sora.tables import read_table
+from prefect_sora.renders.batch import plan
+from prefect_sora.requests.table import read_table
+from prefect_sora.servers.local import RendererAddress, RendererOptions
+from prefect_sora.servers.server import remote
 
 ROWS = 10_000
 ALLOWED_SECONDS = 2.0
@@ -41,13 +41,13 @@ asyncio.run(main(**json.loads(sys.argv[1])))
 """
 _PLAIN = """\
 import asyncio, json, sys
-from prefect_sora.client import VideoClient
-from prefect_sora.ledger import Ledger
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.requests import VideoRequest
-from prefect_sora.run import PlainSteps, render
-from prefect_sora.server import remote
-from prefect_sora.storage import VideoFolder
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.renders.submit.options import RenderOptions
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.renders.run import PlainSteps, render
+from prefect_sora.servers.server import remote
+from prefect_sora.store.backends import VideoFolder
 
 async def main(base_url, folder, renders):
     from time import process_time

@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.processes import FailedError, environment, seconds_of
 from benchmarks.table import Pairs, Row
-from prefect_sora.local import find_running
+from prefect_sora.servers.local import find_running
 
 TARGET = 1.2
 

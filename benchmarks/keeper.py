@@ -14,13 +14,13 @@ from typing import Any
 
 import psutil
 
-from prefect_sora.client import VideoClient
 from prefect_sora.handles import RenderedVideo, StoredVideo
-from prefect_sora.keeping import keep
-from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import GENERIC
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.finish.keep import keep
+from prefect_sora.servers.profiles import GENERIC
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _SAMPLE_SECONDS = 0.005

@@ -11,26 +11,26 @@ from uuid import uuid4
 import httpx2
 
 from benchmarks.keeper import Peak
-from prefect_sora.attempts import Attempt
-from prefect_sora.budgets import Budget
-from prefect_sora.charging import charge_usd
-from prefect_sora.client import VideoClient
 from prefect_sora.handles import VideoJob
-from prefect_sora.ledger import Ledger
-from prefect_sora.prices import read_prices
-from prefect_sora.profiles import GENERIC
-from prefect_sora.records import RenderState
-from prefect_sora.render_options import WaitOptions
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import remote
-from prefect_sora.storage import VideoFolder
-from prefect_sora.sweeping import sweep
-from prefect_sora.wishes import Wish, identify
+from prefect_sora.renders.finish.options import WaitOptions
+from prefect_sora.renders.recovery.sweep import sweep
+from prefect_sora.renders.submit.attempt import Attempt
+from prefect_sora.renders.submit.budget_charges import charge_usd
+from prefect_sora.renders.submit.options import Budget
+from prefect_sora.renders.submit.prepare import PreparedVideo, identify
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import GENERIC
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
+from prefect_sora.servers.video_prices import read_prices
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.records import RenderState
 
 PATIENCE_SECONDS = 1.0
 
 
-async def wished(client: VideoClient, scope: str, take: int = 1) -> Wish:
+async def prepare_one(client: VideoClient, scope: str, take: int = 1) -> PreparedVideo:
     """Identify a render of one of many runs."""
     asked = VideoRequest(
         prompt=f"a boat {take}", model="sora-2", size="1280x720", seconds=8, take=take
@@ -41,18 +41,18 @@ async def wished(client: VideoClient, scope: str, take: int = 1) -> Wish:
 async def fill(client: VideoClient, ledger: Ledger, opened: int) -> None:
     """Begin renders, as the runs do that died since."""
     for take in range(1, opened + 1):
-        wish = await wished(client, "tonight", take)
-        mine = wish.reservation(client.server, 1, None)
-        if not await ledger.reserve(wish.folder, mine):
+        prepared = await prepare_one(client, "tonight", take)
+        mine = prepared.reservation(client.server, 1, None)
+        if not await ledger.reserve(prepared.folder, mine):
             raise RuntimeError("It was begun before.")
         ledger.release(mine)
         job = VideoJob(
             key=mine.key,
             attempt=1,
-            folder=wish.folder,
+            folder=prepared.folder,
             video_id=f"video_{mine.key}",
             provider=mine.provider,
-            title=wish.request.title,
+            title=prepared.request.title,
             model="sora-2",
             size="1280x720",
             seconds=8,
@@ -60,7 +60,7 @@ async def fill(client: VideoClient, ledger: Ledger, opened: int) -> None:
             cost_usd=0.8,
         )
         await ledger.claim(client.server.identity, job.video_id, mine.key)
-        await ledger.accept(wish.folder, job)
+        await ledger.accept(prepared.folder, job)
 
 
 async def swept(client: VideoClient, ledger: Ledger, opened: int) -> None:
@@ -77,11 +77,11 @@ async def swept(client: VideoClient, ledger: Ledger, opened: int) -> None:
 
 async def charged(client: VideoClient, ledger: Ledger) -> None:
     """Charge the first render of a run and of a day."""
-    wish = await wished(client, uuid4().hex)
-    mine = wish.reservation(client.server, 1, None)
+    prepared = await prepare_one(client, uuid4().hex)
+    mine = prepared.reservation(client.server, 1, None)
     await charge_usd(
         0.8,
-        Attempt(mine, wish.folder, client, ledger),
+        Attempt(mine, prepared.folder, client, ledger),
         Budget(run_usd=5.0, daily_usd=1e6),
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from prefect_sora.local import RendererAddress, RendererOptions, find_running
+from prefect_sora.servers.local import RendererAddress, RendererOptions, find_running
 
 START_SECONDS = 30.0
 
@@ -104,7 +104,7 @@ def serving(
 def local_renderer(folder: Path, options: RendererOptions) -> Iterator[RendererAddress]:
     """Run a local renderer as long as the block lasts."""
     words = ["--folder", str(folder), *options.arguments()]
-    with serving("prefect_sora.local", *words, ready=lambda: find_running(folder)):
+    with serving("prefect_sora.servers.local", *words, ready=lambda: find_running(folder)):
         address = find_running(folder)
         if address is None:
             raise FailedError("The local renderer is gone.")

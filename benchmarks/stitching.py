@@ -10,7 +10,7 @@ from typing import Any
 import av
 
 from benchmarks.table import Row, alternate
-from prefect_sora.stitching import join
+from prefect_sora.media.join import join
 
 CLIPS, SECONDS, FPS, SIZE = 10, 4, 24, (1280, 720)
 TARGET = 0.05

@@ -10,8 +10,8 @@ import tempfile
 from statistics import median
 from time import perf_counter
 
-from prefect_sora.storage import VideoFolder
-from prefect_sora.storage.trying import two_writers
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.probe import two_writers
 
 ROUNDS = 50
 

@@ -11,19 +11,19 @@ import httpx2
 
 from benchmarks.processes import FailedError, local_renderer
 from benchmarks.table import Pairs, Row
-from prefect_sora import media
-from prefect_sora.client import VideoClient
 from prefect_sora.errors import RenderTimeoutError
 from prefect_sora.handles import RenderedVideo
-from prefect_sora.keeping import fetch
-from prefect_sora.ledger import Ledger
-from prefect_sora.local import RendererAddress, RendererOptions
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.requests import VideoRequest
-from prefect_sora.run import PlainSteps, render
-from prefect_sora.server import Server, local_server
-from prefect_sora.storage import VideoFolder
-from prefect_sora.watcher import Watcher
+from prefect_sora.media import previews
+from prefect_sora.renders.finish.keep import fetch
+from prefect_sora.renders.finish.watcher import Watcher
+from prefect_sora.renders.run import PlainSteps, render
+from prefect_sora.renders.submit.options import RenderOptions
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.local import RendererAddress, RendererOptions
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import Server, local_server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 WAITING = 300
 RENDERS = 100
@@ -158,7 +158,7 @@ async def _by_hand(
 
 def _preview(folder: VideoFolder, name: str) -> bytes:
     with folder.open(name) as file:
-        return media.preview(file)
+        return previews.preview(file)
 
 
 def _clip(index: int, size: str) -> VideoRequest:

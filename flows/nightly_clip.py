@@ -11,7 +11,7 @@ from pydantic import Field
 
 from prefect_sora import StoredVideo, text_to_video
 from prefect_sora.blocks import Provider, Store, store_of
-from prefect_sora.parameters import Model, PollIntervalSeconds, Seconds, Size, TimeoutSeconds
+from prefect_sora.tasks.parameters import Model, PollIntervalSeconds, Seconds, Size, TimeoutSeconds
 
 LATEST = "latest.json"
 

@@ -20,14 +20,14 @@ from prefect_sora import (
     render_batch,
 )
 from prefect_sora.blocks import Provider, Store, store_of
-from prefect_sora.estimates import Estimate, Price
-from prefect_sora.films import Cut
-from prefect_sora.image_flows import ImageModel
-from prefect_sora.images.requests import DEFAULT_MODEL
-from prefect_sora.parameters import MaxCostUsd, Model, PollIntervalSeconds, Seconds, Size
-from prefect_sora.requests import in_words
-from prefect_sora.shots import Words
-from prefect_sora.storyboarding import keep_film
+from prefect_sora.flows.image import ImageModel
+from prefect_sora.flows.storyboards import keep_film
+from prefect_sora.renders.film import Cut
+from prefect_sora.requests.image import DEFAULT_MODEL
+from prefect_sora.requests.shots import Words
+from prefect_sora.requests.video import in_words
+from prefect_sora.servers.estimates import Estimate, Price
+from prefect_sora.tasks.parameters import MaxCostUsd, Model, PollIntervalSeconds, Seconds, Size
 
 TITLE = "The camera pushes in slowly; dust drifts through the light."
 KEYFRAME = "An empty oak table by a tall window, early morning light, no people."

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefect_sora.batches import render_batch, render_video
     from prefect_sora.blocks import (
         AzureOpenAICredentials,
         LocalRenderer,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
         VideoExpiredError,
         VideoNotFoundError,
     )
-    from prefect_sora.films import CutList, StoredFilm
     from prefect_sora.flows import (
         clean_up,
         edit_chain,
@@ -57,6 +55,7 @@ if TYPE_CHECKING:
         text_to_image,
         text_to_video,
     )
+    from prefect_sora.flows.batch import render_batch, render_video
     from prefect_sora.handles import (
         Character,
         RemoteVideo,
@@ -65,9 +64,15 @@ if TYPE_CHECKING:
         StoredVideo,
         VideoJob,
     )
-    from prefect_sora.image_tasks import edit_image, generate_image
-    from prefect_sora.images.requests import ImageRequest
-    from prefect_sora.library import (
+    from prefect_sora.renders.film import CutList, StoredFilm
+    from prefect_sora.renders.results import BatchResult
+    from prefect_sora.requests.image import ImageRequest
+    from prefect_sora.requests.shots import ShotPrompt
+    from prefect_sora.requests.storyboard import Shot, Storyboard
+    from prefect_sora.requests.video import VideoRequest
+    from prefect_sora.tasks.image import edit_image, generate_image
+    from prefect_sora.tasks.remix import edit_video, extend_video, remix_video
+    from prefect_sora.tasks.server_videos import (
         cancel_video,
         create_character,
         delete_video,
@@ -76,22 +81,12 @@ if TYPE_CHECKING:
         retrieve_character,
         retrieve_video,
     )
-    from prefect_sora.requests import VideoRequest
-    from prefect_sora.results import BatchResult
-    from prefect_sora.shots import ShotPrompt
-    from prefect_sora.storyboards import Shot, Storyboard
-    from prefect_sora.tasks import (
-        download_video,
-        persist_video,
-        submit_video,
-        wait_for_video,
-    )
-    from prefect_sora.verbs import edit_video, extend_video, remix_video
+    from prefect_sora.tasks.video import download_video, persist_video, submit_video, wait_for_video
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "batches": ("render_batch", "render_video"),
+    "flows.batch": ("render_batch", "render_video"),
     "blocks": ("AzureOpenAICredentials", "LocalRenderer", "OpenAICredentials", "VideoStore"),
     "errors": (
         "ApiError",
@@ -122,7 +117,7 @@ _HOME = {
         "VideoExpiredError",
         "VideoNotFoundError",
     ),
-    "films": ("CutList", "StoredFilm"),
+    "renders.film": ("CutList", "StoredFilm"),
     "flows": (
         "clean_up",
         "edit_chain",
@@ -143,9 +138,9 @@ _HOME = {
         "StoredVideo",
         "VideoJob",
     ),
-    "image_tasks": ("edit_image", "generate_image"),
-    "images.requests": ("ImageRequest",),
-    "library": (
+    "tasks.image": ("edit_image", "generate_image"),
+    "requests.image": ("ImageRequest",),
+    "tasks.server_videos": (
         "cancel_video",
         "create_character",
         "delete_video",
@@ -154,17 +149,17 @@ _HOME = {
         "retrieve_character",
         "retrieve_video",
     ),
-    "requests": ("VideoRequest",),
-    "results": ("BatchResult",),
-    "shots": ("ShotPrompt",),
-    "storyboards": ("Shot", "Storyboard"),
-    "tasks": (
+    "requests.video": ("VideoRequest",),
+    "renders.results": ("BatchResult",),
+    "requests.shots": ("ShotPrompt",),
+    "requests.storyboard": ("Shot", "Storyboard"),
+    "tasks.video": (
         "download_video",
         "persist_video",
         "submit_video",
         "wait_for_video",
     ),
-    "verbs": ("edit_video", "extend_video", "remix_video"),
+    "tasks.remix": ("edit_video", "extend_video", "remix_video"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -15,19 +15,19 @@ from prefect.types import SecretDict
 from pydantic import Field, SecretStr, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from prefect_sora.client import VideoClient
-from prefect_sora.connections import connect
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.ledger import Ledger
-from prefect_sora.local import ensure_running
-from prefect_sora.masks import is_mask, masked, usable
-from prefect_sora.prices import PriceList, read_prices
-from prefect_sora.profiles import AUTO
-from prefect_sora.profiles import Name as ProfileName
-from prefect_sora.recognising import profile_of, recognised
-from prefect_sora.server import Server, azure_server, local_server, remote
-from prefect_sora.storage import VideoFolder
-from prefect_sora.tokens import entra_tokens
+from prefect_sora.errors.redaction import is_mask, masked, usable
+from prefect_sora.servers.auth import entra_tokens
+from prefect_sora.servers.local import ensure_running
+from prefect_sora.servers.profiles import AUTO
+from prefect_sora.servers.profiles import Name as ProfileName
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.connections import connect
+from prefect_sora.servers.protocol.detect import profile_of, recognised
+from prefect_sora.servers.server import Server, azure_server, local_server, remote
+from prefect_sora.servers.video_prices import PriceList, read_prices
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 _DOCS: Final = "https://docs.prefect.io/integrations/"
 _OPENAI_LOGO: Final = (

@@ -4,19 +4,17 @@ Frozen, plain JSON, under 1 kB, with no client, no secret and no bytes, so that
 they travel through Prefect, a queue or a file as they are.
 """
 
-from typing import Self, cast
+from typing import Literal, Self, cast
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
 
-from prefect_sora.profiles import Status
-from prefect_sora.requests import Kind
+Kind = Literal["create", "remix", "edit", "extend", "existing"]
+"""`create` renders anew; `remix`, `edit` and `extend` start from a finished video; `existing` pays
+nothing: it keeps one."""
+
+Status = Literal[
+    "queued", "in_progress", "completed", "failed", "cancelled", "deleted", "expired", "unknown"
+]
 
 
 class _Handle(BaseModel):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from prefect_sora.client import VideoClient
-from prefect_sora.ledger import Ledger
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.support.renders import SOON
 
 if TYPE_CHECKING:  # imported by pytest below, which rewrites its asserts

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,17 @@ ROOT = PACKAGE.parent
 
 
 def rows() -> dict[str, int]:
-    """Read CONTRIBUTING's table: module -> row."""
+    """Read CONTRIBUTING's table: room -> row."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     return {
-        module.strip(): int(row)
-        for row, modules in re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE)
-        for module in modules.split(",")
+        room.strip(): int(row)
+        for row, rooms in re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE)
+        for room in rooms.split(",")
     }
 
 
-def module_of(path: Path) -> str:
+def room_of(path: Path) -> str:
+    """Name the room below the package that a file is in; a file beside them is a room, too."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -45,44 +47,85 @@ FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem[0] != "_"
 )
 IMPORTS = [(path, name) for path in FILES for name in sorted(imports_of(path))]
-
-
-def test_modules_import_from_lower_rows_only() -> None:
-    table = rows()
-
-    def may(own: str, other: str) -> bool:
-        if own == "local":
-            return other in ("local", "errors")
-        # `errors` is below all rows: it imports nothing.
-        return other in ("local", "errors", own) or table[other] < table[own]
-
-    ours = [(path, name) for path, name in IMPORTS if name.startswith("prefect_sora.")]
-    # Another name is one of the facade, or one inside a module.
-    known = [(path, name) for path, name in ours if name.split(".")[1] in {*table, "local"}]
-    wrong = [(path, name) for path, name in known if not may(module_of(path), name.split(".")[1])]
-    assert told(wrong) == []
-    assert len(known) > 500
-
-
-def test_the_core_imports_no_prefect() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    first = re.search(r"^\| (\d+) \|.*Prefect is imported from here up", text, re.MULTILINE)
-    assert first is not None
-    table = rows()
-    wrong = [
-        (path, name)
-        for path, name in IMPORTS
-        if name.split(".")[0] == "prefect" and table.get(module_of(path), 0) < int(first[1])
-    ]
-    assert told(wrong) == []
+OURS = [(path, name) for path, name in IMPORTS if name.startswith("prefect_sora.")]
+LOCAL = PACKAGE / "servers" / "local"
 
 
 def told(imports: list[tuple[Path, str]]) -> list[str]:
     return [f"{path.relative_to(PACKAGE)} imports {name}" for path, name in imports]
 
 
-def test_the_published_table_names_every_module() -> None:
-    assert {module_of(path) for path in FILES} == set(rows()) | {"local"}
+def test_rooms_import_from_lower_rows_only() -> None:
+    table = rows()
+    # Another name is one of the facade.
+    known = [(path, name) for path, name in OURS if name.split(".")[1] in table]
+    wrong = [
+        (path, name)
+        for path, name in known
+        if name.split(".")[1] != room_of(path) and table[name.split(".")[1]] >= table[room_of(path)]
+    ]
+    assert told(wrong) == []
+    assert len(known) > 500
+
+
+def test_the_table_names_every_room_on_at_most_nine_rows() -> None:
+    assert {room_of(path) for path in FILES} == set(rows())
+    assert max(rows().values()) <= 9
+
+
+def test_no_two_rooms_import_each_other_at_any_depth() -> None:
+    files = {".".join(_parts(path)): path for path in FILES}
+
+    def room(path: Path) -> str:
+        parts = path.relative_to(PACKAGE).parts
+        return "/".join(parts[:-1]) or parts[0]
+
+    graph: dict[str, set[str]] = {room(path): set() for path in FILES}
+    for path, name in OURS:
+        target = files.get(name) or files.get(name.rpartition(".")[0])
+        if target is not None and room(target) != room(path):
+            graph[room(path)].add(room(target))
+    list(TopologicalSorter(graph).static_order())  # a CycleError names the circle
+    assert sum(len(rooms) for rooms in graph.values()) > 50
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def test_no_folder_holds_more_than_fourteen_entries() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} | {PACKAGE}
+    entries = {
+        str(folder.relative_to(PACKAGE)): sorted(
+            entry.name
+            for entry in folder.iterdir()
+            if entry.is_file() or any(file.suffix != ".pyc" for file in entry.rglob("*.*"))
+        )
+        for folder in folders
+    }
+    assert {folder: names for folder, names in entries.items() if len(names) > 14} == {}
+
+
+def test_the_local_renderer_imports_itself_and_errors_alone() -> None:
+    wrong = [
+        (path, name)
+        for path, name in OURS
+        if path.is_relative_to(LOCAL)
+        and not name.startswith(("prefect_sora.servers.local", "prefect_sora.errors"))
+        and name != "prefect_sora.servers"
+    ]
+    assert told(wrong) == []
+
+
+def test_prefect_is_imported_in_four_rooms_alone() -> None:
+    wrong = [
+        (path, name)
+        for path, name in IMPORTS
+        if name.split(".")[0] == "prefect"
+        and room_of(path) not in ("blocks", "tasks", "flows", "cli")
+    ]
+    assert told(wrong) == []
 
 
 def test_a_module_holds_one_idea() -> None:
@@ -140,7 +183,7 @@ def test_a_constant_that_is_set_is_found(tmp_path: Path) -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = (
-        "import sys, prefect_sora, prefect_sora.local; "
+        "import sys, prefect_sora, prefect_sora.servers.local; "
         "print([m for m in ('prefect', 'openai', 'av', 'PIL', 'fsspec') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 
 import prefect_sora
-from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError, RenderTimeoutError
-from prefect_sora.identity import new_owner
-from prefect_sora.ledger import Ledger
 from prefect_sora.limits import VARIABLE, Limits, limited, limits
-from prefect_sora.threads import Lane, to_its_end
-from prefect_sora.watcher import watcher_of
+from prefect_sora.renders.finish.watcher import watcher_of
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.backends.concurrency import Lane, to_its_end
+from prefect_sora.store.identity import new_owner
+from prefect_sora.store.ledger import Ledger
 from tests.support.limits import Limit
 from tests.support.renderer import Renderer
 from tests.support.renders import clip, go
@@ -237,12 +237,12 @@ NO_LIMITS = {
     "deadlines.BASE_CLIP_SECONDS": "the clip that `deadline_seconds` is for",
     "records.UNSAID_LEASE_SECONDS": "what a record means that does not say it",
     "records.UNSAID_SEND_SECONDS": "the same",
-    "matching.WORST_CLOCK_SECONDS": "how far the times of the earth lie apart",
+    "match.WORST_CLOCK_SECONDS": "how far the times of the earth lie apart",
     "expiry.USUAL_LIFE_SECONDS": "what OpenAI's guide says",
     "automations.SHORTEST_HEARTBEAT_SECONDS": "Prefect's own",
-    "conforming._GAP_SECONDS": "what an ear notices",
-    "catalogue.EXTENDED_SECONDS": "OpenAI's own",
-    "catalogue.EXTENSION_SECONDS": "OpenAI's own",
+    "encoding._GAP_SECONDS": "what an ear notices",
+    "video_models.EXTENDED_SECONDS": "OpenAI's own",
+    "video_models.EXTENSION_SECONDS": "OpenAI's own",
 }
 """Seconds, counts and sizes that stand elsewhere, and why they are none."""
 
@@ -261,7 +261,8 @@ def numbers_of(path: Path) -> set[str]:
 
 def test_a_second_a_count_or_a_size_that_may_be_tuned_stands_among_the_limits() -> None:
     # The local renderer is a process of its own, with options of its own.
-    ours = [path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(PACKAGE / "local")]
+    local = PACKAGE / "servers" / "local"
+    ours = [path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(local)]
     found = set().union(*map(numbers_of, ours))
     assert found - NO_LIMITS.keys() == set()
     assert found

@@ -11,8 +11,8 @@ from prefect.utilities.callables import parameter_schema
 import prefect_sora
 from prefect_sora import VideoStore, extend_video, render_video, submit_video, text_to_video
 from prefect_sora.blocks import LocalRenderer
-from prefect_sora.parameters import options_of, request_of
-from prefect_sora.render_options import RenderOptions
+from prefect_sora.renders.submit.options import RenderOptions
+from prefect_sora.tasks.parameters import options_of, request_of
 
 FORMS: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "forms.json").read_text())
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prefect_sora import catalogue, prices
-from prefect_sora.local import find_running
+from prefect_sora.servers import video_models, video_prices
+from prefect_sora.servers.local import find_running
 from tests.support import processes
 from tests.support.prefect_server import prefect_home
 
@@ -37,8 +37,8 @@ def test_the_blocks_are_made_as_shown(tmp_path: Path, prefect_api: str) -> None:
     run(BLOCKS[1], tmp_path, prefect_api)
 
 
-@pytest.mark.parametrize("model", sorted(catalogue.MODELS))
+@pytest.mark.parametrize("model", sorted(video_models.MODELS))
 def test_the_prices_are_the_catalogues(model: str) -> None:
     rows = README.partition("USD per second")[2]
-    for size in catalogue.MODELS[model].sizes:
-        assert f"{prices.usd_per_second([model], size):.2f}" in rows
+    for size in video_models.MODELS[model].sizes:
+        assert f"{video_prices.usd_per_second([model], size):.2f}" in rows

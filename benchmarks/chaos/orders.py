@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prefect_sora.profiles import PROFILES, Profile, read_profile
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server, remote
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import PROFILES, Profile, read_profile
+from prefect_sora.servers.server import Server, remote
 
 SCOPE = "chaos"
 
@@ -29,7 +29,7 @@ class Place:
         profile: What is believed of it, by name.
         store: The store's URL.
         options: The store's options.
-        way: `rendering.render`, or the flow `text_to_video`.
+        way: `wait.render`, or the flow `text_to_video`.
         patience_s: How long a silent answer to a GET is waited for; 30 s outside of here.
         log: Where a worker writes what it has to say.
         truth: Where a stranger tells what it has accepted: what a person would look up.

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.chaos.orders import SCOPE, Place, request_of
-from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
-from prefect_sora.ledger import Ledger
-from prefect_sora.mp4 import Mp4Scanner
-from prefect_sora.storage import VideoFolder
-from prefect_sora.wishes import identify
+from prefect_sora.media.mp4 import Mp4Scanner
+from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 Told = Mapping[int, Collection[tuple[str, str]]]
 """Of each render that was asked for: the video ids and hashes that its runs have returned."""
@@ -70,11 +70,11 @@ async def judge(told: Told, place: Place, jobs: Iterable[Mapping[str, Any]]) -> 
     client = VideoClient(place.server)
     whose: dict[str, int] = {}
     for number, returned in sorted(told.items()):
-        wish = await identify(request_of(number), client, SCOPE)
+        prepared = await identify(request_of(number), client, SCOPE)
         try:
-            await _is_kept(wish.folder, number, returned, ledger, whose)
+            await _is_kept(prepared.folder, number, returned, ledger, whose)
         except (_LostError, SoraError) as error:
-            verdict.lost.append(f"render {number}, {wish.folder}: {error}")
+            verdict.lost.append(f"render {number}, {prepared.folder}: {error}")
         else:
             verdict.kept += 1
     await client.close()

@@ -22,7 +22,7 @@ from benchmarks.chaos import fault_injection
 from benchmarks.chaos.orders import Order, Place
 from benchmarks.chaos.worker import work
 from benchmarks.processes import START_SECONDS, FailedError
-from prefect_sora.local import RendererOptions
+from prefect_sora.servers.local import RendererOptions
 
 _A_DAY_SECONDS = 86_400.0
 # Below where systems take the ports of outgoing connections from: one of these might get the
@@ -105,7 +105,14 @@ class Renderer:
         words = replace(self.options, faults=str(script)).arguments()
         with (self.folder / "renderer.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "prefect_sora.local", "--folder", str(self.folder), *words],
+                [
+                    sys.executable,
+                    "-m",
+                    "prefect_sora.servers.local",
+                    "--folder",
+                    str(self.folder),
+                    *words,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

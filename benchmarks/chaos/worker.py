@@ -9,16 +9,16 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.chaos.orders import SCOPE, STRANGER, Answer, Order, Place, request_of
-from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.ledger import Ledger
 from prefect_sora.limits import limited
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.resuming import resume
-from prefect_sora.run import PlainSteps, render
-from prefect_sora.storage import VideoFolder
-from prefect_sora.wishes import identify
+from prefect_sora.renders.recovery.resume import resume
+from prefect_sora.renders.run import PlainSteps, render
+from prefect_sora.renders.submit.options import RenderOptions
+from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 OPTIONS = RenderOptions(SCOPE, timeout_seconds=300.0, poll_interval_seconds=0.25)
 
@@ -81,19 +81,19 @@ async def _decide(number: int, place: Place) -> None:
     """Do what a person does who can see the server: name the job, or say that there is none."""
     client, ledger = VideoClient(place.server), Ledger(VideoFolder(place.store, place.options))
     try:
-        wish = await identify(request_of(number), client, SCOPE)
-        state = await ledger.state(wish.folder)
+        prepared = await identify(request_of(number), client, SCOPE)
+        state = await ledger.state(prepared.folder)
         if state.name != "reserved":
             return
         truth = (await client.http.get(place.truth)).raise_for_status().json()["jobs"]
         free = [
             job
             for job in truth
-            if job["fields"]["prompt"] == wish.request.prompt
-            and await ledger.holder(client.server.identity, job["id"]) in (None, wish.key)
+            if job["fields"]["prompt"] == prepared.request.prompt
+            and await ledger.holder(client.server.identity, job["id"]) in (None, prepared.key)
         ]
         # A twin's job will do where the twin has taken ours.
-        free.sort(key=lambda job: not job["idempotency_key"].startswith(wish.fingerprint))
+        free.sort(key=lambda job: not job["idempotency_key"].startswith(prepared.fingerprint))
         await resume(
             state,
             client,

@@ -9,21 +9,21 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHARING, WAITING, Sharing, Waiting
 from prefect_sora.cli.run import run_flow
 from prefect_sora.cli.screen import Screen, place, usd
-from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import StorageError, UnfinishedRenderError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
-from prefect_sora.identity import request_digest, title_slug
-from prefect_sora.ledger import Ledger
-from prefect_sora.records import RenderState, Reserved
-from prefect_sora.requests import DERIVED, VideoRequest
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.requests.video import DERIVED, VideoRequest
+from prefect_sora.servers import estimates, video_models
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.identity import request_digest, title_slug
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.records import RenderState, Reserved
 
 _NOUNS: Final = {"remix": "a remix", "edit": "an edit", "extend": "an extension"}
 
@@ -96,11 +96,11 @@ async def check(order: Order, provider: NamedProvider | None, warn: Callable[[st
     # What one server of several has ended, another may render.
     if provider and not provider.is_local and len(order.providers) == 1:
         server = await asyncio.to_thread(provider.server)
-    for warning in catalogue.check(request, server.service if server else None):
+    for warning in video_models.check(request, server.service if server else None):
         warn(warning)
     sha256 = None
     if request.reference is not None:
-        from prefect_sora.references import prepare
+        from prefect_sora.requests.reference import prepare
 
         prepared = await prepare(request.reference, request.pixels, request.fit)
         sha256 = prepared.source_sha256

@@ -9,16 +9,16 @@ from prefect_sora.cli.options import Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, with_client
 from prefect_sora.cli.screen import Screen, usd
-from prefect_sora.contract import Finding, check, clips, smallest
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.estimates import Estimate, estimate
-from prefect_sora.ledger import Ledger
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.contract import Finding, check, clips, smallest
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.estimates import Estimate, estimate
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from prefect_sora.client import VideoClient
+    from prefect_sora.servers.protocol.client import VideoClient
 
 _STYLES: Final = {"held": "green", "failed": "red", "in doubt": "yellow", "not tried": "dim"}
 

@@ -147,9 +147,9 @@ async def find_source(word: str, store: str) -> "tuple[str, StoredVideo | None]"
         InvalidRequestError: A key of a render that is not kept.
         StorageError: The store cannot be read.
     """
-    from prefect_sora.identity import KEY_DIGITS  # what --help needs not wait for
-    from prefect_sora.ledger import Ledger
-    from prefect_sora.storage import VideoFolder
+    from prefect_sora.store.backends import VideoFolder
+    from prefect_sora.store.identity import KEY_DIGITS  # what --help needs not wait for
+    from prefect_sora.store.ledger import Ledger
 
     if not re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS}}}", word):
         return word, None

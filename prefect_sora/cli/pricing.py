@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from prefect_sora.cli.screen import Screen, usd
-from prefect_sora.environment import NamedProvider
-from prefect_sora.estimates import Estimate
-from prefect_sora.profiles import LOCAL
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server, remote
+from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.estimates import Estimate
+from prefect_sora.servers.profiles import LOCAL
+from prefect_sora.servers.server import Server, remote
 
 if TYPE_CHECKING:
-    from prefect_sora.batching import Plan
+    from prefect_sora.renders.batch import Plan
 
 
 def server_of(provider: NamedProvider | None) -> Server:

@@ -8,10 +8,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.listener import Listener
-from prefect_sora.records import RenderState
-from prefect_sora.results import Counts
-from prefect_sora.wire import Video
+from prefect_sora.renders.results import Counts
+from prefect_sora.servers.protocol.video_object import Video
+from prefect_sora.store.records import RenderState
+from prefect_sora.tasks.listener import Listener
 
 _PLAIN_STEP: Final = 25.0
 """Plain lines tell progress in steps of so many percent."""

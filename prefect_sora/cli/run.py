@@ -11,16 +11,16 @@ from prefect_sora.cli import prefect_start, redaction, signals
 from prefect_sora.cli.options import Shown, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.screen import Screen, show_our_log
-from prefect_sora.environment import NamedProvider, keys, named_provider
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
-from prefect_sora.identity import title_slug
-from prefect_sora.ledger import Ledger
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.environment import NamedProvider, keys, named_provider
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.identity import title_slug
+from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from prefect_sora.client import VideoClient
+    from prefect_sora.servers.protocol.client import VideoClient
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def hide_keys(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def _loaded(name: str) -> Server:
-    from prefect_sora.providers import provider_of
+    from prefect_sora.tasks.providers import provider_of
 
     async def load() -> Server:
         return await (await provider_of(name)).get_server()
@@ -82,8 +82,8 @@ def with_client(server: Server, work: "Callable[[VideoClient], Awaitable[T]]") -
     """Connect to a server that says what it can do, and do some work until a signal."""
 
     async def connected() -> T:
-        from prefect_sora.connections import connect
-        from prefect_sora.recognising import recognised
+        from prefect_sora.servers.protocol.connections import connect
+        from prefect_sora.servers.protocol.detect import recognised
 
         return await work(connect(await recognised(server)))
 
@@ -129,7 +129,7 @@ def run_flow(
             flows = prefect_start.load(display, screen.shown.debug)
             if check and first.is_saved:
                 asyncio.run(check(first))
-            from prefect_sora.reports import listening  # which imports Prefect
+            from prefect_sora.tasks.artifacts import listening  # which imports Prefect
 
             display.phase(phase)
 

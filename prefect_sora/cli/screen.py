@@ -113,7 +113,7 @@ def _console(is_terminal: bool, **more: Any) -> Console:
 
 def usd(cost: float | None) -> str:
     """Write a cost; one that is not known is never written as 0."""
-    from prefect_sora.prices import dollars
+    from prefect_sora.servers.video_prices import dollars
 
     return dollars(cost)
 
@@ -125,7 +125,7 @@ def size_of(size_bytes: int) -> str:
 
 def place(url: str) -> str:
     """Write where a file is: a plain path where it is on this machine."""
-    from prefect_sora.storage.filesystems import local_path, scheme_of
+    from prefect_sora.store.backends.filesystems import local_path, scheme_of
 
     return local_path(url) if scheme_of(url) in {"file", "local"} else url
 

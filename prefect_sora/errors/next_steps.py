@@ -18,6 +18,9 @@ Reader = Literal["api", "terminal", "page"]
 """Who is told: a caller of the package, a person at a terminal, or one at a page of Prefect's UI.
 """
 
+CHANGE_THE_PROMPT: Final = "Change the prompt or the reference; the same request is refused again."
+"""What to do about moderation."""
+
 _RESUMES: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch", "adopt", "resubmit"})
 
 _SENTENCES: Final[dict[Kind, str]] = {

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from prefect_sora.client import VideoClient
 from prefect_sora.handles import VideoJob
-from prefect_sora.ledger import Ledger
-from prefect_sora.render_options import RenderOptions
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server, local_server, remote
-from prefect_sora.storage import VideoFolder
-from prefect_sora.submitting import submit
-from prefect_sora.wishes import identify
+from prefect_sora.renders.submit.options import RenderOptions
+from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.renders.submit.submit import submit
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import Server, local_server, remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.support.prefect_server import prefect_home
 from tests.support.processes import Forked
 from tests.support.renderer import Renderer, until
@@ -171,9 +171,9 @@ class Begin:
         async def work() -> VideoJob:
             client = VideoClient(server)
             try:
-                wish = await identify(request, client, "last night")
+                prepared = await identify(request, client, "last night")
                 return await submit(
-                    wish, client, Ledger(VideoFolder(self.store)), RenderOptions("last night")
+                    prepared, client, Ledger(VideoFolder(self.store)), RenderOptions("last night")
                 )
             finally:
                 await client.close()

@@ -17,25 +17,25 @@ import pytest
 from pydantic import SecretStr
 
 from prefect_sora import OpenAICredentials, errors, render_batch, storyboard
-from prefect_sora.budgets import Budget
 from prefect_sora.cli import app, exits
 from prefect_sora.cli.clip import Order, check
-from prefect_sora.client import VideoClient
-from prefect_sora.environment import named_provider
 from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import VideoJob
-from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import read_profile
-from prefect_sora.prompts import written
-from prefect_sora.records import SCHEMA
-from prefect_sora.render_options import RenderOptions, WaitOptions
-from prefect_sora.requests import VideoRequest
-from prefect_sora.resuming import resume
-from prefect_sora.server import remote
-from prefect_sora.shots import ShotPrompt
-from prefect_sora.storage import VideoFolder
-from prefect_sora.submitting import submit
-from prefect_sora.wishes import identify
+from prefect_sora.renders.environment import named_provider
+from prefect_sora.renders.finish.options import WaitOptions
+from prefect_sora.renders.recovery.resume import resume
+from prefect_sora.renders.submit.options import Budget, RenderOptions
+from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.renders.submit.submit import submit
+from prefect_sora.requests.prompts import written
+from prefect_sora.requests.shots import ShotPrompt
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import read_profile
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.records import SCHEMA
 from tests.cli.conftest import Cli, Ended
 from tests.support.films import clip
 from tests.support.limits import Limit
@@ -412,9 +412,9 @@ class Stage:
         job = None
         if self.row.by in ("resume", "again"):
             client = self.client()
-            wish = await identify(self.request, client, "last night")
+            prepared = await identify(self.request, client, "last night")
             job = await submit(
-                wish, client, Ledger(VideoFolder(str(self.store))), RenderOptions("last night")
+                prepared, client, Ledger(VideoFolder(str(self.store))), RenderOptions("last night")
             )
             await client.close()
         if self.row.store:

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from prefect_sora.cli import exits
-from prefect_sora.client import VideoClient
-from prefect_sora.images.requests import ImageRequest
-from prefect_sora.images.wishes import identify
-from prefect_sora.ledger import Ledger
-from prefect_sora.server import remote
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.images.prepare import identify
+from prefect_sora.requests.image import ImageRequest
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.cli.conftest import TINY, Cli
 from tests.support.renderer import Renderer
 from tests.support.renders import a_dead_process
@@ -83,11 +83,11 @@ def test_a_picture_in_doubt_is_told_and_drawn_again_only_where_that_is_said(
         server = remote(renderer.base_url)
         client, ledger = VideoClient(server), Ledger(VideoFolder(store))
         request = ImageRequest.of(prompt="a fox", model=None, size="64x48")
-        wish = await identify(request, server, "last night")
-        record = wish.reservation(server, 1, 300).model_copy(update={"owner": a_dead_process()})
-        assert await ledger.reserve(wish.folder, record)
+        prepared = await identify(request, server, "last night")
+        record = prepared.reservation(server, 1, 300).model_copy(update={"owner": a_dead_process()})
+        assert await ledger.reserve(prepared.folder, record)
         await client.close()
-        return wish.key
+        return prepared.key
 
     key = asyncio.run(leave())
 

@@ -7,9 +7,9 @@ import pytest
 
 from prefect_sora.cli.clip import Order, check
 from prefect_sora.cli.options import SHARING, Sharing
-from prefect_sora.environment import named_provider
 from prefect_sora.errors import UnfinishedRenderError
-from prefect_sora.requests import VideoRequest
+from prefect_sora.renders.environment import named_provider
+from prefect_sora.requests.video import VideoRequest
 from tests.cli.conftest import Begin
 from tests.support.renderer import Renderer, StartRenderer, until
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prefect_sora import storyboards
 from prefect_sora.cli import exits
+from prefect_sora.requests import storyboard as storyboards
 from tests.cli.conftest import Cli
 from tests.support.renderer import Renderer, StartRenderer
 

@@ -7,10 +7,10 @@ import pytest
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.commands.delete import _refuse_to_lose
-from prefect_sora.client import VideoClient
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.identity import key_of
-from prefect_sora.ledger import Ledger
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.identity import key_of
+from prefect_sora.store.ledger import Ledger
 from tests.cli.conftest import TINY, Begin, Cli
 from tests.support.renderer import Renderer
 from tests.support.renders import left_in_doubt

@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Final
 
-from prefect_sora.contract import BEHAVIOURS, Outcome
+from prefect_sora.renders.contract import BEHAVIOURS, Outcome
 
 DIALECTS: Final = (
     "openai",

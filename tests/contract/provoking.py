@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from prefect_sora.contract import Fault, Provoke
+from prefect_sora.renders.contract import Fault, Provoke
 from tests.support.renderer import Renderer
 
 _FAULTS: Final[dict[Fault, str]] = {"fail": "fail", "moderate": "moderate", "lose": "drop_after"}

@@ -26,7 +26,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prefect_sora.local.faults.injection import Drop, DroppableProtocol
+from prefect_sora.servers.local.faults.injection import Drop, DroppableProtocol
 from tests.support.bare_server import a_clip
 
 SGLANG: Final = "sglang.multimodal_gen.runtime.entrypoints.openai"

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora.contract import BEHAVIOURS, Finding, check
-from prefect_sora.contract.accepted_jobs import never_made
-from prefect_sora.ledger import Ledger
-from prefect_sora.local import RendererOptions
-from prefect_sora.profiles import PROFILES
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import remote
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.contract import BEHAVIOURS, Finding, check
+from prefect_sora.renders.contract.accepted_jobs import never_made
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.local import RendererOptions
+from prefect_sora.servers.profiles import PROFILES
+from prefect_sora.servers.server import remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.contract.dialects import DIALECTS, EXPECTED, PAGE, page
 from tests.contract.provoking import provoking
 from tests.support.renderer import Renderer

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from prefect_sora.cli import exits
-from prefect_sora.contract import Fault, Finding, check, clips, smallest
-from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import GENERIC, LITELLM_PROXY, SGLANG, Profile
-from prefect_sora.server import Server, remote
+from prefect_sora.renders.contract import Fault, Finding, check, clips, smallest
+from prefect_sora.servers.profiles import GENERIC, LITELLM_PROXY, SGLANG, Profile
+from prefect_sora.servers.server import Server, remote
+from prefect_sora.store.ledger import Ledger
 from tests.cli.conftest import Cli
 from tests.cli.conftest import cli as cli
 from tests.cli.conftest import store as store

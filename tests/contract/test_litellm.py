@@ -21,15 +21,15 @@ import pytest
 from filelock import FileLock
 from pydantic import SecretStr
 
-from prefect_sora.client import VideoClient
-from prefect_sora.contract import BEHAVIOURS, Finding, check
-from prefect_sora.ledger import Ledger
-from prefect_sora.local import RendererOptions
-from prefect_sora.profiles import LITELLM_PROXY
-from prefect_sora.recognising import recognise
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server, remote
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.contract import BEHAVIOURS, Finding, check
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.local import RendererOptions
+from prefect_sora.servers.profiles import LITELLM_PROXY
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.detect import recognise
+from prefect_sora.servers.server import Server, remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.contract.dialects import EXPECTED
 from tests.contract.provoking import provoking
 from tests.support.renderer import Renderer, until

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from prefect_sora.contract import BEHAVIOURS, Fault, Finding, check
-from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import PROFILES
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import remote
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.contract import BEHAVIOURS, Fault, Finding, check
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import PROFILES
+from prefect_sora.servers.server import remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.contract.dialects import EXPECTED
 from tests.contract.real_routes import REAL
 

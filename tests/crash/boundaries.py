@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from prefect_sora.storage import disk, object_stores
+from prefect_sora.store.backends import disk, object_stores
 
 # Between these nothing happens outside of the process.
 _WIRE = {

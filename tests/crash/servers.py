@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from prefect_sora.local import find_running
+from prefect_sora.servers.local import find_running
 from tests.support.renderer import Renderer, until
 from tests.support.stranger.character import Character
 from tests.support.stranger.handling import Pair

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from prefect_sora.ledger import Ledger
-from prefect_sora.storage import VideoFolder
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.crash.servers import Local, Payee, Strange
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import StartRenderer

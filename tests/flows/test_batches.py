@@ -29,18 +29,13 @@ from prefect_sora import (
     render_batch,
     render_video,
 )
-from prefect_sora.batching import Batch, plan
-from prefect_sora.errors import (
-    AuthenticationError,
-    ModerationError,
-    StorageError,
-    UnavailableError,
-)
-from prefect_sora.listener import Listener
-from prefect_sora.reports import listening
-from prefect_sora.results import BatchResult, Counts
-from prefect_sora.server import remote
-from prefect_sora.tables import rows_of
+from prefect_sora.errors import AuthenticationError, ModerationError, StorageError, UnavailableError
+from prefect_sora.renders.batch import Batch, plan
+from prefect_sora.renders.results import BatchResult, Counts
+from prefect_sora.requests.table import rows_of
+from prefect_sora.servers.server import remote
+from prefect_sora.tasks.artifacts import listening
+from prefect_sora.tasks.listener import Listener
 from tests.support.renderer import Renderer
 from tests.support.s3 import S3
 from tests.support.scripted import Scripted

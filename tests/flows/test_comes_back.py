@@ -32,8 +32,8 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from prefect_sora import OpenAICredentials
-from prefect_sora.automations import TAG
 from prefect_sora.flows import text_to_video
+from prefect_sora.flows.automations import TAG
 from tests.support.prefect_server import prefect_home, serving
 from tests.support.renderer import StartRenderer, until
 

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from flows.nightly_clip import announce, prompt_of
 from prefect_sora import OpenAICredentials, StoredVideo, VideoStore
-from prefect_sora.local import find_running
+from prefect_sora.servers.local import find_running
 from tests.support.asking import ask
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import StartRenderer, until

@@ -22,14 +22,14 @@ from prefect_sora import (
     StoryboardError,
     VideoStore,
     storyboard,
-    storyboarding,
 )
+from prefect_sora.flows import storyboards
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.listener import Listener
-from prefect_sora.reports import listening
-from prefect_sora.requests import VideoRequest
-from prefect_sora.run import render
-from prefect_sora.tasks import TaskSteps
+from prefect_sora.renders.run import render
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.tasks.artifacts import listening
+from prefect_sora.tasks.listener import Listener
+from prefect_sora.tasks.video import TaskSteps
 from tests.support.renderer import Renderer, until
 from tests.support.s3 import S3
 
@@ -133,7 +133,7 @@ async def test_a_defect_in_one_shot_loses_no_other(
             raise RuntimeError("a defect")
         return await render(request, steps)
 
-    monkeypatch.setattr(storyboarding, "render", breaks)
+    monkeypatch.setattr(storyboards, "render", breaks)
     with pytest.raises(RuntimeError, match="a defect"):
         await storyboard(
             board("a kite", "a fox"), provider, store, scope="A", on_cancel="delete", **QUICK

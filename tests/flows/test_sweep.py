@@ -10,9 +10,9 @@ import pytest
 from prefect import get_client
 
 from prefect_sora import OpenAICredentials, SoraError, VideoStore, sweep
-from prefect_sora.client import VideoClient
-from prefect_sora.ledger import Ledger
-from prefect_sora.server import remote
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
+from prefect_sora.store.ledger import Ledger
 from tests.support import processes
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, StartRenderer

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import prefect_sora
 
-LOCAL = Path(prefect_sora.__file__).parent / "local"
+LOCAL = Path(prefect_sora.__file__).parent / "servers" / "local"
 
 
 def test_a_room_imports_only_those_named_before_it() -> None:
-    text = (LOCAL.parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    text = (LOCAL.parents[2] / "CONTRIBUTING.md").read_text("utf-8")
     told = re.search(r"A room of it imports those named before it:\s+([a-z, \n]+)\.", text)
     assert told is not None
     rooms = [name.strip() for name in told[1].split(",")]
@@ -17,5 +17,5 @@ def test_a_room_imports_only_those_named_before_it() -> None:
     assert set(rooms) == {path.name for path in LOCAL.iterdir() if (path / "__init__.py").exists()}
     for number, room in enumerate(rooms):
         code = "".join(path.read_text("utf-8") for path in (LOCAL / room).glob("*.py"))
-        imported = set(re.findall(r"prefect_sora\.local\.(\w+)", code)) - {room}
+        imported = set(re.findall(r"prefect_sora\.servers\.local\.(\w+)", code)) - {room}
         assert imported <= set(rooms[:number]), f"{room} imports {imported}"

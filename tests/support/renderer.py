@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import httpx2
 import pytest
 
-from prefect_sora.local import (
+from prefect_sora.servers.local import (
     KEY_VARIABLE,
     DialectName,
     RendererAddress,
@@ -92,7 +92,7 @@ class Renderer:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
             "-m",
-            "prefect_sora.local",
+            "prefect_sora.servers.local",
             "--folder",
             str(self.folder),
             *self.options.arguments(),
@@ -174,7 +174,7 @@ class Renderer:
         ask.delete(f"{self.root}/requests").raise_for_status()
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
-        """Add rules of what goes wrong; `prefect_sora.local.faults.rules` lists what can."""
+        """Add rules of what goes wrong; `servers.local.faults.rules` lists what can."""
         answer = ask.post(f"{self.root}/faults", json=rules)
         assert answer.is_success, answer.text
 

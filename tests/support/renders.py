@@ -2,17 +2,18 @@
 
 from typing import Any, Final
 
-from prefect_sora.client import VideoClient
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.identity import Owner, new_owner
-from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import LOCAL
-from prefect_sora.render_options import RenderOptions, WaitOptions
-from prefect_sora.requests import VideoRequest
-from prefect_sora.run import PlainSteps
-from prefect_sora.run import render as run
-from prefect_sora.submitting import submit
-from prefect_sora.wishes import identify
+from prefect_sora.renders.finish.options import WaitOptions
+from prefect_sora.renders.run import PlainSteps
+from prefect_sora.renders.run import render as run
+from prefect_sora.renders.submit.options import RenderOptions
+from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.renders.submit.submit import submit
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import LOCAL
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.identity import Owner, new_owner
+from prefect_sora.store.ledger import Ledger
 
 POLLING: Final = WaitOptions(poll_interval_seconds=0.05)
 
@@ -35,10 +36,10 @@ async def go(
     **options: Any,
 ) -> VideoJob:
     """Submit a request, as every run of it does."""
-    wish = await identify(request or clip(), client, scope)
+    prepared = await identify(request or clip(), client, scope)
     passed_on_after = options.pop("passed_on_after", None)
     return await submit(
-        wish, client, ledger, RenderOptions(scope, **options), passed_on_after=passed_on_after
+        prepared, client, ledger, RenderOptions(scope, **options), passed_on_after=passed_on_after
     )
 
 
@@ -53,11 +54,11 @@ async def left_in_doubt(
     client: VideoClient, ledger: Ledger, request: VideoRequest | None = None, **changes: Any
 ) -> str:
     """Leave a reservation as a worker that died between its record and the answer does."""
-    wish = await identify(request or clip(), client, "tonight")
-    record = wish.reservation(client.server, 1, None).model_copy(update=changes)
-    assert await ledger.reserve(wish.folder, record)
+    prepared = await identify(request or clip(), client, "tonight")
+    record = prepared.reservation(client.server, 1, None).model_copy(update=changes)
+    assert await ledger.reserve(prepared.folder, record)
     ledger.release(record)
-    return wish.folder
+    return prepared.folder
 
 
 def a_dead_process() -> Owner:

@@ -20,7 +20,7 @@ import pytest
 import s3fs
 from botocore.loaders import JSONFileLoader
 
-from prefect_sora.storage import VideoFolder
+from prefect_sora.store.backends import VideoFolder
 
 SECRET = "swordfish-4711"  # a value no error may show
 

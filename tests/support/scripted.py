@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import pytest
 
-from prefect_sora.client import VideoClient
-from prefect_sora.profiles import Profile
-from prefect_sora.server import remote
+from prefect_sora.servers.profiles import Profile
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
 
 QUICK: Final = Profile(name="quick", submit_grace_s=0.3, longest_create_s=0.3, lost_after_s=0.3)
 """A generic server whose list shows a job soon, and whose 404 is soon believed."""

@@ -14,14 +14,14 @@ from typing import Any, Final
 import pytest
 from pydantic import SecretStr
 
-from prefect_sora.client import VideoClient
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.ledger import Ledger
-from prefect_sora.profiles import Profile
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import remote
-from prefect_sora.storage import VideoFolder
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import Profile
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 from tests.support.renders import clip, left_in_doubt, render
 from tests.support.stranger.character import Character
 from tests.support.stranger.clips import whose

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from prefect_sora.matching import Clock, Doubt
-from prefect_sora.ownership import Asked, Seen, are_twins
-from prefect_sora.profiles import GENERIC
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server
-from prefect_sora.wire import Video, read_video
+from prefect_sora.renders.matching.match import Clock, Doubt
+from prefect_sora.renders.matching.ownership import Asked, Seen, are_twins
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import GENERIC
+from prefect_sora.servers.protocol.video_object import Video, read_video
+from prefect_sora.servers.server import Server
 
 NOW: Final = 1_790_000_000.0
 HOUR: Final = 3600.0

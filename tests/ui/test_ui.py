@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from prefect_sora.local import RendererOptions
-from prefect_sora.media import PREVIEW_SIDE
+from prefect_sora.media.previews import PREVIEW_SIDE
+from prefect_sora.servers.local import RendererOptions
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, until
 

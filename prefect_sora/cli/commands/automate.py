@@ -14,7 +14,7 @@ from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from prefect_sora.automations import Installed
+    from prefect_sora.flows.automations import Installed
 
 _CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
@@ -58,7 +58,7 @@ async def _work(tag: str, runs: int, heartbeat: int, remove: bool) -> "Installed
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL
 
-    from prefect_sora import automations
+    from prefect_sora.flows import automations
 
     if not PREFECT_API_URL.value():
         raise InvalidRequestError(
@@ -72,7 +72,7 @@ async def _work(tag: str, runs: int, heartbeat: int, remove: bool) -> "Installed
 
 
 def _tell(screen: Screen, done: "Installed", tag: str, heartbeat: int) -> None:
-    from prefect_sora.automations import HEARTBEAT
+    from prefect_sora.flows.automations import HEARTBEAT
 
     for name, change in done.automations.items():
         screen.result(f"✓ {name}: {change}", style="green")

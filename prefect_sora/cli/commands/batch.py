@@ -22,13 +22,13 @@ from prefect_sora.cli.options import (
 from prefect_sora.cli.progress import BatchDisplay
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, describe, place
-from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import BatchError
-from prefect_sora.identity import title_slug
-from prefect_sora.results import BatchResult
+from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.renders.results import BatchResult
+from prefect_sora.store.identity import title_slug
 
 if TYPE_CHECKING:
-    from prefect_sora.batching import Plan
+    from prefect_sora.renders.batch import Plan
 
 
 def batch(
@@ -119,9 +119,9 @@ def _planned(
     max_cost: float | None,
     skip_bad_rows: bool,
 ) -> "Plan":
-    from prefect_sora.batching import plan
-    from prefect_sora.budgets import Budget
-    from prefect_sora.tables import read_table
+    from prefect_sora.renders.batch import plan
+    from prefect_sora.renders.submit.options import Budget
+    from prefect_sora.requests.table import read_table
 
     Budget(max_cost)
     server = pricing.server_of(provider)

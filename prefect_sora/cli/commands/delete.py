@@ -9,12 +9,13 @@ from prefect_sora.cli.run import chosen, run_command, with_client
 from prefect_sora.cli.screen import Screen, describe
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
-from prefect_sora.ledger import TORN, Ledger
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.claims import TORN
+from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from prefect_sora.client import VideoClient
+    from prefect_sora.servers.protocol.client import VideoClient
 
 _LOSE_NOTHING: Final = (
     "Nothing was deleted.",
@@ -128,7 +129,7 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
 
 def _delete_kept(server: Server, store: str, hours: float, yes: bool, screen: Screen) -> int:
     async def work(client: "VideoClient") -> list[Any]:
-        from prefect_sora.cleaning import clean, look
+        from prefect_sora.renders.recovery.clean_up import clean, look
 
         found = await look(client, Ledger(VideoFolder(store)), hours * 3600)
         return await clean(found, client) if yes else found

@@ -1,6 +1,5 @@
 """`prefect-sora edit` and `extend`: a video made from a finished one, as a Prefect flow here."""
 
-from prefect_sora import catalogue
 from prefect_sora.cli import signals
 from prefect_sora.cli.clip import Order, carry_out
 from prefect_sora.cli.options import (
@@ -17,7 +16,8 @@ from prefect_sora.cli.options import (
 )
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers import video_models
 
 
 def edit(
@@ -82,7 +82,7 @@ def extend(
     def body(screen: Screen) -> int:
         video_id, kept = signals.run(lambda: find_source(video, where.store))
         length = kept.duration_seconds if kept else None
-        catalogue.check_extensions(1, seconds, length, allow_unlisted)
+        video_models.check_extensions(1, seconds, length, allow_unlisted)
         request = VideoRequest.of(
             prompt=prompt,
             kind="extend",

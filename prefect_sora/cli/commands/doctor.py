@@ -11,21 +11,22 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prefect_sora import __version__, catalogue
+from prefect_sora import __version__
 from prefect_sora.cli import exits, signals
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
-from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep, in_words, steps_of
-from prefect_sora.profiles import Profile
-from prefect_sora.server import Server
-from prefect_sora.storage import VideoFolder
-from prefect_sora.storage.filesystems import local_path, scheme_of
-from prefect_sora.storage.mounts import shared_kind
-from prefect_sora.wire import ServedModel
+from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.servers import video_models
+from prefect_sora.servers.profiles import Profile
+from prefect_sora.servers.protocol.video_object import ServedModel
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.filesystems import local_path, scheme_of
+from prefect_sora.store.backends.mounts import shared_kind
 
 _PACKAGES: Final = ("prefect", "openai", "av", "pillow", "fsspec", "s3fs")
 
@@ -136,8 +137,8 @@ def _described(renderer: NamedProvider, server: Server) -> Finding:
 
 
 async def _asked(server: Server, model: str | None) -> list[Finding]:
-    from prefect_sora.connections import connect
-    from prefect_sora.recognising import recognised
+    from prefect_sora.servers.protocol.connections import connect
+    from prefect_sora.servers.protocol.detect import recognised
 
     try:
         server = await recognised(server)
@@ -182,7 +183,7 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
 
 def _access(server: Server, model: str, served: list[ServedModel]) -> Finding:
     """Say whether the account may use a model, as far as that shows before it is paid for."""
-    known = catalogue.find(model)
+    known = video_models.find(model)
     ended = known.ended.get(server.service) if known and server.service else None
     if ended and ended <= datetime.now(UTC).date():
         step = "Point base_url at a server that still renders, and name its model."

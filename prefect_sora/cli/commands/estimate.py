@@ -8,16 +8,16 @@ from pathlib import PurePath
 
 from rich.table import Table
 
-from prefect_sora import catalogue, estimates
 from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.options import SHOWN, Count, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
-from prefect_sora.prices import ANY
-from prefect_sora.requests import VideoRequest
-from prefect_sora.server import Server
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers import estimates, video_models
+from prefect_sora.servers.server import Server
+from prefect_sora.servers.video_prices import ANY
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def estimate(
     def body(screen: Screen) -> int:
         server = pricing.server_of(chosen(provider) if provider else None)
         if file is not None:
-            from prefect_sora.batching import plan
-            from prefect_sora.documents import named
-            from prefect_sora.tables import read_table
+            from prefect_sora.renders.batch import plan
+            from prefect_sora.requests.files import named
+            from prefect_sora.requests.table import read_table
 
             defaults = pricing.row_defaults(model, size, seconds)
             if asyncio.run(_is_storyboard(file)):
@@ -121,10 +121,10 @@ def compared(
     """
     priced = (model for model, _, _ in server.prices if model != ANY)
     offers, refused = [], []
-    for name in dict.fromkeys([*catalogue.MODELS, *priced, *further]):
+    for name in dict.fromkeys([*video_models.MODELS, *priced, *further]):
         request = asked.model_copy(update={"model": name})
         try:
-            catalogue.check(request)
+            video_models.check(request)
         except InvalidRequestError as error:
             refused.append(error.message)
             continue
@@ -138,23 +138,23 @@ async def _is_storyboard(file: str) -> bool:
     suffix = PurePath(file.partition("?")[0]).suffix.lower()
     if suffix != ".json":
         return suffix in (".yaml", ".yml")
-    from prefect_sora import sources  # what --help needs not wait for
+    from prefect_sora.requests import files  # what --help needs not wait for
 
     try:
-        value = json.loads(await sources.load(file, max_bytes=limits().document_max_bytes))
-    except (sources.UnreadableError, ValueError, RecursionError):
+        value = json.loads(await files.load(file, max_bytes=limits().document_max_bytes))
+    except (files.UnreadableError, ValueError, RecursionError):
         return False  # to be refused as the batch that it may be
     return isinstance(value, dict) and "shots" in value
 
 
 async def _tell_storyboard(screen: Screen, file: str, server: Server) -> None:
-    from prefect_sora import storyboards
+    from prefect_sora.requests import storyboard as storyboards
 
     board = await storyboards.read(file)
     requests = await board.requests()
     for number, request in enumerate(requests, start=1):
         with storyboards.naming(number):
-            for warning in catalogue.check(request, server.service):
+            for warning in video_models.check(request, server.service):
                 screen.warn(f"Shot {number}: {warning}")
     renders = board.renders(requests)
     total = estimates.estimate(renders, server)

@@ -23,11 +23,11 @@ from prefect_sora.cli.options import (
 )
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, image_lines, place, usd
-from prefect_sora.environment import NamedProvider
 from prefect_sora.handles import StoredImage
-from prefect_sora.images.requests import DEFAULT_MODEL, ImageRequest
-from prefect_sora.records import Reserved
-from prefect_sora.server import Server
+from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.requests.image import DEFAULT_MODEL, ImageRequest
+from prefect_sora.servers.server import Server
+from prefect_sora.store.records import Reserved
 
 
 def image(
@@ -145,19 +145,19 @@ async def _check(
     screen: Screen,
 ) -> None:
     """Look at the request, its pictures and the store, before anything is sent."""
-    from prefect_sora.images.wishes import identify
+    from prefect_sora.renders.images.prepare import identify
 
     server = await asyncio.to_thread(provider.server)
-    wish = await identify(request, server, shared.scope or "")
-    for warning in wish.warnings:
+    prepared = await identify(request, server, shared.scope or "")
+    for warning in prepared.warnings:
         screen.warn(warning)
 
     def is_twin(reserved: Reserved, _: Server) -> bool:
-        return reserved.request_digest == wish.request_digest
+        return reserved.request_digest == prepared.request_digest
 
     if not shared.anew:
         await refuse_twins(store, shared.scope, request.prompt, provider, is_twin)
-    cost = None if wish.usd_each is None else wish.usd_each * request.n
+    cost = None if prepared.usd_each is None else prepared.usd_each * request.n
     several = f" · {request.n} pictures" if request.n > 1 else ""
     screen.announce(
         request.title,

@@ -12,11 +12,11 @@ from prefect_sora.cli.options import SHOWN, WHERE, Shown, Where
 from prefect_sora.cli.run import chosen, run_command, with_client
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import RemoteVideo
-from prefect_sora.ledger import Ledger
-from prefect_sora.storage import VideoFolder
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from prefect_sora.client import VideoClient
+    from prefect_sora.servers.protocol.client import VideoClient
 
 Status = Literal["queued", "in_progress", "completed", "failed"]
 
@@ -58,7 +58,7 @@ def list_(
 
 
 async def _found(client: "VideoClient", store: str, status: str | None, limit: int) -> list[_Row]:
-    from prefect_sora.listing import every_video, remote_video
+    from prefect_sora.servers.protocol.listing import every_video, remote_video
 
     server = client.server
     ledger = Ledger(VideoFolder(store))

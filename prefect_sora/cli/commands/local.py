@@ -10,8 +10,14 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, Flag, Shown
 from prefect_sora.cli.run import run_command
 from prefect_sora.cli.screen import Screen
-from prefect_sora.environment import local_folder
-from prefect_sora.local import KEY_VARIABLE, DialectName, RendererAddress, RendererOptions, serve
+from prefect_sora.renders.environment import local_folder
+from prefect_sora.servers.local import (
+    KEY_VARIABLE,
+    DialectName,
+    RendererAddress,
+    RendererOptions,
+    serve,
+)
 
 
 def local(

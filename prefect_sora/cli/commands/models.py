@@ -5,16 +5,15 @@ from typing import Any
 
 from rich.table import Table
 
-from prefect_sora import catalogue, prices
 from prefect_sora.cli import exits, pricing, signals
 from prefect_sora.cli.options import SHOWN, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
-from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
-from prefect_sora.images import catalogue as image_catalogue
-from prefect_sora.wire import ServedModel
+from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.servers import image_models, video_models, video_prices
+from prefect_sora.servers.protocol.video_object import ServedModel
 
 
 def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SHOWN) -> int:
@@ -32,7 +31,7 @@ def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SH
     def body(screen: Screen) -> int:
         if images:
             return _tell_images(screen)
-        known = [_as_json(model) for model in catalogue.MODELS.values()]
+        known = [_as_json(model) for model in video_models.MODELS.values()]
         if not screen.shown.json:
             screen.out.print(_table())
             screen.note(
@@ -54,7 +53,7 @@ def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SH
 
 
 def _served(provider: NamedProvider) -> list[ServedModel]:
-    from prefect_sora.connections import connect
+    from prefect_sora.servers.protocol.connections import connect
 
     server = provider.server()
 
@@ -69,7 +68,7 @@ def _served(provider: NamedProvider) -> list[ServedModel]:
 
 
 def _tell_images(screen: Screen) -> int:
-    known = image_catalogue.IMAGE_MODELS.values()
+    known = image_models.IMAGE_MODELS.values()
     screen.document(
         [
             {
@@ -102,12 +101,12 @@ def _tell_images(screen: Screen) -> int:
 
 def _table() -> Table:
     table = _columns("model", "seconds", "size", "USD/s", "as of", "ended at")
-    for model in catalogue.MODELS.values():
+    for model in video_models.MODELS.values():
         ended = [f"{service} {day:%Y-%m-%d}" for service, day in model.ended.items()]
         seconds = " ".join(map(str, model.seconds))
         seconds += f" ({' '.join(map(str, model.disputed_seconds))})" * bool(model.disputed_seconds)
         for row, size in enumerate(model.sizes):
-            tariff = prices.tariff(model.name, size)
+            tariff = video_prices.tariff(model.name, size)
             table.add_row(
                 model.name if row == 0 else "",
                 seconds if row == 0 else "",
@@ -123,7 +122,7 @@ def _served_table(provider: NamedProvider, named: list[ServedModel]) -> Table:
     server = pricing.server_of(provider)
     table = _columns("at the server", "USD/s", "ends")
     for one in named:
-        known = catalogue.find(one.id)
+        known = video_models.find(one.id)
         sizes = known.sizes if known else (None,)
         told = sorted({usd(server.cost_usd(one.id, size, 1)) for size in sizes})
         table.add_row(one.id, " to ".join(dict.fromkeys((told[0], told[-1]))), one.shutdown_date)
@@ -142,13 +141,13 @@ def _columns(*names: str) -> Table:
 def _sources() -> list[str]:
     """Say where the prices stand, each source once."""
     by_source: dict[str, list[str]] = {}
-    for tariff in prices.PUBLISHED:
+    for tariff in video_prices.PUBLISHED:
         by_source.setdefault(tariff.source, []).append(f"{tariff.model} {tariff.sizes[0]}")
     return [f"Prices of {', '.join(of)}: {source}." for source, of in by_source.items()]
 
 
-def _as_json(model: catalogue.VideoModel) -> dict[str, Any]:
-    found = {size: prices.tariff(model.name, size) for size in model.sizes}
+def _as_json(model: video_models.VideoModel) -> dict[str, Any]:
+    found = {size: video_prices.tariff(model.name, size) for size in model.sizes}
     return {
         **asdict(model),
         "ended": {s: day.isoformat() for s, day in model.ended.items()},

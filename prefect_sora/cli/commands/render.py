@@ -23,8 +23,8 @@ from prefect_sora.cli.options import (
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.images.requests import DEFAULT_MODEL
-from prefect_sora.requests import VideoRequest
+from prefect_sora.requests.image import DEFAULT_MODEL
+from prefect_sora.requests.video import VideoRequest
 
 
 def render(
@@ -124,7 +124,7 @@ async def _text(prompt: str | None, shot: str | None, template: str | None) -> s
         )
     if prompt is not None and template is None:
         return prompt
-    from prefect_sora.prompts import read_shot, written  # what --help needs not wait for
+    from prefect_sora.requests.prompts import read_shot, written  # what --help needs not wait for
 
     return await written(await read_shot(shot) if shot else str(prompt), template)
 

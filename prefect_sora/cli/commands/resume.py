@@ -14,14 +14,14 @@ from prefect_sora.cli.screen import Screen, describe, image_lines
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
-from prefect_sora.ledger import Ledger
-from prefect_sora.origins import Origins
-from prefect_sora.records import RenderState
-from prefect_sora.storage import VideoFolder
+from prefect_sora.renders.recovery.original_server import Origins
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.records import RenderState
 
 if TYPE_CHECKING:
-    from prefect_sora.client import VideoClient
-    from prefect_sora.sweeping import Swept
+    from prefect_sora.renders.recovery.sweep import Swept
+    from prefect_sora.servers.protocol.client import VideoClient
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,10 @@ async def _resumed(
 
 
 async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> "list[Swept]":
-    from prefect_sora.connections import connect
-    from prefect_sora.recognising import recognised
-    from prefect_sora.render_options import WaitOptions
-    from prefect_sora.sweeping import sweep
+    from prefect_sora.renders.finish.options import WaitOptions
+    from prefect_sora.renders.recovery.sweep import sweep
+    from prefect_sora.servers.protocol.connections import connect
+    from prefect_sora.servers.protocol.detect import recognised
 
     async def client_of(state: RenderState) -> "VideoClient":
         return connect(await recognised(await origins.server_of(state, by_key=False)))
@@ -123,7 +123,7 @@ async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) ->
 async def _resume(
     state: RenderState, ledger: Ledger, origins: Origins, way: _Way, display: Display
 ) -> "Swept":
-    from prefect_sora.sweeping import Swept, outcome_of
+    from prefect_sora.renders.recovery.sweep import Swept, outcome_of
 
     if state.stored:
         return Swept(state, "kept", video=state.stored.video)
@@ -134,11 +134,11 @@ async def _resume(
     except SoraError as error:
         return Swept(state, "failed", error=error.about(key=state.key))
 
-    from prefect_sora.budgets import Budget
-    from prefect_sora.connections import connect
-    from prefect_sora.recognising import recognised
-    from prefect_sora.render_options import WaitOptions
-    from prefect_sora.resuming import resume
+    from prefect_sora.renders.finish.options import WaitOptions
+    from prefect_sora.renders.recovery.resume import resume
+    from prefect_sora.renders.submit.options import Budget
+    from prefect_sora.servers.protocol.connections import connect
+    from prefect_sora.servers.protocol.detect import recognised
 
     try:
         if state.is_image:
@@ -162,8 +162,8 @@ async def _resume(
 async def _picture(
     state: RenderState, client: "VideoClient", ledger: Ledger, way: _Way
 ) -> StoredImage:
-    from prefect_sora.budgets import Budget
-    from prefect_sora.images.resuming import resume
+    from prefect_sora.renders.images.resume import resume
+    from prefect_sora.renders.submit.options import Budget
 
     if way.adopt_video_id:
         raise InvalidRequestError(

@@ -10,12 +10,12 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, place, size_of, usd
-from prefect_sora.environment import NamedProvider
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.renders.environment import NamedProvider
 
 if TYPE_CHECKING:
-    from prefect_sora.films import StoredFilm
-    from prefect_sora.storyboards import Storyboard
+    from prefect_sora.renders.film import StoredFilm
+    from prefect_sora.requests.storyboard import Storyboard
 
 
 def storyboard(
@@ -45,7 +45,7 @@ def storyboard(
     """
 
     def body(screen: Screen) -> int:
-        from prefect_sora import storyboards
+        from prefect_sora.requests import storyboard as storyboards
 
         if schema:
             sys.stdout.write(json.dumps(storyboards.schema(), indent=2, ensure_ascii=False) + "\n")
@@ -94,7 +94,7 @@ def storyboard(
 async def _announce(
     screen: Screen, board: "Storyboard", provider: NamedProvider, scope: str
 ) -> None:
-    from prefect_sora.estimates import estimate
+    from prefect_sora.servers.estimates import estimate
 
     requests = await board.requests()
     renders = board.renders(requests)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from prefect_sora.local.dialects.azure import entra_token
+from prefect_sora.servers.local.dialects.azure import entra_token
 from tests.support.dialects import SMALL, ended, shape
 from tests.support.renderer import Renderer, SpeakDialect
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from prefect_sora.local.drawing.video import render
-from prefect_sora.local.state.jobs import FILES, Job
+from prefect_sora.servers.local.drawing.video import render
+from prefect_sora.servers.local.state.jobs import FILES, Job
 from tests.support.renderer import Renderer, StartRenderer
 
 Draw = Callable[..., Path]

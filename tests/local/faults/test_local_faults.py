@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from prefect_sora.local.faults.rules import Fault, FaultError, Faults
+from prefect_sora.servers.local.faults.rules import Fault, FaultError, Faults
 from tests.support.renderer import Renderer, StartRenderer
 
 SMALL = {"prompt": "a fox", "size": "64x64", "seconds": "1"}

@@ -19,14 +19,14 @@ import psutil
 import pytest
 
 from prefect_sora.errors import UnavailableError
-from prefect_sora.local import (
+from prefect_sora.servers.local import (
     ON_DEMAND,
     RendererAddress,
     RendererOptions,
     ensure_running,
     find_running,
 )
-from prefect_sora.local.__main__ import parse
+from prefect_sora.servers.local.__main__ import parse
 from tests.support import processes
 from tests.support.renderer import StartRenderer, until
 
@@ -57,7 +57,7 @@ def test_it_is_started_once_and_found_again(home: Path) -> None:
 
 def test_many_callers_at_once_get_the_same_one(home: Path) -> None:
     script = (
-        "import sys; from prefect_sora.local import ensure_running; "
+        "import sys; from prefect_sora.servers.local import ensure_running; "
         "print(ensure_running(sys.argv[1]).pid)"
     )
     with ThreadPoolExecutor(8) as threads:
@@ -75,7 +75,7 @@ def test_many_callers_at_once_get_the_same_one(home: Path) -> None:
 
 def test_it_outlives_the_process_that_started_it(home: Path) -> None:
     script = (
-        "import sys, os, signal; from prefect_sora.local import ensure_running; "
+        "import sys, os, signal; from prefect_sora.servers.local import ensure_running; "
         "print(ensure_running(sys.argv[1]).pid, flush=True); os.kill(0, signal.SIGKILL)"
     )
     died = subprocess.run(
@@ -171,7 +171,7 @@ def greet(stranger: socket.socket, over: Event) -> int:
 
 def test_a_second_start_by_hand_reports_the_first(start_renderer: StartRenderer) -> None:
     first = start_renderer()
-    second = processes.run(["-m", "prefect_sora.local", "--folder", first.folder])
+    second = processes.run(["-m", "prefect_sora.servers.local", "--folder", first.folder])
 
     assert second.returncode == 0
     assert second.stdout == (
@@ -239,7 +239,9 @@ def test_a_key_stays_off_the_command_line() -> None:
 
 def test_importing_it_loads_no_codec_and_no_web_server() -> None:
     heavy = ("av", "PIL", "starlette", "uvicorn", "filelock", "httpx2", "prefect", "pydantic")
-    script = f"import sys, prefect_sora.local; print([m for m in {heavy!r} if m in sys.modules])"
+    script = (
+        f"import sys, prefect_sora.servers.local; print([m for m in {heavy!r} if m in sys.modules])"
+    )
 
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 

@@ -11,7 +11,7 @@ import av
 import httpx2
 import pytest
 
-from prefect_sora.local import RendererOptions
+from prefect_sora.servers.local import RendererOptions
 from tests.support.renderer import Renderer, StartRenderer, until
 
 

@@ -1,0 +1,16 @@
+"""The contract: what a video server does and does not, tried on the server itself."""
+
+from prefect_sora.renders.contract.suite import BEHAVIOURS, Behaviour, check, clips, smallest
+from prefect_sora.renders.contract.trial import Fault, Finding, Outcome, Provoke
+
+__all__ = [
+    "BEHAVIOURS",
+    "Behaviour",
+    "Fault",
+    "Finding",
+    "Outcome",
+    "Provoke",
+    "check",
+    "clips",
+    "smallest",
+]

@@ -1,0 +1,1 @@
+"""A job is brought home: waited for, or cancelled, fetched, checked and kept."""

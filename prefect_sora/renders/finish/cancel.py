@@ -1,0 +1,155 @@
+"""Cancel: what becomes of a job at the server when nobody is to wait for it any more."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import time
+from typing import Final, Literal
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.handles import VideoJob
+from prefect_sora.limits import limits
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.records import Failed
+
+log = logging.getLogger(__name__)
+
+OnCancel = Literal["leave", "delete"]
+"""`leave`: it goes on, and the next run takes it up. `delete`: where a person has cancelled the
+run that submitted it, and it is not finished, it is deleted, and lost to all who wait for it."""
+
+ByPerson = Callable[[], Awaitable[bool]]
+"""Says whether a person cancelled. What cancels a wait may as well be a sibling that failed, a
+time-out or a process that ends: the CancelledError is the same."""
+
+_UNFINISHED: Final = ("queued", "in_progress")
+"""What may be deleted: of an unknown status nobody can tell whether the video is there."""
+
+
+async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
+    """Stop a job that is not finished, and close its attempt; it may be submitted anew.
+
+    Raises:
+        InvalidRequestError: It is finished, so that stopping it would lose what was paid
+            for, or may be; or this server goes on rendering what is deleted.
+        ApiError: The server refuses; the job is as it was.
+        StorageError: It is deleted, and the store does not take this down.
+    """
+    server = client.server
+    if server.profile.delete_stops is False:
+        raise InvalidRequestError(
+            f"The {server.profile.name} server {server.label} renders on what is deleted: "
+            "nothing is saved by it.",
+            key=job.key,
+            video_id=job.video_id,
+            paid="yes",
+            next_step="Let it finish and keep it, or delete it with delete_video.",
+        )
+    why = await _reason_to_keep(job, client, ledger)
+    if why:
+        raise InvalidRequestError(
+            f"{why} To cancel it could lose what was paid for.",
+            key=job.key,
+            video_id=job.video_id,
+            paid="yes",
+            next_step=(NextStep("resume"), "delete_video deletes it."),
+        )
+    await client.delete(job.video_id)
+    await ledger.fail(job.folder, _deleted(job, "It was cancelled."))
+
+
+async def give_up(
+    job: VideoJob, client: VideoClient, ledger: Ledger, by_person: ByPerson | None
+) -> None:
+    """Delete a job that a person gave up, and close its attempt; leave it in any doubt.
+
+    Args:
+        job: What was waited for.
+        client: Its server.
+        ledger: The store's records, which stay as they are where it is left.
+        by_person: Says whether a person cancelled; None where nobody can: then it is left.
+    """
+    # A task of its own: being cancelled once more ends the waiting for it, not the work.
+    work = asyncio.create_task(_give_up(job, client, ledger, by_person), name="prefect-sora delete")
+    await asyncio.wait([work], timeout=limits().cancel_seconds)
+
+
+def leave(job: VideoJob, ledger: Ledger, why: str | None = None) -> None:
+    """Say that a job goes on though nobody waits for it, and how to get it.
+
+    Args:
+        job: The job.
+        ledger: The store's records.
+        why: Why it is left, where it was to be deleted.
+    """
+    log.log(
+        logging.WARNING if why else logging.INFO,
+        "%sVideo %s goes on at %s and counts as paid: %s",
+        f"{why} " if why else "",
+        job.video_id,
+        job.provider,
+        NextStep("resume", key=job.key, store=ledger.place).words(),
+    )
+
+
+async def _give_up(
+    job: VideoJob, shared: VideoClient, ledger: Ledger, by_person: ByPerson | None
+) -> None:
+    record = _deleted(job, "It was deleted at the server because its run was cancelled.")
+    # Where all is cancelled at once, the shared one is closed first.
+    client = VideoClient(shared.server)
+    begun = False
+    try:
+        async with asyncio.timeout(limits().cancel_seconds * 0.8):  # the rest is for the word of it
+            why = await _reason_to_leave(job, client, ledger, by_person)
+            if why is None:
+                begun = True
+                await client.delete(job.video_id)
+                await ledger.fail(job.folder, record)
+    except Exception as error:  # whoever is asked who cancelled may fail in any way
+        said = str(error) or "no answer"
+        why = f"It {'may not be' if begun else 'is not'} deleted: {said.rstrip('.')}."
+    if why:
+        leave(job, ledger, why)
+    else:
+        log.info("Video %s is deleted: its run was cancelled.", job.video_id)
+    await client.close()
+
+
+async def _reason_to_leave(
+    job: VideoJob, client: VideoClient, ledger: Ledger, by_person: ByPerson | None
+) -> str | None:
+    """Say why a job must not be deleted; None where it may."""
+    if not job.sent_here:
+        return "It is not deleted: this run has found it, and not submitted it."
+    if client.server.profile.delete_stops is not True:
+        return f"It is not deleted: {job.provider} is not known to stop what is deleted."
+    if by_person is None or not await by_person():
+        return "It is not deleted: no person has cancelled this run, as far as is known."
+    return await _reason_to_keep(job, client, ledger)
+
+
+async def _reason_to_keep(job: VideoJob, client: VideoClient, ledger: Ledger) -> str | None:
+    """Look for the last time whether a job is finished, or may be."""
+    if job.stored or await ledger.stored(job.folder):
+        return "It is kept already."
+    video = await client.retrieve(job.video_id)
+    if video.status in _UNFINISHED:
+        return None
+    if video.status == "completed":
+        return "It is finished."
+    return f"Its status is {video.raw_status!r}, so that it may be finished."
+
+
+def _deleted(job: VideoJob, message: str) -> Failed:
+    return Failed(
+        key=job.key,
+        attempt=job.attempt,
+        at=time(),
+        kind="failed",
+        message=message,
+        video_id=job.video_id,
+        paid="no" if job.cost_usd == 0 else "unknown",
+    )

@@ -1,0 +1,206 @@
+"""Results: what became of each row of a batch, in memory, as a table and as files."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from prefect_sora.errors import Paid, SoraError
+from prefect_sora.handles import StoredVideo
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.video_prices import dollars
+
+if TYPE_CHECKING:  # it brings an HTTP library, which a command's --help needs none of
+    from prefect_sora.requests.table import Row
+
+Outcome = Literal["kept", "failed", "duplicate", "broken", "not_started"]
+
+OUTCOMES: Final[tuple[Outcome, ...]] = ("failed", "not_started", "broken", "duplicate", "kept")
+"""What a person has to look at stands first."""
+
+
+class Result(BaseModel):
+    """What became of one row: a line of the results' files.
+
+    Attributes:
+        row: Its number, from 1.
+        outcome: `duplicate` is the same render as an earlier row; `broken` could not be
+            sent; `not_started` was not sent, because of what `error` says.
+        same_as: The row that a duplicate repeats.
+        paid: Whether a failed one was charged, as far as that is known.
+        next_step: What to do about the error.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    row: int
+    outcome: Outcome
+    prompt: str
+    model: str | None = None
+    size: str | None = None
+    seconds: int | None = None
+    take: int | None = None
+    same_as: int | None = None
+    key: str | None = None
+    video_id: str | None = None
+    provider: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    duration_seconds: float | None = None
+    cost_usd: float | None = None
+    paid: Paid | None = None
+    error_type: str | None = None
+    error: str | None = None
+    next_step: str | None = None
+
+
+@dataclass
+class Counts:
+    """How far a batch is.
+
+    Attributes:
+        queued: Renders that are not begun.
+        rendering: Renders under way.
+        kept: Renders whose video is in the store.
+        failed: Renders that made no video.
+        spent_usd: What the kept ones cost, as far as their prices are known.
+        unpriced: How many kept ones have no known price.
+        doubtful: How many failed ones may have been charged all the same.
+    """
+
+    queued: int = 0
+    rendering: int = 0
+    kept: int = 0
+    failed: int = 0
+    spent_usd: float = 0.0
+    unpriced: int = 0
+    doubtful: int = 0
+
+    @property
+    def total(self) -> int:
+        """All renders."""
+        return self.queued + self.rendering + self.kept + self.failed
+
+    @property
+    def spent(self) -> str:
+        """The money; what is not known is never counted as 0."""
+        told = dollars(self.spent_usd)
+        if self.unpriced:
+            known = f"{told} and " if self.spent_usd else ""
+            told = f"{known}{self.unpriced} of unknown price"
+        return told + (f", {self.doubtful} failed ones may be charged" if self.doubtful else "")
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{self.kept} kept, {self.rendering} rendering, {self.queued} queued, "
+            f"{self.failed} failed, {self.spent} spent"
+        )
+
+
+class BatchResult(BaseModel):
+    """What a batch came to; the rows are in its files.
+
+    Attributes:
+        name: What it is called.
+        scope: Whom its renders are shared with: run again with it, what is kept is not paid.
+        videos: What is kept, in the order of the rows, each once.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    scope: str
+    folder: str = Field(description="Where its files are, below the store's root.")
+    rows: int = Field(description="Rows of the table.")
+    kept: int = Field(description="Rows whose video is in the store, without duplicates.")
+    failed: int = Field(description="Rows that made no video.")
+    broken: int = Field(description="Rows that could not be sent.")
+    duplicates: int = Field(description="Rows that repeat an earlier one, and are its render.")
+    not_started: int = Field(description="Rows that were not sent: something stopped the batch.")
+    estimated_usd: float | None = Field(description="Before; None where a price is unknown.")
+    cost_usd: float | None = Field(description="Of what is kept; None where a price is unknown.")
+    csv_url: str = Field(description="All rows, as CSV.")
+    jsonl_url: str = Field(description="All rows, as JSON lines.")
+    videos: tuple[StoredVideo, ...] = ()
+
+    def __str__(self) -> str:
+        """One line."""
+        counts = {
+            "failed": self.failed,
+            "not started": self.not_started,
+            "broken": self.broken,
+            "duplicate": self.duplicates,
+        }
+        more = "".join(f", {count} {name}" for name, count in counts.items() if count)
+        return f"{self.kept} of {self.rows} kept{more}; cost {dollars(self.cost_usd)}"
+
+
+def kept(row: "Row", video: StoredVideo) -> Result:
+    """Say that a row's video is in the store."""
+    return Result(
+        **_asked(row),
+        outcome="kept",
+        **video.model_dump(
+            include={
+                *("key", "video_id", "provider", "url", "sha256", "duration_seconds", "cost_usd")
+            }
+        ),
+    )
+
+
+def failed(row: "Row", error: BaseException, outcome: Outcome = "failed") -> Result:
+    """Say why a row made no video."""
+    ours = error if isinstance(error, SoraError) else None
+    return Result(
+        **_asked(row),
+        outcome=outcome,
+        key=ours.key if ours else None,
+        video_id=ours.video_id if ours else None,
+        paid="no" if outcome == "not_started" else ours.paid if ours else "unknown",
+        error_type=type(error).__name__,
+        error=ours.message if ours else str(error) or type(error).__name__,
+        next_step=ours.next_step if ours else None,
+    )
+
+
+def broken(row: "Row") -> Result:
+    """Say what is wrong with a row."""
+    return Result(**_asked(row), outcome="broken", paid="no", error="; ".join(row.problems))
+
+
+def duplicate(row: "Row", first: Result) -> Result:
+    """Say that a row is the same render as an earlier one."""
+    told = first.model_dump(exclude={"row", "outcome", "cost_usd", "same_as"})
+    cost_usd = 0.0 if first.outcome == "kept" else None
+    return Result(**told, row=row.number, outcome="duplicate", same_as=first.row, cost_usd=cost_usd)
+
+
+def as_csv(results: Iterable[Result]) -> bytes:
+    """Write results as CSV, with a header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*Result.model_fields], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result.model_dump() for result in results)
+    return text.getvalue().encode()
+
+
+def as_json_lines(results: Iterable[Result]) -> bytes:
+    """Write results as JSON lines."""
+    return "".join(f"{result.model_dump_json()}\n" for result in results).encode()
+
+
+def count(results: Sequence[Result], outcome: Outcome) -> int:
+    """How many rows ended so."""
+    return sum(result.outcome == outcome for result in results)
+
+
+def _asked(row: "Row") -> dict[str, Any]:
+    request: VideoRequest | None = row.request
+    fields: dict[str, Any] = {"row": row.number, "prompt": row.prompt}
+    if request:
+        fields |= request.model_dump(include={"model", "size", "seconds", "take"})
+    return fields

@@ -1,0 +1,69 @@
+"""Windows: how long after its reservation a create may still leave.
+
+What bounds when the create of a worker that is gone can be accepted: others read it in the
+reservation, and the worker itself sends nothing after it.
+"""
+
+from dataclasses import dataclass, field
+from time import monotonic, time
+
+from prefect_sora.limits import limits
+from prefect_sora.renders.matching.match import Doubt
+from prefect_sora.servers.profiles import Profile
+from prefect_sora.store.records import RenderState, Reserved
+
+
+def send_seconds(slow_s: float) -> float:
+    """How long a reservation's create may leave, where a step at the store takes that long.
+
+    The time is counted from the stamp, and what can be sent is sent when the record is
+    durable: so a slow store gets the time that it takes besides, twice.
+    """
+    usual, slow = limits().send_seconds, slow_s >= limits().slow_store_seconds
+    return min(usual + 2 * slow_s, limits().max_send_seconds) if slow else usual
+
+
+@dataclass(frozen=True)
+class Window:
+    """Until when the create of a reservation may leave.
+
+    Attributes:
+        at: The reservation's stamp.
+        seconds: How long after it, as others read it in the record.
+        begun: When it was stamped, by a clock that nobody sets.
+        has_place: Its create waits for no others of this process any more.
+    """
+
+    at: float
+    seconds: float
+    begun: float = field(default_factory=monotonic)
+    has_place: bool = False
+
+    @classmethod
+    def of(cls, reserved: Reserved, *, has_place: bool = False) -> "Window":
+        """The window of a reservation that is stamped now."""
+        return cls(reserved.at, reserved.leaves_within_s, has_place=has_place)
+
+    def left_s(self, now: float, steady: float) -> float:
+        """Seconds until a request leaves no more, however far it has got."""
+        return self.seconds - max(now - self.at, steady - self.begun)
+
+    def is_open(self, now: float, steady: float) -> bool:
+        """Whether a request that is begun now leaves in time, however long it connects.
+
+        Args:
+            now: Unix seconds. A clock that was set makes the stamp another time to others.
+            steady: As `begun` is measured; it may stand still while the machine sleeps.
+        """
+        by_clock, by_steady = now - self.at, steady - self.begun
+        latest = self.seconds - limits().connect_seconds
+        steps = by_clock - by_steady
+        return max(by_clock, by_steady) <= latest and steps >= -limits().clock_step_seconds
+
+
+def doubt_of(state: RenderState, profile: Profile) -> Doubt:
+    """When a reservation's worker, who is gone, may have had its create accepted."""
+    if state.reserved is None:  # torn: it may be of any age, and its worker may live
+        return Doubt(0.0, time() + limits().max_send_seconds + profile.longest_create_s)
+    sent_until = min(state.reserved.at + state.reserved.leaves_within_s, time())
+    return Doubt(state.reserved.in_doubt_since, sent_until + profile.longest_create_s)

@@ -1,0 +1,1 @@
+"""What to render: requests, prompts, their templates, reference pictures, tables, storyboards."""

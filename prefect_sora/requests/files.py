@@ -1,0 +1,284 @@
+"""Files that users point at: read from wherever they are, and YAML and JSON as plain values.
+
+A path, an http(s), file: or data: URL, or any URL that fsspec opens. Whatever is
+said of a source leaves out its query, user and password: a presigned URL is a secret.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+from urllib.request import url2pathname
+
+import fsspec
+import httpx2
+import yaml
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.redaction import in_private
+from prefect_sora.limits import limits
+
+ADDRESS_MAX_CHARACTERS: Final = 300
+"""Longest address of one that is written down. Ours: a line or two of a record."""
+
+
+class UnreadableError(Exception):
+    """Says why a source cannot be read, in words that hold no secret."""
+
+
+async def load(
+    source: str | Path | bytes, *, max_bytes: int, options: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return a source's bytes, within `Limits.source_seconds`.
+
+    Args:
+        source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
+        max_bytes: The most that it may have.
+        options: For fsspec's file system, such as credentials; http(s) takes none.
+
+    Raises:
+        UnreadableError: It is missing, unreadable, empty, too large or too slow.
+    """
+    try:
+        async with asyncio.timeout(limits().source_seconds):
+            data = await _read(source, max_bytes, dict(options or {}))
+    except TimeoutError:
+        problem = f"took longer than {limits().source_seconds:g} s to load"
+    except FileNotFoundError:
+        problem = "does not exist"
+    except IsADirectoryError:
+        problem = "is a folder"
+    except UnreadableError as error:
+        problem = str(error)
+    except Exception as error:  # whatever a file system raises; its text may hold the URL
+        problem = f"could not be read ({type(error).__name__})"
+    else:
+        if data and len(data) <= max_bytes:
+            return data
+        problem = f"is larger than {binary(max_bytes)}" if data else "is empty"
+    # Raised out here so that no cause travels along with the secret in its text.
+    raise UnreadableError(problem)
+
+
+def beside(source: str | Path, name: str) -> str | Path:
+    """The address of another file in a source's folder."""
+    text = str(source)
+    if isinstance(source, Path) or not _SCHEME.match(text):
+        return Path(text).parent / name
+    place, rest = _PLACE.match(text).groups()  # type: ignore[union-attr]  # it matches any text
+    return f"{place.rpartition('/')[0]}/{name}{rest}"
+
+
+def is_relative(source: str) -> bool:
+    """Whether a source is a path that depends on where one stands."""
+    return not _SCHEME.match(source) and not Path(source).expanduser().is_absolute()
+
+
+def is_missing(source: str | Path) -> bool:
+    """Whether a source is a path of this machine at which there is no file."""
+    if not isinstance(source, Path) and _SCHEME.match(source):
+        return False
+    return not Path(source).expanduser().is_file()
+
+
+def seen_from(source: str | Path, name: str) -> str | Path:
+    """The address of a file that another file names: a relative path begins in its folder."""
+    path = Path(name).expanduser()
+    return name if _SCHEME.match(name) or path.is_absolute() else beside(source, name)
+
+
+async def names_beside(source: str | Path, suffix: str) -> list[str]:
+    """Files with a suffix in a source's folder; none where that cannot be told."""
+    folder = str(beside(source, ""))
+
+    def listed() -> list[str]:
+        fs, path = fsspec.url_to_fs(folder)
+        found: list[str] = fs.ls(path, detail=False)
+        return sorted(name.rpartition("/")[2] for name in found if name.endswith(suffix))
+
+    if folder.lower().startswith(("http://", "https://", "data:")):
+        return []
+    try:
+        return await asyncio.to_thread(listed)
+    except Exception:  # whatever a file system raises: the list is a help and no more
+        return []
+
+
+def may_change(source: str | Path | bytes | None) -> bool:
+    """Whether a source is a URL, whose bytes may be others when it is asked again.
+
+    A file of this machine is not: who edits one between two runs means another picture.
+    """
+    if source is None or isinstance(source, (bytes, Path)) or not _SCHEME.match(source):
+        return False
+    return not source.lower().startswith(("data:", "file:"))
+
+
+def as_written(url: str) -> str:
+    """A URL as it tells one picture from another: whole, but without user and password.
+
+    It may hold secrets: hash it.
+    """
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
+
+
+def public_address(source: str | Path | bytes | None) -> str | None:
+    """Say where a source is, for records and people.
+
+    Without user, password, query and fragment, any of which may be a secret, and
+    never longer than `ADDRESS_MAX_CHARACTERS`. Bytes came from nowhere: None. Of a
+    data: URL the type alone is told.
+    """
+    if source is None or isinstance(source, bytes):
+        return None
+    text = str(source)
+    if not isinstance(source, Path) and _SCHEME.match(text):
+        if text.lower().startswith("data:"):
+            head, comma, _ = text.partition(",")
+            text = f"data:{head[5:].partition(';')[0].strip() if comma else ''}"
+        else:
+            text = "::".join(map(_without_secrets, text.split("::")))
+    if len(text) > ADDRESS_MAX_CHARACTERS:
+        text = f"{text[: ADDRESS_MAX_CHARACTERS - 1]}…"
+    return text
+
+
+async def _read(source: str | Path | bytes, max_bytes: int, options: dict[str, Any]) -> bytes:
+    """Up to one byte more than is allowed."""
+    if isinstance(source, bytes):
+        return source
+    url = str(source)
+    if isinstance(source, Path) or not _SCHEME.match(url):
+        return await asyncio.to_thread(_read_path, Path(source).expanduser(), max_bytes)
+    if url.lower().startswith("data:"):
+        return _read_data_url(url)
+    if url.lower().startswith("file://"):  # fsspec would take its %20 for three letters
+        return await asyncio.to_thread(_read_path, Path(url2pathname(url[7:])), max_bytes)
+    if url.lower().startswith(("http://", "https://")):
+        return await _read_http(url, max_bytes)
+    return await asyncio.to_thread(_read_fsspec, url, max_bytes, options)
+
+
+# Two letters at least, for `C:` is a drive; `zip::` chains file systems.
+_SCHEME = re.compile(r"data:|[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)
+
+
+# What comes before a query, or before the file system that another is in.
+_PLACE = re.compile(r"(.*?)((?:\?|::).*|)$", re.DOTALL)
+
+
+def _read_path(path: Path, max_bytes: int) -> bytes:
+    if path.is_dir():
+        raise IsADirectoryError
+    if path.exists() and not path.is_file():
+        raise UnreadableError("is a device or a pipe, not a file")
+    with path.open("rb") as file:
+        return file.read(max_bytes + 1)
+
+
+def _read_data_url(url: str) -> bytes:
+    head, comma, body = url.partition(",")
+    if not comma:
+        raise UnreadableError("has no comma before its data")
+    data = unquote_to_bytes(body)
+    if not head.lower().endswith(";base64"):
+        return data
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raise UnreadableError("is not valid base64") from None
+
+
+async def _read_http(url: str, max_bytes: int) -> bytes:
+    # Not fsspec's aiohttp, whose session outlives the call and whose errors quote the URL.
+    data = bytearray()
+    with in_private():
+        async with (
+            httpx2.AsyncClient(
+                follow_redirects=True,
+                max_redirects=limits().redirects,
+                timeout=limits().source_seconds,
+            ) as client,
+            client.stream("GET", url) as answer,
+        ):
+            if answer.status_code == 404:
+                raise FileNotFoundError
+            if answer.status_code != 200:
+                raise UnreadableError(f"was not served: HTTP status {answer.status_code}")
+            async for chunk in answer.aiter_bytes(64 * 1024):
+                data += chunk
+                if len(data) > max_bytes:
+                    break
+    return bytes(data)
+
+
+def _read_fsspec(url: str, max_bytes: int, options: dict[str, Any]) -> bytes:
+    fs, path = fsspec.url_to_fs(url, **options)
+    if fs.isdir(path):
+        raise IsADirectoryError
+    with fs.open(path, "rb") as file:
+        return bytes(file.read(max_bytes + 1))
+
+
+def _without_secrets(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    place = re.split(r"[?#]", rest, maxsplit=1)[0]
+    host, slash, path = place.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def binary(size_bytes: int) -> str:
+    """Say a size in MiB, or in KiB."""
+    mebibytes = size_bytes / 2**20
+    return f"{mebibytes:g} MiB" if mebibytes >= 1 else f"{size_bytes / 2**10:g} KiB"
+
+
+async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | None = None) -> Any:
+    """Return what a YAML or JSON file says.
+
+    Args:
+        source: Path, http(s) URL, or any URL that fsspec opens.
+        what: What it holds, for errors: `The shot file …`.
+        options: For fsspec's file system.
+
+    Raises:
+        InvalidRequestError: It is missing, unreadable, or neither YAML nor JSON; it says
+            in which line.
+    """
+    next_step = "Mend it; nothing was sent."
+    try:
+        data = await load(source, max_bytes=limits().document_max_bytes, options=options)
+        return _parsed(data.decode("utf-8-sig"))
+    except UnreadableError as error:
+        problem, next_step = str(error), "Name one that can be read; nothing was sent."
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = f"is neither YAML nor JSON{where}: {error.problem}"
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = f"is neither YAML nor JSON: {' '.join(str(error).split())}"
+    raise InvalidRequestError(f"{named(source, what)} {problem}.", next_step=next_step)
+
+
+def named(source: str | Path, what: str) -> str:
+    """Name a file at the start of a sentence, without what may be secret in its URL."""
+    return f'The {what} file "{public_address(source)}"'
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)  # YAML's parser refuses the tabs that JSON allows
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+__all__ = ["named", "read"]

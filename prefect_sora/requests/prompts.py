@@ -1,0 +1,166 @@
+"""Prompts: a shot becomes the text that is sent, by this package's template or by your own.
+
+A template of your own is a file that jinja2 renders, sandboxed; it includes and
+extends others of its folder, and the package's. Whatever is wrong with it is
+found here, before a render is paid.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, TemplateError, TemplateSyntaxError, meta, nodes
+from pydantic import ValidationError
+
+from prefect_sora.errors import InvalidRequestError, PromptTemplateError
+from prefect_sora.limits import limits
+from prefect_sora.requests import files
+from prefect_sora.requests.shots import TEMPLATES, ShotPrompt, prose, sandbox
+from prefect_sora.requests.video import MAX_PROMPT_CHARACTERS, in_words
+
+_SUFFIX: Final = ".j2"
+
+
+async def written(prompt: str | ShotPrompt, template: str | Path | None = None) -> str:
+    """Return the text of a prompt; text passes as it is.
+
+    Args:
+        prompt: Text, or a shot.
+        template: Path or URL of the template for a shot, in place of its own.
+
+    Raises:
+        PromptTemplateError: The template is missing, has an error, or makes no prompt.
+            Nothing was sent.
+    """
+    if isinstance(prompt, str):
+        if template:
+            raise PromptTemplateError(
+                f"{_named(template)} is for a shot, and the prompt is text.",
+                next_step="Give a shot (a ShotPrompt, or --shot FILE), or leave the template out.",
+            )
+        return prompt
+    source = template or prompt.template
+    if not source:
+        return prompt.text()
+    variables = prompt.variables()
+    sandboxed, main = await _loaded(source, variables)
+    text = prose(await asyncio.to_thread(_rendered, sandboxed, main, variables, _named(source)))
+    if not text:
+        raise PromptTemplateError(
+            f"{_named(source)} renders to nothing.", next_step="Let it write at least the subject."
+        )
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise _too_long(_named(source))
+    return text
+
+
+async def read_shot(source: str | Path) -> ShotPrompt:
+    """Read a shot from a YAML or JSON file.
+
+    Args:
+        source: Path or URL.
+
+    Raises:
+        InvalidRequestError: There is no such file, or it is not a shot's; it says which
+            line or field. Nothing was sent.
+    """
+    try:
+        return ShotPrompt.model_validate(await files.read(source, "shot"))
+    except ValidationError as error:
+        wrong = in_words(error)
+    raise InvalidRequestError(
+        f"{files.named(source, 'shot')} is no shot: {wrong}",
+        next_step=f"A shot has the fields {', '.join(ShotPrompt.model_fields)}. Nothing was sent.",
+    )
+
+
+async def _loaded(source: str | Path, variables: Mapping[str, str]) -> tuple[Environment, str]:
+    """Read a template and all that it refers to; they are checked before any is rendered."""
+    main = Path(str(source).partition("?")[0].partition("::")[0]).name
+    texts: dict[str, str] = {}
+    sandboxed = sandbox(texts)
+    wanted: list[tuple[str, str | Path]] = [(main, source)]
+    trees: dict[str, nodes.Template] = {}
+    places: dict[str, str | Path] = {}
+    while wanted:
+        name, place = wanted.pop()
+        if name in trees:
+            continue
+        if place != source and (TEMPLATES / name).is_file():
+            place = TEMPLATES / name
+        places[name] = place
+        texts[name] = data = await _read(place)
+        try:
+            trees[name] = sandboxed.parse(data)
+        except TemplateSyntaxError as error:
+            problem = str(error.message).rstrip(".")
+            raise PromptTemplateError(
+                f"{_named(place)} has an error in line {error.lineno}: {problem}.",
+                next_step="Mend it; nothing was sent.",
+            ) from None
+        for other in meta.find_referenced_templates(trees[name]):
+            if other is None or "/" in other or "\\" in other:
+                raise PromptTemplateError(
+                    f"{_named(place)} refers to a template that is not in its own folder.",
+                    next_step="Name one that is, in quotes.",
+                )
+            wanted.append((other, files.beside(source, other)))
+    given = {*variables, *sandboxed.globals}
+    given |= {name.name for tree in trees.values() for name in tree.find_all(nodes.Name)
+              if name.ctx == "store"}  # fmt: skip
+    for name, tree in trees.items():
+        if unknown := sorted(meta.find_undeclared_variables(tree) - given):
+            raise PromptTemplateError(
+                f"{_named(places[name])} uses {', '.join(unknown)}, which a shot does not have.",
+                next_step=f"It has {', '.join(variables)}.",
+            )
+    return sandboxed, main
+
+
+async def _read(place: str | Path) -> str:
+    try:
+        data = await files.load(place, max_bytes=limits().template_max_bytes)
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
+    except files.UnreadableError as error:
+        problem = str(error)
+    is_folder = problem == "is a folder"
+    looked_at = files.beside(place, f"{Path(str(place)).name}/x") if is_folder else place
+    there = await files.names_beside(looked_at, _SUFFIX)
+    raise PromptTemplateError(
+        f"{_named(place)} {problem}.",
+        next_step=f"Name one of {', '.join(there)}." if there else "Point it to a template.",
+    )
+
+
+def _rendered(sandboxed: Environment, main: str, variables: Mapping[str, str], called: str) -> str:
+    text, length = [], 0
+    try:
+        for piece in sandboxed.get_template(main).generate(variables):
+            text.append(piece)
+            length += len(piece)
+            if length > limits().template_max_characters:
+                raise _too_long(called)
+    except PromptTemplateError:
+        raise
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise PromptTemplateError(
+            f"{called} cannot be rendered: {error}.", next_step="Mend it; nothing was sent."
+        ) from None
+    return "".join(text)
+
+
+def _too_long(called: str) -> PromptTemplateError:
+    return PromptTemplateError(
+        f"{called} makes a prompt of more than {MAX_PROMPT_CHARACTERS:,} characters.",
+        next_step="Shorten it; nothing was sent.",
+    )
+
+
+def _named(place: str | Path) -> str:
+    return f'The template "{files.public_address(place)}"'
+
+
+__all__ = ["read_shot", "written"]

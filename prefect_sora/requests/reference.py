@@ -1,0 +1,229 @@
+"""Reference: any picture that a user points at becomes one that a render can start from."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from prefect_sora.errors import ReferenceImageError
+from prefect_sora.limits import limits
+from prefect_sora.requests import files
+from prefect_sora.requests.files import public_address
+
+Mode = Literal["cover", "contain", "exact"]
+
+# What the video protocol takes, by Pillow's name; anything else is written anew as PNG.
+_WIRE = {
+    "JPEG": ("image/jpeg", ".jpg"),
+    "PNG": ("image/png", ".png"),
+    "WEBP": ("image/webp", ".webp"),
+}
+_READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def allowed() -> str:
+    """Say which pictures are read."""
+    size, pixels = limits().picture_max_bytes / 2**20, limits().picture_max_pixels / 2**20
+    return (
+        f"JPEG, PNG, WebP, GIF, BMP and TIFF images are read, up to {size:g} MiB and "
+        f"{pixels:g} megapixels."
+    )
+
+
+def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tuple[bytes, str, str]:
+    """Return the picture at exactly `size`, its content type and its suffix.
+
+    A picture that needs no change passes unchanged, byte for byte, with its
+    metadata. Any other is turned upright (EXIF), reduced to its first frame
+    and to 8-bit RGB, laid on white where it is transparent (a video has no
+    alpha), and written without metadata (GPS too): JPEG at quality 95 from
+    JPEG, else PNG. Equal input gives equal output.
+
+    Args:
+        data: A picture of a kind that `allowed` names.
+        size: Width and height of the video; None keeps the picture's own.
+        mode: `cover` fills the frame and crops the middle, `contain` shows all
+            between black bars, `exact` refuses any other size.
+
+    Raises:
+        ReferenceImageError: No picture, broken, too large, or not of the exact size.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_READ) as image:
+            return _fit(data, image, size, mode)
+    except ReferenceImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels("far too many") from error
+    except UnidentifiedImageError as error:
+        raise ReferenceImageError(
+            f"The reference is not an image we read: it is {_looks_like(data)}. {allowed()}",
+            next_step="Save it as PNG or JPEG.",
+        ) from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, …
+        raise ReferenceImageError(
+            f"The reference image is cut or damaged ({error}). {allowed()}",
+            next_step="Save or fetch it again.",
+        ) from error
+
+
+def _fit(
+    data: bytes, image: Image.Image, size: tuple[int, int] | None, mode: Mode
+) -> tuple[bytes, str, str]:
+    if (
+        image.width * image.height > limits().picture_max_pixels
+    ):  # known from the header, before any is decoded
+        raise _too_many_pixels(f"{image.width}x{image.height}")
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    upright = ImageOps.exif_transpose(image)
+    size = size or upright.size
+    if mode == "exact" and upright.size != size:
+        raise ReferenceImageError(
+            "The reference image is {}x{}, but the video {}x{}.".format(*upright.size, *size),
+            next_step='Resize it, or have it fitted with mode "cover" or "contain".',
+        )
+    sendable = image.format in _WIRE and not getattr(image, "is_animated", False)
+    if sendable and not turned and upright.size == size and _is_plain(upright):
+        return data, *_WIRE[str(image.format)]
+    fitted = (_contain if mode == "contain" else _cover)(_to_rgb(upright), size)
+    fitted.info = {}  # Pillow would write its comment
+    profile = upright.info.get("icc_profile") if upright.mode in ("RGB", "RGBA") else None
+    out = io.BytesIO()
+    if image.format in ("JPEG", "MPO"):  # MPO: a phone's JPEG with further pictures behind it
+        fitted.save(out, "JPEG", quality=95, subsampling=0, icc_profile=profile)
+        return out.getvalue(), *_WIRE["JPEG"]
+    fitted.save(out, "PNG", icc_profile=profile)
+    return out.getvalue(), *_WIRE["PNG"]
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether every reader sees the same picture: 8 bits a channel, and opaque."""
+    if image.mode == "RGBA":
+        return image.getchannel("A").getextrema() == (255, 255)
+    return image.mode in ("RGB", "L") and not image.has_transparency_data
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ReferenceImageError(
+            f"The reference image has floating-point pixels, whose white is unknown. {allowed()}",
+            next_step="Save it with 8 bits a channel.",
+        )
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    ground = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(ground, layer).convert("RGB")
+
+
+def _cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+
+
+def _contain(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    scale = min(size[0] / image.width, size[1] / image.height)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    frame = Image.new("RGB", size, "black")
+    corner = ((size[0] - width) // 2, (size[1] - height) // 2)
+    frame.paste(image.resize((width, height), Image.Resampling.LANCZOS), corner)
+    return frame
+
+
+def _too_many_pixels(size: str) -> ReferenceImageError:
+    return ReferenceImageError(
+        f"The reference image has too many pixels ({size}). {allowed()}",
+        next_step="Make it smaller: a video's frame is enough.",
+    )
+
+
+def _looks_like(data: bytes) -> str:
+    text = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if data[4:8] == b"ftyp":
+        return "HEIC, AVIF or a video"
+    if text.startswith(b"<"):
+        return "an HTML, SVG or XML page"
+    if text.startswith((b"{", b"[")):
+        return "JSON"
+    printable = text.isascii() and text.decode().replace("\n", "").isprintable()
+    return "text" if printable else "unknown data"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A picture ready to send.
+
+    Attributes:
+        data: The fitted bytes.
+        content_type: Told from the content, not from a suffix.
+        filename: A neutral name with the right suffix.
+        source_sha256: Hash of the bytes as the user gave them, for the render's identity.
+    """
+
+    data: bytes = field(repr=False)
+    content_type: str
+    filename: str
+    source_sha256: str
+
+
+async def prepare(
+    source: str | Path | bytes,
+    size: tuple[int, int] | None,
+    mode: Mode = "cover",
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> Reference:
+    """Load a picture and fit it to the video's size.
+
+    Args:
+        source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
+        size: Width and height of the video in pixels; None leaves the picture's own.
+        mode: How a picture of another shape is fitted.
+        options: For fsspec's file system, such as credentials; http(s) takes none.
+
+    Raises:
+        ReferenceImageError: It cannot be loaded or fitted. Nothing was sent.
+    """
+    original = await load_source(source, options=options)
+    data, content_type, suffix = await asyncio.to_thread(fit, original, size, mode)
+    digest = hashlib.sha256(original).hexdigest()
+    return Reference(data, content_type, f"reference{suffix}", digest)
+
+
+async def load_source(
+    source: str | Path | bytes, *, options: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return a picture's bytes, at most `Limits.picture_max_bytes`, within a minute.
+
+    Args:
+        source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
+        options: For fsspec's file system, such as credentials; http(s) takes none.
+
+    Raises:
+        ReferenceImageError: It is missing, unreadable, empty, too large or too slow.
+    """
+    try:
+        return await files.load(source, max_bytes=limits().picture_max_bytes, options=options)
+    except files.UnreadableError as error:
+        problem = str(error)
+    raise ReferenceImageError(
+        f"The reference image {_shown(source)} {problem}. {allowed()}",
+        next_step="Point it to a readable picture, then run again.",
+    )
+
+
+def _shown(source: str | Path | bytes) -> str:
+    """The source without what may be secret in it."""
+    address = public_address(source)
+    if address is None:
+        return "given as bytes"
+    return "in the data: URL" if str(source).lower().startswith("data:") else f'"{address}"'
+
+
+__all__ = ["Reference", "load_source", "prepare", "public_address"]

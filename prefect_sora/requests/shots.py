@@ -1,0 +1,268 @@
+"""Shots: what a prompt says about one shot, field by field, and the prose that it becomes.
+
+The vocabulary is closed where the craft's is: a form can offer it, and a typing
+error is found before anything is paid. All else is in your own words.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+DEFAULT_TEMPLATE: Final = "sora_shot_prompt.j2"
+
+ShotType = Literal[
+    "establishing shot",
+    "extreme wide shot",
+    "wide shot",
+    "full shot",
+    "medium wide shot",
+    "medium shot",
+    "medium close-up",
+    "close-up",
+    "extreme close-up",
+    "two-shot",
+    "over-the-shoulder shot",
+    "point-of-view shot",
+    "insert shot",
+    "aerial shot",
+]
+
+CameraAngle = Literal[
+    "eye level",
+    "low angle",
+    "high angle",
+    "bird's-eye view",
+    "worm's-eye view",
+    "dutch angle",
+    "ground level",
+    "shoulder level",
+]
+
+CameraMovement = Literal[
+    "static",
+    "handheld",
+    "dolly in",
+    "dolly out",
+    "dolly zoom",
+    "push in",
+    "pull back",
+    "pan left",
+    "pan right",
+    "whip pan",
+    "tilt up",
+    "tilt down",
+    "truck left",
+    "truck right",
+    "pedestal up",
+    "pedestal down",
+    "crane up",
+    "crane down",
+    "orbit left",
+    "orbit right",
+    "arc",
+    "tracking",
+    "follow",
+    "lead",
+    "zoom in",
+    "zoom out",
+    "crash zoom",
+    "roll",
+    "drone flyover",
+]
+
+CAMERA_MOVEMENTS: Final[dict[CameraMovement, str]] = {
+    "static": "the camera stands still on a tripod",
+    "handheld": "the camera is handheld, with slight natural sway",
+    "dolly in": "the camera dollies in slowly towards the subject",
+    "dolly out": "the camera dollies out slowly, away from the subject",
+    "dolly zoom": "the camera dollies in while it zooms out, so that the background falls away",
+    "push in": "the camera pushes in steadily",
+    "pull back": "the camera pulls back steadily and shows more of the scene",
+    "pan left": "the camera pans slowly to the left",
+    "pan right": "the camera pans slowly to the right",
+    "whip pan": "the camera whips round in one fast pan, blurred by its speed",
+    "tilt up": "the camera tilts slowly up",
+    "tilt down": "the camera tilts slowly down",
+    "truck left": "the camera trucks to the left, level with the subject",
+    "truck right": "the camera trucks to the right, level with the subject",
+    "pedestal up": "the camera rises straight up, its view level",
+    "pedestal down": "the camera sinks straight down, its view level",
+    "crane up": "the camera cranes up and looks down on the scene",
+    "crane down": "the camera cranes down into the scene",
+    "orbit left": "the camera orbits the subject to the left, at one distance",
+    "orbit right": "the camera orbits the subject to the right, at one distance",
+    "arc": "the camera moves in a slow arc in front of the subject",
+    "tracking": "the camera tracks beside the subject, at its pace",
+    "follow": "the camera follows close behind the subject",
+    "lead": "the camera moves backwards in front of the subject, at its pace",
+    "zoom in": "the lens zooms in slowly, the camera in its place",
+    "zoom out": "the lens zooms out slowly, the camera in its place",
+    "crash zoom": "the lens zooms in abruptly on the subject",
+    "roll": "the camera rolls slowly about its own axis",
+    "drone flyover": "the camera flies over the scene as a drone does, high and smooth",
+}
+"""What each movement is called, and the words that a model understands."""
+
+DepthOfField = Literal["very shallow", "shallow", "moderate", "deep", "rack focus"]
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class ShotPrompt(BaseModel):
+    """One shot in the words of the craft; it stands wherever a prompt does.
+
+    `subject` and `action` say most; a model guesses whatever else is left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: Words = Field(
+        description="Who or what is seen, with what makes it recognisable.",
+        examples=["a red kite with a forked tail"],
+    )
+    action: Words | None = Field(
+        default=None,
+        description="What the subject does, in beats that fit the clip's length.",
+        examples=["circles over the park, folds its wings and drops"],
+    )
+    shot_type: ShotType | None = Field(default=None, description="How much is in the picture.")
+    camera_angle: CameraAngle | None = Field(default=None, description="Where it is seen from.")
+    camera_movement: CameraMovement | None = Field(
+        default=None, description="How the camera moves; one movement a shot."
+    )
+    lens: Words | None = Field(
+        default=None, description="Focal length or kind of lens.", examples=["85 mm", "anamorphic"]
+    )
+    depth_of_field: DepthOfField | None = Field(default=None, description="How much is sharp.")
+    setting: Words | None = Field(
+        default=None, description="Where it happens.", examples=["a grassy park above a town"]
+    )
+    time_of_day: Words | None = Field(
+        default=None, description="When, for the light.", examples=["golden hour", "just past noon"]
+    )
+    weather: Words | None = Field(
+        default=None, description="The weather.", examples=["light rain", "high thin clouds"]
+    )
+    atmosphere: Words | None = Field(
+        default=None, description="The mood.", examples=["calm, a little lonely"]
+    )
+    style: Words | None = Field(
+        default=None, description="What it looks like.", examples=["16 mm documentary film"]
+    )
+    color_grading: Words | None = Field(
+        default=None, description="Its colours.", examples=["muted greens, warm highlights"]
+    )
+    physics: Words | None = Field(
+        default=None,
+        description="How things move: weight, wind, water.",
+        examples=["feathers flutter in gusts"],
+    )
+    continuity: Words | None = Field(
+        default=None,
+        description="What stays as in the shots around it.",
+        examples=["the same bird, the same light"],
+    )
+    sound: Words | None = Field(
+        default=None,
+        description="What is heard, for models that make sound.",
+        examples=["wind, a distant call"],
+    )
+    template: Words | None = Field(
+        default=None,
+        description="Path or URL of a template of your own; None: the one of this package.",
+        examples=["prompts/noir.j2", "s3://bucket/prompts/noir.j2"],
+    )
+
+    def __str__(self) -> str:
+        """Subject and action, for names."""
+        return " ".join(filter(None, (self.subject, self.action)))
+
+    def variables(self) -> dict[str, str]:
+        """What a template sees: each field by its name, empty where nothing is said.
+
+        `camera_movement` comes in the words of `CAMERA_MOVEMENTS`; `movement` is its name.
+        """
+        fields = self.model_dump(exclude={"template"})
+        movement = self.camera_movement
+        phrase = CAMERA_MOVEMENTS[movement] if movement else ""
+        return {
+            **{name: value or "" for name, value in fields.items()},
+            "camera_movement": phrase,
+            "movement": movement or "",
+        }
+
+    def text(self) -> str:
+        """Write the prompt, by the template of this package.
+
+        Raises:
+            ValueError: It names a template of its own, which has to be read first:
+                `prefect_sora.requests.prompts.written` does.
+        """
+        if self.template:
+            raise ValueError(
+                f"names the template {self.template!r}, which has to be read first: "
+                "`await prefect_sora.requests.prompts.written(prompt)`, or render it in a flow"
+            )
+        return prose(_default_template().render(self.variables()))
+
+
+def shot_of(value: Any) -> Any:
+    """Read a shot's fields as a `ShotPrompt`; text and a shot pass as they came.
+
+    Raises:
+        ValidationError: The fields are not a shot's; it says which.
+        ValueError: It is none of these.
+    """
+    if isinstance(value, dict):
+        return ShotPrompt.model_validate(value)
+    if not isinstance(value, (str, ShotPrompt)):
+        # No TypeError, which pydantic would let pass as no error of the value.
+        raise ValueError("is text, or the fields of a shot")  # noqa: TRY004
+    return value
+
+
+Prompt = Annotated[
+    str | ShotPrompt,
+    # So that an error names the field of the shot alone, not that it is no text either.
+    BeforeValidator(shot_of),
+    Field(description="What to show: text, or a shot field by field."),
+]
+
+
+def prose(text: str) -> str:
+    """Tidy what a template made: single spaces, no empty edges, one empty line at most."""
+    lines = [" ".join(line.split()) for line in text.strip().splitlines()]
+    return "\n".join(
+        line for line, before in zip(lines, ["", *lines], strict=False) if line or before
+    )
+
+
+def sandbox(templates: Mapping[str, str]) -> "Environment":
+    """Make what renders templates: it runs no code of theirs, and lets no name go unknown.
+
+    Args:
+        templates: Sources by name; those of this package are there, too.
+    """
+    # Here, for whoever never writes a shot: it is half of what this module costs to import.
+    from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(
+        loader=ChoiceLoader([DictLoader(templates), FileSystemLoader(TEMPLATES)]),
+        undefined=StrictUndefined,
+        autoescape=False,  # prose for a model, no markup
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _default_template() -> "Template":
+    return sandbox({}).get_template(DEFAULT_TEMPLATE)

@@ -1,0 +1,192 @@
+"""Tables: requests from a list, CSV, JSON lines, JSON or Parquet, all checked before any is sent.
+
+Columns are the fields of `VideoRequest`. What is wrong is told of all rows at once, with
+row and column.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.limits import limits
+from prefect_sora.requests import files
+from prefect_sora.requests.table_formats import (
+    ALIASES,
+    COLUMNS,
+    SUFFIXES,
+    Fields,
+    read_rows,
+    unknown_columns,
+)
+from prefect_sora.requests.video import VideoRequest
+
+_SIZE: Final = ("size", "aspect_ratio")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        number: From 1, without the header.
+        where: Its number, and its line in the file where that is another.
+        request: What it asks for; None where it is broken.
+        problems: What is wrong with it, each with its column.
+        prompt: What stands under prompt, for people.
+    """
+
+    number: int
+    where: str
+    request: VideoRequest | None = None
+    problems: tuple[str, ...] = ()
+    prompt: str = ""
+
+
+async def read_table(
+    source: str | Path,
+    *,
+    defaults: Fields | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """Read the rows of a file; a relative picture is looked for beside it.
+
+    Args:
+        source: Path, http(s) URL, or any URL that fsspec opens; its suffix says what it is.
+        defaults: Fields of the rows that do not have them.
+        options: For fsspec's file system.
+
+    Raises:
+        InvalidRequestError: The file cannot be read, is empty, or has columns that no
+            request has. Broken rows are returned, not raised: see `refuse_broken`.
+    """
+    named = f'The batch file "{files.public_address(source)}"'
+    address = (files.public_address(source) or "").lower()
+    suffix = next((each for each in SUFFIXES if address.endswith(each)), None)
+    if suffix is None:
+        raise InvalidRequestError(
+            f"{named} is none of {', '.join(SUFFIXES)}.", next_step="Give one of these."
+        )
+    try:
+        data = await files.load(source, max_bytes=limits().table_max_bytes, options=options)
+    except files.UnreadableError as error:
+        raise InvalidRequestError(
+            f"{named} {error}.", next_step="Name one that can be read; nothing was sent."
+        ) from None
+    return await asyncio.to_thread(_rows, data, suffix, source, named, defaults or {})
+
+
+def rows_of(requests: Iterable[VideoRequest | Fields], defaults: Fields | None = None) -> list[Row]:
+    """Take requests, or their fields, as the rows of a table."""
+    return [
+        _checked(number, f"row {number}", request)
+        if isinstance(request, VideoRequest)
+        else _row(number, f"row {number}", {**(defaults or {}), **request})
+        for number, request in enumerate(requests, 1)
+    ]
+
+
+def refuse_broken(rows: Sequence[Row]) -> None:
+    """Raise what is wrong with all broken rows.
+
+    Raises:
+        InvalidRequestError: There are some; the first of them are told with row and column.
+    """
+    broken = [row for row in rows if row.problems]
+    if not broken:
+        return
+    most = limits().table_problems
+    told = "; ".join(f"{row.where}: {', '.join(row.problems)}" for row in broken[:most])
+    more = f"; and {len(broken) - most} more" if len(broken) > most else ""
+    raise InvalidRequestError(
+        f"{len(broken)} of {len(rows)} rows cannot be rendered: {told}{more}.",
+        next_step="Nothing was sent. Mend them, or go on without them: skip_bad_rows "
+        "(--skip-bad-rows).",
+    )
+
+
+def _rows(data: bytes, suffix: str, source: str | Path, named: str, defaults: Fields) -> list[Row]:
+    found = read_rows(data, suffix, named, defaults)
+    rows = [
+        _row(number, where, {**defaults, **_placed(fields, source)})
+        if isinstance(fields, Mapping)
+        else Row(number, where, problems=(fields,))
+        for number, (where, fields) in enumerate(found, 1)
+    ]
+    if not rows:
+        raise InvalidRequestError(
+            f"{named} has no rows.", next_step="Nothing was sent; write a row for each video."
+        )
+    return rows
+
+
+def _placed(fields: Fields, source: str | Path) -> Fields:
+    """Find a relative picture beside the table."""
+    name = next((n for n in ("reference", *ALIASES) if isinstance(fields.get(n), str)), None)
+    if name is None or not files.is_relative(fields[name]):
+        return fields
+    return {**fields, name: files.beside(source, fields[name])}
+
+
+def _row(number: int, where: str, fields: Fields) -> Row:
+    prompt = fields.get("prompt")
+    shown = prompt if isinstance(prompt, str) else ""
+    unknown = [name for name in fields if name not in COLUMNS]
+    if unknown:
+        return Row(number, where, problems=(unknown_columns(unknown),), prompt=shown)
+    given = {ALIASES.get(name, name): value for name, value in fields.items()}
+    try:
+        return _checked(number, where, VideoRequest(**_read(given)))
+    except ValidationError as error:
+        problems = _problems(error, given)
+    except ValueError as error:
+        problems = [str(error)]
+    return Row(number, where, problems=tuple(problems), prompt=shown)
+
+
+def _checked(number: int, where: str, request: VideoRequest) -> Row:
+    reference = request.reference
+    if isinstance(reference, (str, Path)) and files.is_missing(reference):
+        problem = f'column reference: the picture "{reference}" does not exist'
+        return Row(number, where, problems=(problem,), prompt=request.prompt)
+    return Row(number, where, request, prompt=request.prompt)
+
+
+def _read(given: dict[str, Any]) -> dict[str, Any]:
+    """Read what a cell can hold as text alone."""
+    if isinstance(extra := given.get("extra"), str):
+        try:
+            given["extra"] = json.loads(extra)
+        except ValueError as error:
+            raise ValueError(f"column extra: it is no JSON: {error}") from None
+    if isinstance(characters := given.get("characters"), str):
+        given["characters"] = characters.replace(",", " ").split()
+    return given
+
+
+def _problems(error: ValidationError, given: dict[str, Any]) -> list[str]:
+    """Say all that is wrong: a size that is none keeps pydantic from looking at the rest."""
+    found = error.errors(include_url=False)
+    if [each["loc"] for each in found] == [()] and (given.keys() & _SIZE):
+        try:
+            VideoRequest(**{name: v for name, v in given.items() if name not in _SIZE})
+        except ValidationError as more:
+            found += [e for e in more.errors(include_url=False) if e["msg"] != found[0]["msg"]]
+    return [_problem(each) for each in found]
+
+
+def _problem(error: Any) -> str:
+    column = str(error["loc"][0]) if error["loc"] else None
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if column is None:
+        column = next((name for name in _SIZE if message.startswith(f"{name} ")), None)
+    if error["type"] == "missing":
+        message = "is missing"
+    elif error["type"] in ("int_parsing", "int_type", "greater_than_equal", "literal_error"):
+        message += f", not {error['input']!r}"
+    return f"column {column}: {message}" if column else message

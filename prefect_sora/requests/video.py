@@ -1,0 +1,265 @@
+"""What to render: one frozen value, checked before anything is sent."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.handles import Kind
+from prefect_sora.requests.shots import ShotPrompt, shot_of
+
+MAX_PROMPT_CHARACTERS: Final = 32_000
+"""OpenAI's openapi.yaml, `CreateVideoBody.prompt` (2026-08-21)."""
+
+SIZES_BY_RATIO: Final = {
+    "16:9": "1280x720",
+    "9:16": "720x1280",
+    "1:1": "1024x1024",
+    "16:10": "1792x1024",
+    "10:16": "1024x1792",
+}
+"""The nearest size of the Sora family to each ratio (OpenAI's video guide, 2026)."""
+
+SIZES_BY_NAME: Final = {
+    "720p": {"16:9": "1280x720", "9:16": "720x1280"},
+    "1080p": {"16:9": "1920x1080", "9:16": "1080x1920"},
+}
+
+DERIVED: Final[frozenset[Kind]] = frozenset({"remix", "edit", "extend"})
+"""What starts from a finished video, whose size, length and model it takes over."""
+
+MAX_CHARACTERS: Final = 2
+"""How many characters one video shows: OpenAI's video guide (2026)."""
+
+_SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
+
+_OWN_FIELDS: Final = {
+    "prompt": "prompt",
+    "model": "model",
+    "size": "size or aspect_ratio",
+    "seconds": "seconds",
+    "input_reference": "reference",
+    "characters": "characters",
+}
+"""What the wire calls the fields that are checked, fitted and priced, and what we call them."""
+
+# What the key is made of leaves these out: the picture stands in it by its
+# hash, and whether a check was on changes no pixel.
+NOT_IN_FINGERPRINT: Final = frozenset({"reference", "allow_unlisted"})
+
+
+class VideoRequest(BaseModel):
+    """One render, as it was asked for.
+
+    Equal requests with equal takes, in one scope and on one server, are one render.
+
+    Raises:
+        InvalidRequestError: From `VideoRequest.of`, in words for a person.
+            The constructor itself raises pydantic's `ValidationError`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
+
+    prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] = Field(
+        description=f"What to show, 1 to {MAX_PROMPT_CHARACTERS:,} characters; a shot becomes "
+        "its text."
+    )
+    model: str | None = Field(
+        default="sora-2",
+        description="The video model's name; None lets a server that has only one choose.",
+    )
+    size: str | None = Field(
+        default=None, description="Pixels as WIDTHxHEIGHT, or 720p or 1080p with a ratio."
+    )
+    aspect_ratio: str | None = Field(
+        default=None, description="Stands in for a size; ignored where a size in pixels is given."
+    )
+    seconds: int = Field(
+        default=8,
+        ge=1,
+        le=3600,
+        description="Length of the clip in seconds; of an extension, what it adds.",
+    )
+    reference: bytes | Path | str | None = Field(
+        default=None, description="Path, URL, fsspec URL or bytes of the picture to start from."
+    )
+    fit: Literal["cover", "contain", "exact"] = Field(
+        default="cover", description="How a reference of another size is made to fit."
+    )
+    kind: Kind = "create"
+    source_video_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The finished video that a remix, edit or extension starts from.",
+    )
+    characters: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
+        default=None,
+        max_length=MAX_CHARACTERS,
+        description="Ids of the characters that the prompt names.",
+    )
+    take: int = Field(default=1, ge=1, description="The nth deliberate repeat of one request.")
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Further fields that this server takes, sent as they are."
+    )
+    allow_unlisted: bool = Field(
+        default=False, description="Send what the catalogue says the model does not offer."
+    )
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """Make a request, or say in one sentence each what is wrong with it."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise InvalidRequestError(
+                in_words(error),
+                next_step="Change the request; nothing was sent.",
+            ) from None
+
+    # The key is the text's, however it was written.
+    @field_validator("prompt", mode="before", json_schema_input_type=str | ShotPrompt)
+    @classmethod
+    def _a_shot_becomes_its_text(cls, prompt: Any) -> Any:
+        prompt = shot_of(prompt)
+        return prompt.text() if isinstance(prompt, ShotPrompt) else prompt
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_says_something(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("is empty: say what the video shows")
+        return prompt
+
+    @field_validator("extra")
+    @classmethod
+    def _extra_is_what_is_not_checked(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name, ours in _OWN_FIELDS.items():
+            if name in extra:
+                raise ValueError(f"holds {name!r}, which would be sent unchecked: use {ours}")
+        return extra
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_the_size(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("kind", "create") != "create":
+            return data
+        size, ratio = data.get("size"), data.get("aspect_ratio")
+        return {**data, "size": resolve_size(size, ratio), "aspect_ratio": None}
+
+    @model_validator(mode="after")
+    def _a_kind_has_what_it_needs(self) -> Self:
+        if self.kind == "create" and self.source_video_id:
+            raise ValueError("source_video_id belongs to a remix, edit or extension: set kind")
+        if self.kind != "create" and not self.source_video_id:
+            raise ValueError(f"kind={self.kind!r} needs source_video_id, the finished video")
+        if self.kind != "create" and self.reference is not None:
+            raise ValueError(f"{self.kind} takes its picture from its source, not a reference")
+        if self.kind != "create" and self.characters:
+            raise ValueError(f"{self.kind} takes its characters from its source")
+        return self
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Width and height in pixels, where the request says."""
+        if self.size is None:
+            return None
+        width, _, height = self.size.partition("x")
+        return int(width), int(height)
+
+    @property
+    def title(self) -> str:
+        """The prompt as `title` shortens it."""
+        return title(self.prompt)
+
+    def canonical(self, reference_sha256: str | None) -> dict[str, Any]:
+        """Everything that makes this request what it is, as plain JSON.
+
+        Fields that are None are left out, so that a field added in a later
+        version leaves the keys of earlier requests as they are.
+        """
+        fields = self.model_dump(mode="json", exclude=set(NOT_IN_FINGERPRINT), exclude_none=True)
+        if reference_sha256:
+            fields["reference_sha256"] = reference_sha256
+        else:
+            del fields["fit"]  # no picture, nothing to fit
+        return fields
+
+
+def title(prompt: str) -> str:
+    """Put a prompt on one line of at most 60 characters, for names in a UI."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= 60 else f"{line[:59].rstrip()}…"
+
+
+def resolve_size(size: str | None, aspect_ratio: str | None) -> str:
+    """Turn a size, a size's name or a ratio into `WIDTHxHEIGHT`.
+
+    Raises:
+        ValueError: The size or ratio is not one we know; the message lists those.
+    """
+    ratio = aspect_ratio or "16:9"
+    if size is None:
+        if ratio not in SIZES_BY_RATIO:
+            raise ValueError(
+                f"aspect_ratio {ratio!r} is not one of {', '.join(SIZES_BY_RATIO)}; "
+                "give a size in pixels for another"
+            )
+        return SIZES_BY_RATIO[ratio]
+    text = str(size).strip().lower()
+    if text in SIZES_BY_NAME:
+        named = SIZES_BY_NAME[text]
+        if ratio not in named:
+            raise ValueError(f"size {text} goes with aspect_ratio {' or '.join(named)}")
+        return named[ratio]
+    match = _SIZE.match(text.replace("\u00d7", "x"))
+    if not match:
+        raise ValueError(
+            f"size {size!r} is neither WIDTHxHEIGHT in pixels, such as 1280x720, "
+            f"nor one of {', '.join(SIZES_BY_NAME)}"
+        )
+    width, height = int(match[1]), int(match[2])
+    if not (16 <= width <= 8192 and 16 <= height <= 8192):
+        raise ValueError(f"size {size!r}: each side has 16 to 8192 pixels")
+    return f"{width}x{height}"
+
+
+def in_words(error: ValidationError) -> str:
+    """Say of each field what is wrong with it, one sentence each."""
+    return " ".join(_in_words(e) for e in error.errors(include_url=False))
+
+
+def reason(error: Any) -> str:
+    """Say what is wrong with one field, to follow its name.
+
+    Args:
+        error: One of pydantic's `ValidationError.errors()`.
+    """
+    message = str(error["msg"]).removeprefix("Value error, ")
+    match error["type"]:
+        case "extra_forbidden":
+            return "is not one of its fields"
+        case "missing":
+            return "is missing"
+        case "literal_error":
+            return f"is {error['input']!r}; it is one of {error['ctx']['expected']}"
+        case "tuple_type" | "list_type":
+            return "should be a list"
+        case "model_type" | "dict_type":
+            return "should be fields with their names"
+    return re.sub(r"^\w+ should ", "should ", message)  # "Input", "String", "List"
+
+
+def _in_words(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    return f"{where} {reason(error)}.".strip()

@@ -1,0 +1,1 @@
+"""How a server is spoken to: OpenAI's video protocol over HTTP, its answers and its errors."""

@@ -1,0 +1,239 @@
+"""One call per method: a request in, a value or a typed error out; nothing is retried here.
+
+Our errors do not carry the SDK's as their cause: its text repeats what the server
+said, a key too.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx2
+import openai
+
+from prefect_sora.handles import Character
+from prefect_sora.requests.reference import Reference
+from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.protocol.downloads import Content, opened
+from prefect_sora.servers.protocol.payload import order
+from prefect_sora.servers.protocol.send_times import Departure
+from prefect_sora.servers.protocol.status_errors import (
+    clock_ahead_s,
+    error_of,
+    json_of,
+    not_the_protocol,
+    poll_after_s,
+)
+from prefect_sora.servers.protocol.transport import Transport
+from prefect_sora.servers.protocol.video_object import (
+    ServedModel,
+    Video,
+    VideoPage,
+    read_model,
+    read_page,
+    read_video,
+)
+from prefect_sora.servers.request_checks import needs
+from prefect_sora.servers.server import Server
+
+
+class VideoClient(Transport):
+    """The video protocol's calls on one server.
+
+    Take one from `connections.connect`, which keeps one per server and event loop.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self.watcher: object | None = None  # see watcher.watcher_of: it lives as long as we do
+
+    async def submit(
+        self,
+        request: VideoRequest,
+        reference: Reference | None,
+        idempotency_key: str,
+        departure: Departure | None = None,
+    ) -> Video:
+        """Send the one request that costs money.
+
+        Args:
+            request: What is to be rendered.
+            reference: Its picture.
+            idempotency_key: For servers that know a request again by it.
+            departure: Until when it may leave; tells afterwards when it left.
+
+        Raises:
+            ApiError: Refused, so nothing was paid, except `UnavailableError`
+                without `never_sent`: it may have been accepted.
+        """
+        server = self.server
+        path, fields = order(request, server.deployment or server.model_for(request.model))
+        headers = {
+            "Idempotency-Key": idempotency_key,
+            "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
+        }
+        files: Any = None
+        if reference or server.profile.form_only:
+            # In a form a nested value has no standard place: it goes as JSON text.
+            fields = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
+            files = []
+        if reference:
+            picture = (reference.filename, reference.data, reference.content_type)
+            files.append(("input_reference", picture))
+        response = await self.post(
+            path, fields, files, headers, verb=request.kind, departure=departure
+        )
+        video = read_video(json_of(response), None, self.server.profile.statuses)
+        if video is None:
+            raise not_the_protocol(
+                self.server, response, verb=request.kind, is_an_api=await self.is_an_api()
+            )
+        return video
+
+    async def create_character(self, name: str, filename: str, video: bytes) -> Character:
+        """Send a video of somebody whom prompts shall be able to name.
+
+        Raises:
+            ApiError: Refused, or no answer came.
+        """
+        files = [("video", (filename, video, "video/mp4"))]
+        response = await self.post("/videos/characters", {"name": name}, files, verb="character")
+        return self._character(response, name)
+
+    async def character(self, character_id: str) -> Character:
+        """Ask for one character.
+
+        Raises:
+            VideoNotFoundError: The server knows no such character.
+            ApiError: Anything else that is none.
+        """
+        try:
+            response = await self.get(f"/videos/characters/{quote(character_id, safe='')}")
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="retrieve") from None
+        return self._character(response, "")
+
+    def _character(self, response: httpx2.Response, name: str) -> Character:
+        body = json_of(response)
+        if not isinstance(body, Mapping) or not isinstance(body.get("id"), str):
+            raise not_the_protocol(self.server, response, verb="character")
+        created_at = body.get("created_at")
+        return Character(
+            id=body["id"],
+            name=str(body.get("name") or name),
+            provider=self.server.label,
+            created_at=created_at if isinstance(created_at, (int, float)) else None,
+        )
+
+    async def retrieve(self, video_id: str, *, anew: bool = False) -> Video:
+        """Ask for one job.
+
+        Args:
+            video_id: The job.
+            anew: End the connection with the answer: the next may reach another replica.
+
+        Raises:
+            VideoNotFoundError: The server knows no such job.
+            ApiError: Anything else that is no job.
+        """
+        try:
+            more = {"Connection": "close"} if anew else None
+            response = await self.get(f"/videos/{quote(video_id, safe='')}", more=more)
+        except openai.APIStatusError as error:
+            # Some servers answer for a failed job with an error status and the job in it.
+            body = json_of(error.response)
+            video = read_video(body, None, self.server.profile.statuses)
+            is_job = isinstance(body, Mapping) and (
+                body.get("object") == "video" or "status" in body
+            )
+            if video and is_job:
+                return video
+            raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
+        video = read_video(
+            json_of(response), poll_after_s(response.headers), self.server.profile.statuses
+        )
+        if video is None:
+            raise not_the_protocol(self.server, response, verb="retrieve")
+        return video
+
+    async def list_page(
+        self, after: str | None = None, limit: int = 100, order: Literal["desc", "asc"] = "desc"
+    ) -> VideoPage:
+        """Ask for one page of the jobs, newest first unless asked otherwise.
+
+        Raises:
+            RejectedError: This server does not list.
+            ApiError: Anything else that is no page.
+        """
+        params: dict[str, object] = {"limit": limit, "order": order}
+        if after:
+            params["after"] = after
+        try:
+            response = await self.get("/videos", params)
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="list") from None
+        page = read_page(
+            json_of(response),
+            poll_after_s(response.headers),
+            clock_ahead_s(response.headers),
+            self.server.profile.statuses,
+        )
+        if page is None:
+            raise not_the_protocol(self.server, response, verb="list")
+        return page
+
+    async def models(self) -> list[ServedModel]:
+        """Ask which models the server names; harmless, and proves address and key.
+
+        Raises:
+            ApiError: No such list, or no access.
+        """
+        try:
+            response = await self.get("/models")
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="models") from None
+        body = json_of(response)
+        if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
+            raise not_the_protocol(self.server, response, verb="models", is_an_api=False)
+        return [read_model(m) for m in body["data"] if isinstance(m, Mapping) and "id" in m]
+
+    async def delete(self, video_id: str) -> None:
+        """Delete one video at the server; one that is gone already is fine.
+
+        Raises:
+            InvalidRequestError: This server deletes nothing; it was not asked.
+            ApiError: Refused.
+        """
+        needs(
+            self.server,
+            "can_delete",
+            "no delete",
+            "It keeps its videos as long as it does; the store's are not touched by that",
+        )
+        try:
+            await self.remove(f"/videos/{quote(video_id, safe='')}")
+        except openai.NotFoundError:
+            return
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="delete", video_id=video_id) from None
+
+    @contextlib.asynccontextmanager
+    async def content(
+        self, video_id: str, variant: str | None = None, url: str | None = None
+    ) -> AsyncIterator[Content]:
+        """Open the finished file, or one of its variants, as a stream.
+
+        Args:
+            video_id: The finished video.
+            variant: `thumbnail` or `spritesheet`; None for the video itself.
+            url: Where the server said that the file lies, in place of `/content`.
+
+        Raises:
+            ApiError: No such file, or not now.
+        """
+        async with opened(self.http, self.server, video_id, variant, url) as content:
+            yield content

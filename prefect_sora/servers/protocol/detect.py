@@ -1,0 +1,211 @@
+"""Recognise: which kind of server this is, by at most three harmless GETs.
+
+What tells them apart was read in their sources, or seen (marked so in docs/servers):
+SGLang 0.5.23, vLLM-Omni 0.30.0, FastVideo 0.2.1, TensorRT-LLM (2026), LiteLLM 1.109.1,
+new-api (2026), Azure's and OpenAI's answers as recorded in public (2026).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import httpx2
+
+from prefect_sora.errors import InvalidRequestError, RejectedError
+from prefect_sora.requests import files
+from prefect_sora.servers.profiles import (
+    AUTO,
+    AZURE,
+    FASTVIDEO,
+    GENERIC,
+    LITELLM_PROXY,
+    LOCAL,
+    NEW_API,
+    OPENAI,
+    SGLANG,
+    TENSORRT_LLM,
+    VLLM_OMNI,
+    Profile,
+    read_profile,
+)
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.status_errors import json_of, no_answer, status_error
+from prefect_sora.servers.server import Server
+
+_OWNERS: Final = {
+    "prefect-sora": LOCAL,
+    "sglang": SGLANG,
+    "vllm": VLLM_OMNI,
+    "fastvideo": FASTVIDEO,
+    "tensorrt_llm": TENSORRT_LLM,
+}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a server was found to be.
+
+    Attributes:
+        profile: Its profile; generic where nothing told more.
+        by: What told it, for people.
+        models: The models that it names.
+    """
+
+    profile: Profile
+    by: str
+    models: tuple[str, ...] = ()
+
+
+_known: dict[Server, Profile] = {}
+
+
+async def recognised(server: Server) -> Server:
+    """Give a server whose profile is `auto` its own; asked once in a process.
+
+    Raises:
+        ApiError: As `recognise` says.
+    """
+    if server.profile != AUTO:
+        return server
+    if server not in _known:
+        client = VideoClient(server)
+        try:
+            _known[server] = (await recognise(client)).profile
+        finally:
+            await client.close()
+    return replace(server, profile=_known[server])
+
+
+async def recognise(client: VideoClient) -> Recognised:
+    """Find out what a server is; nothing is sent that could cost anything.
+
+    Args:
+        client: The server, of whatever profile.
+
+    Raises:
+        UnavailableError: It does not answer, so that nothing is known: a guess here could
+            be another one when it runs again.
+        AuthenticationError: It does not take the key.
+        RejectedError: It is no video server.
+    """
+    service = client.server.service
+    if service:
+        return Recognised({"openai": OPENAI, "azure": AZURE}[service], "its address")
+    models = await client.peek("/models")
+    _refuse_what_is_no_answer(client, models)
+    found = _by_headers(models) or _by_models(models)
+    named = _names(models)
+    if found in (LOCAL, SGLANG, FASTVIDEO, TENSORRT_LLM, NEW_API, AZURE, OPENAI):
+        return Recognised(found, "its list of models", named)
+    jobs = await client.peek("/videos?limit=1")
+    _refuse_what_is_no_answer(client, jobs)
+    if found is VLLM_OMNI:
+        _refuse_what_serves_no_videos(client, jobs)
+        return Recognised(VLLM_OMNI, "its list of models", named)
+    found = _by_headers(jobs)
+    if found:
+        return Recognised(found, "the headers of its list of videos", named)
+    if jobs.status_code == 404:
+        _refuse_what_serves_no_videos(client, jobs)
+    if jobs.status_code == 400 and _code(jobs) == "400":
+        # LiteLLM behind another proxy, which took its headers off.
+        alive = await _peek_root(client, "/health/liveliness")
+        if alive.status_code == 200 and json_of(alive) == "I'm alive!":
+            return Recognised(LITELLM_PROXY, "its sign of life", named)
+    return Recognised(GENERIC, "nothing that is known", named)
+
+
+async def _peek_root(client: VideoClient, path: str) -> httpx2.Response:
+    """Ask for something harmless outside /v1, without credentials, and take any answer.
+
+    Raises:
+        UnavailableError: None came.
+    """
+    root = client.server.base_url.removesuffix("/v1")
+    try:
+        return await client.http.get(f"{root}{path}", follow_redirects=False)
+    except httpx2.HTTPError as error:
+        raise no_answer(client.server, error) from None
+
+
+async def profile_of(given: str | Mapping[str, Any]) -> Profile:
+    """Read a profile: by its name, as it is written, or from a YAML or JSON file.
+
+    Raises:
+        InvalidRequestError: No such profile, no such file, or a field that no profile has.
+    """
+    if isinstance(given, str) and given.lower().endswith((".json", ".yaml", ".yml")):
+        written = await files.read(given, "profile")
+        if not isinstance(written, Mapping):
+            raise InvalidRequestError(
+                f"{files.named(given, 'profile')} holds no fields.",
+                next_step="Write it as a mapping, with a base and what differs from it.",
+            )
+        return read_profile(written)
+    return read_profile(given)
+
+
+def _by_headers(response: httpx2.Response) -> Profile | None:
+    headers = response.headers
+    if "x-litellm-version" in headers or "x-litellm-call-id" in headers:
+        return LITELLM_PROXY
+    if "x-new-api-version" in headers or "x-oneapi-request-id" in headers:
+        return NEW_API
+    if "apim-request-id" in headers:
+        return AZURE
+    if "openai-processing-ms" in headers:
+        return OPENAI
+    return None
+
+
+def _by_models(response: httpx2.Response) -> Profile | None:
+    for entry in _entries(response):
+        owner = _OWNERS.get(str(entry.get("owned_by")))
+        if owner is SGLANG and "task_type" not in entry and "pipeline_name" not in entry:
+            continue  # SGLang's server of language models
+        if owner:
+            return owner
+    return None
+
+
+def _entries(response: httpx2.Response) -> list[Mapping[str, Any]]:
+    body = json_of(response)
+    data = body.get("data") if isinstance(body, Mapping) else None
+    return [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
+
+
+def _names(response: httpx2.Response) -> tuple[str, ...]:
+    return tuple(str(entry["id"]) for entry in _entries(response) if "id" in entry)
+
+
+def _code(response: httpx2.Response) -> object:
+    body = json_of(response)
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error.get("code") if isinstance(error, Mapping) else None
+
+
+def _refuse_what_is_no_answer(client: VideoClient, response: httpx2.Response) -> None:
+    """Stop at a key that does not work, an outage, a login page."""
+    refused = response.status_code in (401, 403, 429) or response.status_code >= 500
+    if refused or b"no_db_connection" in response.content:
+        raise status_error(client.server, response, verb="models")
+    if response.is_redirect or response.headers.get("content-type", "").startswith("text/html"):
+        raise RejectedError(
+            f"The address {client.server.base_url} answers with a page, not as an API.",
+            status=response.status_code,
+            next_step="Point base_url at the API itself, such as https://host/v1; a proxy that "
+            "asks for a login stands before it otherwise.",
+        )
+
+
+def _refuse_what_serves_no_videos(client: VideoClient, jobs: httpx2.Response) -> None:
+    said = jobs.text[:200] if len(jobs.content) < 10_000 else ""
+    unknown_path = jobs.status_code == 404 and json.dumps("Not Found") in said
+    if unknown_path:
+        raise RejectedError(
+            f"{client.server.base_url} is an API, and has no /videos: it serves no videos.",
+            status=404,
+            next_step="Check base_url, with its path: most servers answer under /v1. A server "
+            "that was started for language models has no videos.",
+        )

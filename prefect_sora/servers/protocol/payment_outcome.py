@@ -1,0 +1,57 @@
+"""Outcomes: what an answer to a request that costs money says of the money.
+
+Between us and the server may stand gateways, which answer in its place while it goes on. So
+two kinds of answer alone close a request: a status that says that it was not begun, which
+nobody sends of a request that he has passed on, and the server's own word that it has ended.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import httpx2
+
+from prefect_sora.servers.protocol.error_bodies import read_failure
+
+REFUSED: Final = frozenset(
+    # RFC 9110, 15.4 and 15.5, and RFC 6585; 451 is RFC 7725. Not among them: 408, 409, 425 and
+    # 499 (nginx), of a request that may be under way; 424, of a server behind that failed; 302
+    # and 303, with which a form that was carried out is answered, too.
+    {301, 307, 308}
+    | {400, 401, 402, 403, 404, 405, 406, 407, 410, 411, 412, 413, 414, 415, 416, 417}
+    | {421, 422, 423, 426, 428, 429, 431, 451}
+)
+"""Statuses after which nothing was begun, whoever answers."""
+
+_ENDED: Final = frozenset({500, 501, 503})
+"""Statuses of a server that has ended with a request, where it says so itself. 502 and 504
+tell of another server (RFC 9110, 15.6)."""
+
+
+def has_ended(response: httpx2.Response, body: object) -> bool:
+    """Say whether the server itself has ended with the request, and not a gateway with waiting.
+
+    Args:
+        response: An answer with an error status.
+        body: Its body, read as JSON; None where it is none.
+    """
+    if response.status_code not in _ENDED or not is_the_protocols(body):
+        return False
+    failure = read_failure(body)
+    return failure is not None and not failure.is_second_hand
+
+
+def is_the_protocols(body: object) -> bool:
+    """Say whether an error has a shape in which video servers are known to answer.
+
+    These are OpenAI's and vLLM's `error` object, which LiteLLM and new-api repeat; FastAPI's
+    `detail`, alone, for beside a title it is a gateway's problem (RFC 9457); and TensorRT-LLM's
+    flat object. An `error` that is a text is no server's but in a 401: gateways write so.
+    """
+    if not isinstance(body, Mapping):
+        return False
+    error = body.get("error")
+    if isinstance(error, Mapping):
+        return isinstance(error.get("message"), str) and bool(error["message"])
+    if set(body) == {"detail"}:
+        return isinstance(body["detail"], (str, list)) and bool(body["detail"])
+    return body.get("object") == "error" and isinstance(body.get("message"), str)

@@ -1,0 +1,254 @@
+"""Read an answer that is no success: which error it is, and what the server said."""
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Final
+
+import httpx2
+import openai
+
+from prefect_sora.errors import (
+    AuthenticationError,
+    ModerationError,
+    QuotaError,
+    RateLimitError,
+    RejectedError,
+    RetiredModelError,
+    SoraError,
+    UnavailableError,
+    VideoNotFoundError,
+)
+from prefect_sora.errors.next_steps import CHANGE_THE_PROMPT, Advice, NextStep
+from prefect_sora.requests.video import DERIVED
+from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
+from prefect_sora.servers.protocol.payment_outcome import REFUSED, has_ended
+from prefect_sora.servers.server import Server
+
+RENDER_ELSEWHERE: Final = (
+    "Name another model of this server, or point base_url at a server that still renders (SGLang, "
+    "vLLM-Omni, FastVideo, a gateway), or use the local renderer."
+)
+
+_NEVER_SENT: Final = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,  # it did not open the way
+    httpx2.LocalProtocolError,  # what we were to send is no HTTP
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
+)
+
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+"""A count as headers hold it: more digits than any time has are nonsense. Ours."""
+
+
+def error_of(
+    server: Server, error: openai.APIError, *, verb: str, video_id: str | None = None
+) -> SoraError:
+    """Turn what the SDK raised into our own error.
+
+    Args:
+        server: Who was asked.
+        error: What the SDK raised.
+        verb: A kind of `requests.Kind`, retrieve, list, content, delete, character or models.
+        video_id: The video it was about.
+    """
+    if isinstance(error, openai.APIStatusError):
+        return status_error(server, error.response, verb=verb, video_id=video_id)
+    return no_answer(server, error.__cause__ or error)
+
+
+def no_answer(
+    server: Server, cause: BaseException, *, left: bool | None = None
+) -> UnavailableError:
+    """Say that no answer came, and whether the request can have been read at all.
+
+    Args:
+        server: Who was asked.
+        cause: What was raised in place of an answer.
+        left: Whether the request had begun to leave; None: the cause alone tells.
+    """
+    never_sent = left is False or isinstance(cause, _NEVER_SENT)
+    # A header that cannot be sent is quoted, escaped, so that no key in it would be recognised.
+    quotable = isinstance(cause, (httpx2.HTTPError, openai.APIError))
+    quotable &= not isinstance(cause, httpx2.LocalProtocolError)
+    said = server.redacted(str(cause)) if quotable else ""
+    steps: Advice = ("Check base_url and that the server runs.", NextStep("doctor"))
+    if isinstance(cause, httpx2.ProxyError):
+        steps = (
+            "The proxy of HTTPS_PROXY or ALL_PROXY did not let it through: NO_PROXY, or another."
+        )
+    return UnavailableError(
+        f"{_named(server)} {'cannot be reached' if never_sent else 'gave no whole answer'} "
+        f"({type(cause).__name__}{f': {said}' if said else ''}).",
+        never_sent=never_sent,
+        next_step=steps,
+    )
+
+
+def not_the_protocol(
+    server: Server,
+    response: httpx2.Response,
+    *,
+    verb: str,
+    wanted: str = "a video job",
+    is_an_api: bool = True,
+) -> UnavailableError | RejectedError:
+    """Say that an answer came, with success for its status, and was no answer to this.
+
+    Args:
+        server: Who was asked.
+        response: What came.
+        verb: See `error_of`.
+        wanted: What should have come.
+        is_an_api: Something at this address is known to answer as an API.
+    """
+    kind = response.headers.get("content-type", "no type").partition(";")[0]
+    message = f"{_named(server)} answered {response.status_code} with {kind}, not with {wanted}."
+    if kind != "text/html" or verb in ("retrieve", "list") or is_an_api:
+        # A page comes from a proxy, in a trouble that passes; behind it the server may go on.
+        return UnavailableError(
+            message,
+            status=response.status_code,
+            next_step=("Check that base_url is a video API's.", NextStep("doctor")),
+        )
+    # It comes from a login or a website: the request went no further.
+    return RejectedError(
+        message,
+        status=response.status_code,
+        next_step="Point base_url at the API itself, such as https://host/v1.",
+    )
+
+
+def status_error(
+    server: Server,
+    response: httpx2.Response,
+    *,
+    verb: str,
+    video_id: str | None = None,
+    is_an_api: bool = True,
+) -> SoraError:
+    """Turn an answer with an error status into the error that it is.
+
+    See `error_of`, and `not_the_protocol`.
+    """
+    status, body = response.status_code, json_of(response)
+    failure = read_failure(body) or Failure()
+    # Some servers repeat the key that they refuse.
+    said = server.redacted(failure.message.strip()) or response.reason_phrase or "no reason given"
+    about: dict[str, Any] = {
+        "status": status,
+        "code": failure.code,
+        "request_id": response.headers.get("x-request-id"),
+        "video_id": video_id,
+    }
+    message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
+    asks_for_a_video = verb == "create" or verb in DERIVED
+    costs = asks_for_a_video or verb == "character"
+    unclear = costs and status not in REFUSED and is_an_api
+    if failure.is_moderation and (not (unclear or status >= 500) or failure.is_coded_moderation):
+        return ModerationError(
+            message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
+        )
+    if status == 402 or (status in (400, 403, 429) and failure.is_quota):
+        about["next_step"] = "Add credit or raise the quota at the provider; waiting is no use."
+        return QuotaError(message, **about)
+    if asks_for_a_video and _is_retired(status, failure, verb):
+        return RetiredModelError(message, next_step=RENDER_ELSEWHERE)
+    # LiteLLM without a database says so of a key that it does not know (1.109.1).
+    if status in (401, 403) or failure.type == "no_db_connection":
+        about["next_step"] = (
+            "Check api_key, and that it may use this model.",
+            NextStep("doctor"),
+        )
+        return AuthenticationError(message, **about)
+    if status == 429:
+        about["next_step"] = "Wait, then run the same again; fewer renders at a time need no wait."
+        return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
+    # new-api says so with a 503, before it looks for anybody who could render.
+    refused = status in (400, 404, 422) or failure.is_coded_unknown_model
+    if asks_for_a_video and refused and failure.is_about_the_model:
+        about["next_step"] = (
+            "Name a model, or on Azure a deployment, that this server has; a deployment made "
+            "minutes ago may need some more."
+        )
+        return RejectedError(message, **about)
+    about_a_video = verb in ("retrieve", "content", "delete") or verb in DERIVED
+    if about_a_video and (status in (404, 410) or failure.is_unknown_video):
+        about["next_step"] = (
+            f"Check the source's id, and that this server has {verb}."
+            if verb in DERIVED
+            else "Check the id, and that this is the server that it was made on."
+        )
+        return VideoNotFoundError(message, **about)
+    if unclear or status in (408, 409) or status >= 500:
+        about["next_step"] = ("Run the same again in a while.", NextStep("doctor"))
+        return UnavailableError(
+            message,
+            ended=has_ended(response, body),
+            retry_after_s=retry_after_s(response.headers),
+            **about,
+        )
+    about["next_step"] = (
+        "Check base_url: nothing renders there."
+        if status in (301, 302, 303, 307, 308, 404, 405)
+        else "Change the request as the server says."
+    )
+    return RejectedError(message, **about)
+
+
+def _is_retired(status: int, failure: Failure, verb: str) -> bool:
+    """Say whether the model, and not a remix's source, is gone for good."""
+    if status == 410 and verb == "create":
+        return True
+    return status in (400, 403, 404, 410) and failure.is_retirement
+
+
+def _named(server: Server) -> str:
+    return f"The video server {server.base_url}"
+
+
+def json_of(response: httpx2.Response) -> object:
+    """Read a body as JSON; None where it is none, or where a stream of it broke off."""
+    try:
+        return json.loads(response.content)
+    except (ValueError, httpx2.StreamError):
+        return None
+
+
+def poll_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read the pace that the server itself asks for, in seconds."""
+    asked_ms = _count(headers.get("openai-poll-after-ms"))
+    return None if asked_ms is None else max(0.05, asked_ms / 1000)
+
+
+def clock_ahead_s(headers: Mapping[str, str]) -> float | None:
+    """Read how far the server's clock is ahead of ours, in seconds, to the second."""
+    with contextlib.suppress(ValueError, TypeError):
+        return parsedate_to_datetime(headers.get("date", "")).timestamp() - time()
+    return None
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long to wait, in seconds, from a count or a date (RFC 9110, 10.2.3)."""
+    asked_ms = _count(headers.get("retry-after-ms"))
+    if asked_ms is not None:
+        return asked_ms / 1000
+    value = headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
+    asked = _count(value)
+    if asked is not None:
+        return asked
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    return None
+
+
+def _count(text: str | None) -> float | None:
+    """Read a number of plain digits, with a fraction or without; all else is none."""
+    text = (text or "").strip()
+    return float(text) if _NUMBER.fullmatch(text) else None

@@ -1,0 +1,300 @@
+"""Transport: one way to a server, for videos and pictures, with its credentials and none logged.
+
+What only asks goes by the openai SDK's verbs, with its retries and redirects off. The SDK would
+send a create over an idle connection, which may be closing at the other end, and leave unknown
+whether it was read. So what costs money leaves once, over a connection of its own.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx2
+import openai
+from openai import AsyncOpenAI
+
+from prefect_sora.errors import InvalidRequestError, SoraError, UnavailableError
+from prefect_sora.errors.redaction import in_private
+from prefect_sora.limits import limits
+from prefect_sora.servers.protocol.payment_outcome import REFUSED
+from prefect_sora.servers.protocol.proxies import certificates, http_client
+from prefect_sora.servers.protocol.send_times import Departure
+from prefect_sora.servers.protocol.status_errors import error_of, json_of, no_answer, status_error
+from prefect_sora.servers.server import Server
+
+
+class Transport:
+    """Requests to one server, with its credentials.
+
+    Raises:
+        InvalidRequestError: The environment names a proxy that cannot be used.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server, mine = server, limits()
+        verify = certificates()
+        self.http = http_client(
+            server.base_url,
+            verify,
+            timeout=httpx2.Timeout(
+                mine.read_seconds, connect=mine.connect_seconds, pool=mine.pool_seconds
+            ),
+            limits=httpx2.Limits(
+                max_connections=mine.connections, max_keepalive_connections=mine.idle_connections
+            ),
+        )
+        self._is_an_api = False
+        key = server.api_key.get_secret_value() if server.api_key else ""
+        self._openai = AsyncOpenAI(
+            base_url=server.base_url,
+            api_key=key or "none",
+            max_retries=0,
+            default_query=dict(server.query),
+            http_client=self.http,
+        )
+        # Nothing waits in it, for the gate is before it, and nothing is used twice.
+        self._once = http_client(
+            server.base_url,
+            verify,
+            params=dict(server.query) or None,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": self._openai.user_agent,
+            },
+            # The departure bounds the whole of a request.
+            timeout=httpx2.Timeout(None, connect=mine.connect_seconds),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+        self._gate = asyncio.Semaphore(mine.creates_at_once)
+        # The SDK fills these from the environment, which may mean another server.
+        self._openai.organization = server.organization
+        self._openai.project = server.project
+
+    def place(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Wait for a place among the requests under way that cost money; have it for the block.
+
+        It is waited for before a reservation is stamped: under one, a request that others keep
+        from leaving would soon be too late.
+        """
+        return self._gate
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._once.aclose()
+        await self._openai.close()
+
+    async def get(
+        self,
+        path: str,
+        params: Mapping[str, object] | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Ask for something below /v1, with more headers where some are given.
+
+        Raises:
+            openai.APIError: An error status, or no answer.
+        """
+        response = await self._authorised(
+            lambda headers: self._openai.get(
+                path,
+                cast_to=httpx2.Response,
+                options={
+                    "params": dict(params or {}),
+                    "headers": {**headers, **(more or {})},
+                    "max_retries": 0,
+                    "follow_redirects": False,
+                },
+            )
+        )
+        self._is_an_api |= "json" in response.headers.get("content-type", "")
+        return response
+
+    async def post(
+        self,
+        path: str,
+        fields: Mapping[str, Any],
+        files: Any = None,
+        more: Mapping[str, str] | None = None,
+        *,
+        verb: str,
+        departure: Departure | None = None,
+        timeout_seconds: float | None = None,
+        max_bytes: int | None = None,
+    ) -> httpx2.Response:
+        """Send something once: as JSON, or where `files` is a list, empty too, as a form.
+
+        Args:
+            path: Below /v1.
+            fields: What is sent; texts where it is a form.
+            files: Names, each with a file's name, bytes and type.
+            more: Further headers.
+            verb: See `status_errors.error_of`.
+            departure: Until when it may leave; tells afterwards when it left.
+            timeout_seconds: How long the answer may take from then on, to its end; None: as long
+                as that of a create.
+            max_bytes: How long the answer may be; None: the same.
+
+        Returns:
+            An answer of success, read to its end.
+
+        Raises:
+            InvalidRequestError: It cannot be written down; nothing was sent.
+            ApiError: Refused; or `UnavailableError`: no answer, and unless it says
+                `never_sent`, it may have been carried out.
+        """
+        departure = departure or Departure()
+        answer_s = limits().create_seconds if timeout_seconds is None else timeout_seconds
+        longest = limits().job_max_bytes if max_bytes is None else max_bytes
+        try:
+            with self._unlogged():
+                async with (
+                    departure.limits(answer_s),
+                    contextlib.nullcontext() if departure.has_place else self._gate,
+                ):
+                    departure.begin()
+                    response = await self._sent(path, fields, files, more, departure, longest)
+        except SoraError:
+            raise
+        except TimeoutError as error:
+            if departure.at is None:
+                raise no_answer(self.server, error, left=False) from None
+            raise UnavailableError(
+                f"The video server {self.server.base_url} did not answer the request within "
+                f"{answer_s:g} s."
+            ) from None
+        except Exception as error:  # whatever it is, one thing counts: had it left?
+            raise no_answer(self.server, error, left=departure.at is not None) from None
+        if response.is_success:
+            self._is_an_api |= "json" in response.headers.get("content-type", "")
+            return response
+        # A redirect leads to a login, or away from a form that was carried out.
+        away = response.status_code in (302, 303) and not await self.is_an_api()
+        raise status_error(self.server, response, verb=verb, is_an_api=not away)
+
+    async def _sent(
+        self,
+        path: str,
+        fields: Mapping[str, Any],
+        files: Any,
+        more: Mapping[str, str] | None,
+        departure: Departure,
+        max_bytes: int,
+    ) -> httpx2.Response:
+        """Send it, and anew with a new token where that was refused, unbegun."""
+        for renewed in (False, True):
+            headers = {**await self.server.authorisation(), **(more or {})}
+            try:
+                body: dict[str, Any] = {"json": fields}
+                if files is not None:
+                    texts = [(name, (None, text.encode())) for name, text in fields.items()]
+                    body = {"files": [*texts, *files]}
+                url, trace = f"{self.server.base_url}{path}", {"trace": departure}
+                request = self._once.build_request(
+                    "POST", url, headers=headers, extensions=trace, **body
+                )
+            except (TypeError, ValueError) as error:  # NaN, half a character
+                raise InvalidRequestError(
+                    f"The request cannot be written down ({type(error).__name__}).",
+                    next_step="Look at the prompt and the extra fields; nothing was sent.",
+                ) from None
+            response = await self._once.send(request, stream=True, follow_redirects=False)
+            try:
+                whole = await _read(response, max_bytes)
+            finally:
+                await response.aclose()
+            if whole.status_code != 401 or self.server.token is None or renewed:
+                break
+            self.server.token.forget()
+            departure.refused()
+        return whole
+
+    async def is_an_api(self) -> bool:
+        """Say whether anything here answers as an API, where a page came in its place.
+
+        A page in place of a new job is a gateway's in trouble, behind which the server may go
+        on, or a website's, which renders nothing. Other questions tell: a website has no answer
+        to any. Where nothing answers them, or with a trouble, it is taken for an API.
+        """
+        for path in ("/videos?limit=1", "/models"):
+            if self._is_an_api:
+                break
+            try:
+                told = await self.peek(path)
+            except SoraError:
+                return True
+            if told.status_code in (408, 429) or told.is_server_error:
+                return True
+            self._is_an_api |= isinstance(json_of(told), (Mapping, list))
+        return self._is_an_api
+
+    async def remove(self, path: str) -> None:
+        """Delete something below /v1.
+
+        Raises:
+            openai.APIError: An error status, or no answer.
+        """
+        await self._authorised(
+            lambda headers: self._openai.delete(
+                path,
+                cast_to=httpx2.Response,
+                options={"headers": headers, "follow_redirects": False},
+            )
+        )
+
+    async def peek(self, path: str) -> httpx2.Response:
+        """Ask for something harmless, and take any answer, whatever its status.
+
+        Raises:
+            UnavailableError: None came.
+        """
+        try:
+            return await self.get(path)
+        except openai.APIStatusError as error:
+            return error.response
+        except openai.APIError as error:
+            raise error_of(self.server, error, verb="models") from None
+
+    async def _authorised(
+        self, send: Callable[[dict[str, Any]], Awaitable[httpx2.Response]]
+    ) -> httpx2.Response:
+        """Send with credentials; a token that is no longer taken is fetched anew, once.
+
+        What a server answers with 401 it has not carried out, a create too.
+        """
+        with self._unlogged():
+            try:
+                return await send(await self._headers())
+            except openai.AuthenticationError:
+                if self.server.token is None:
+                    raise
+                self.server.token.forget()
+                return await send(await self._headers())
+
+    def _unlogged(self) -> contextlib.AbstractContextManager[None]:
+        """Some gateways take their key in the query, which the HTTP library logs."""
+        return in_private() if self.server.query else contextlib.nullcontext()
+
+    async def _headers(self) -> dict[str, Any]:
+        """Say the key where the SDK would not, and silence it where there is none."""
+        server = self.server
+        if server.auth == "bearer" and server.api_key is not None and server.token is None:
+            return {}
+        return {"Authorization": openai.omit, **await server.authorisation()}
+
+
+async def _read(response: httpx2.Response, max_bytes: int) -> httpx2.Response:
+    """Read an answer to its end, decoded; of a refusal, what comes of it."""
+    data = bytearray()
+    try:
+        async for chunk in response.aiter_bytes(64 * 1024):
+            data += chunk
+            if len(data) > max_bytes:
+                raise UnavailableError("The answer has no end: it was cut off.")
+    except httpx2.HTTPError:
+        if response.status_code not in REFUSED:
+            raise
+    coded = ("content-encoding", "content-length", "transfer-encoding")
+    headers = {name: value for name, value in response.headers.items() if name not in coded}
+    return httpx2.Response(response.status_code, headers=headers, content=bytes(data))

@@ -1,0 +1,240 @@
+"""What servers answer, read tolerantly: the Video object and lists of it."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from prefect_sora.handles import Status
+from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
+
+_ALIASES: Final[Mapping[Status, str]] = {
+    "queued": "queued pending submitted created waiting scheduled not_start notstarted not_started "
+    "preparing starting accepted validating",
+    "in_progress": "in_progress inprogress processing running generating postprocessing "
+    "post_processing preprocessing rendering encoding finalizing started",
+    "completed": "completed complete succeeded success finished done ready",
+    "failed": "failed failure fail error errored rejected moderation_blocked blocked timeout "
+    "timed_out",
+    "cancelled": "cancelled canceled aborted",
+    "deleted": "deleted removed",
+    "expired": "expired",
+}
+_CANONICAL: Final[Mapping[str, Status]] = {
+    alias: status for status, aliases in _ALIASES.items() for alias in aliases.split()
+}
+
+
+# The protocol has no such field: these are the names that gateways use.
+_COSTS: Final = ("cost", "cost_usd", "total_cost")
+
+
+# 2020 to 2100: no server of this protocol has rendered earlier, and a time that is later, or 0,
+# is none. Of two ways to write one, seconds and milliseconds, only one lies between. Ours.
+_EARLIEST: Final = 1_577_836_800.0
+_LATEST: Final = 4_102_444_800.0
+_MILLISECONDS: Final = 1_000 * _EARLIEST
+
+
+def canonical_status(value: object) -> Status:
+    """Map a server's word to the protocol's; what we do not know is `unknown`, never final."""
+    word = str(value or "").strip().lower().replace("-", "_").replace(" ", "_")
+    return _CANONICAL.get(word, "unknown")
+
+
+class Video(BaseModel):
+    """The server's job. All but the id may be missing; unknown fields are let through."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str = Field(min_length=1)
+    raw_status: str = Field(default="", alias="status")
+    progress: float | None = None
+    created_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    model: str | None = None
+    prompt: str | None = None
+    size: str | None = None
+    seconds: str | None = None
+    url: str | None = Field(default=None, repr=False)
+    """Where the file lies, on servers that keep it elsewhere; often signed."""
+    remixed_from_video_id: str | None = None
+    failure: Failure | None = Field(default=None, alias="error")
+    is_free: bool = False
+    """The server says that it charges nothing for it."""
+    _poll_after_s: float | None = PrivateAttr(default=None)
+    _is_estimate: bool = PrivateAttr(default=False)
+
+    @property
+    def status(self) -> Status:
+        """The protocol's word for the server's."""
+        return canonical_status(self.raw_status)
+
+    @property
+    def poll_after_s(self) -> float | None:
+        """When the server itself wants to be asked again, in seconds."""
+        return self._poll_after_s
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether its progress is what such renders took before, and not the server's word."""
+        return self._is_estimate
+
+    def estimated(self, progress: float) -> Self:
+        """Return the same with a progress that is estimated, in percent."""
+        video = self.model_copy(update={"progress": progress})
+        video._is_estimate = True
+        return video
+
+    @field_validator("raw_status", mode="before")
+    @classmethod
+    def _any_word(cls, value: object) -> str:
+        return "" if value is None else str(value)
+
+    @field_validator("progress", mode="before")
+    @classmethod
+    def _a_number_or_nothing(cls, value: object) -> float | None:
+        return _number(value)
+
+    @field_validator("created_at", "completed_at", "expires_at", mode="before")
+    @classmethod
+    def _a_time_or_nothing(cls, value: object) -> float | None:
+        number = _number(value)
+        if number is not None and number >= _MILLISECONDS:
+            number /= 1000
+        return number if number is not None and _EARLIEST <= number < _LATEST else None
+
+    @field_validator(
+        "model", "prompt", "size", "seconds", "url", "remixed_from_video_id", mode="before"
+    )
+    @classmethod
+    def _text_or_nothing(cls, value: object) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return None
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        return text if text.strip() else None  # some write nothing so
+
+    @field_validator("failure", mode="before")
+    @classmethod
+    def _any_error(cls, value: object) -> Failure | None:
+        return read_failure(value)
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # the except below is the check
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_video(
+    value: object,
+    poll_after_s: float | None = None,
+    statuses: Mapping[str, Status] = MappingProxyType({}),
+) -> Video | None:
+    """Read a Video, or None where this is none: no object, or no id in it.
+
+    Args:
+        value: What came as JSON.
+        poll_after_s: When the server wants to be asked again, in seconds.
+        statuses: A server's own words for the protocol's.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    given = value.get("id") or value.get("task_id")
+    if not isinstance(given, (str, int)) or isinstance(given, bool):
+        return None
+    urls = value.get("urls")
+    url = value.get("url") or (urls[0] if isinstance(urls, list) and urls else None)
+    try:
+        word = value.get("status")
+        status = statuses.get(word, word) if isinstance(word, str) else word
+        video = Video.model_validate(
+            {
+                **value,
+                "id": str(given),
+                "url": url,
+                "status": status,
+                "is_free": _is_free(value),
+            }
+        )
+    except ValidationError:
+        return None
+    video._poll_after_s = poll_after_s
+    return video
+
+
+def _is_free(value: Mapping[str, Any]) -> bool:
+    """Look for a cost of 0, as gateways tell it, beside the job or among its usage."""
+    usage = value.get("usage")
+    told = [*([usage] if isinstance(usage, Mapping) else []), value]
+    costs = [holder[name] for holder in told for name in _COSTS if name in holder]
+    return bool(costs) and all(
+        isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost == 0
+        for cost in costs
+    )
+
+
+class ServedModel(BaseModel):
+    """A model that a server names.
+
+    Attributes:
+        id: Its name.
+        shutdown_date: The day that the server ends it, as it writes it, where it says.
+    """
+
+    id: str
+    shutdown_date: str | None = None
+
+
+def read_model(value: Mapping[str, Any]) -> ServedModel:
+    """Read one entry of the list of models; it has an id."""
+    ends = value.get("shutdown_date")
+    return ServedModel(id=str(value["id"]), shutdown_date=ends if isinstance(ends, str) else None)
+
+
+class VideoPage(BaseModel):
+    """One page of the list, newest first.
+
+    Attributes:
+        videos: Its jobs.
+        next_after: What to ask for next; None where there is no more.
+        has_more: Whether the server says that there is more; None where it says nothing.
+        poll_after_s: When the server itself wants to be asked again, in seconds.
+        clock_ahead_s: How far the server's clock is ahead of ours, where it tells.
+        is_whole: Whether each of its entries could be read.
+    """
+
+    videos: list[Video]
+    next_after: str | None = None
+    has_more: bool | None = None
+    poll_after_s: float | None = None
+    clock_ahead_s: float | None = None
+    is_whole: bool = True
+
+
+def read_page(
+    value: object,
+    poll_after_s: float | None = None,
+    clock_ahead_s: float | None = None,
+    statuses: Mapping[str, Status] = MappingProxyType({}),
+) -> VideoPage | None:
+    """Read a page of the list, or None where this is none."""
+    data = value.get("data") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(data, list):
+        return None
+    videos = [video for item in data if (video := read_video(item, None, statuses))]
+    last = value.get("last_id") or (videos[-1].id if videos else None)
+    more = value.get("has_more")
+    return VideoPage(
+        videos=videos,
+        next_after=str(last) if last and videos and more is not False else None,
+        has_more=more if isinstance(more, bool) else None,
+        poll_after_s=poll_after_s,
+        clock_ahead_s=clock_ahead_s,
+        is_whole=len(videos) == len(data),
+    )

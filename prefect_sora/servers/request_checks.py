@@ -1,0 +1,126 @@
+"""Capabilities: what a server lacks is refused before anything is sent, with what to do instead."""
+
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from pydantic import JsonValue
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.requests.video import DERIVED, VideoRequest
+from prefect_sora.servers.profiles import PROFILES, ExtraField, Profile
+from prefect_sora.servers.server import Server
+
+_INSTEAD: Final = {
+    "remix": "emulate=True renders anew from the last frame of a kept clip",
+    "edit": "Render anew with text_to_video or image_to_video",
+    "extend": "Go on from its last frame with storyboard and chain='last_frame'",
+}
+
+
+def check(request: VideoRequest, server: Server) -> None:
+    """Refuse a request that this server cannot carry out.
+
+    Raises:
+        InvalidRequestError: It names the server, what it lacks, and who or what has it.
+    """
+    can = server.profile
+    if request.kind in DERIVED and request.kind not in can.derives:
+        _refuse(
+            server,
+            f"no {request.kind} of a finished video",
+            f"{_INSTEAD[request.kind]}, or use a server that has it: "
+            f"{_those(lambda p: request.kind in p.derives)}",
+        )
+    if request.characters and not can.characters:
+        _refuse(
+            server,
+            "no characters",
+            "Describe them in the prompt, or use a server that has them: "
+            f"{_those(lambda p: p.characters)}",
+        )
+    longest = can.longest_seconds
+    if longest and request.kind == "create" and request.seconds > longest:
+        _refuse(
+            server,
+            f"no clips of {request.seconds} s, only up to {longest:g} s",
+            "Make several, and join them with storyboard",
+        )
+    for name, value in request.extra.items():
+        _check_extra(name, value, server)
+
+
+def needs(server: Server, capability: str, said: str, instead: str) -> None:
+    """Refuse a call for which the server lacks a capability.
+
+    Args:
+        server: Who would be asked.
+        capability: A field of `Profile` that is true where it can.
+        said: What it lacks, as in "has no …".
+        instead: What to do.
+
+    Raises:
+        InvalidRequestError: It lacks it.
+    """
+    if not getattr(server.profile, capability):
+        _refuse(server, said, instead)
+
+
+def _those(having: Callable[[Profile], bool]) -> str:
+    return ", ".join(name for name, profile in PROFILES.items() if having(profile))
+
+
+def _refuse(server: Server, lacks: str, instead: str) -> NoReturn:
+    raise InvalidRequestError(
+        f"The {server.profile.name} server {server.label} has {lacks}.",
+        next_step=f"Nothing was sent. {instead}.",
+    )
+
+
+def _check_extra(name: str, value: JsonValue, server: Server) -> None:
+    can = server.profile
+    takes = can.fields.get(name)
+    if takes is None:
+        if can.strict:
+            _refuse(
+                server,
+                f"no field {name!r}, and refuses what it does not know",
+                f"It takes {', '.join(sorted(can.fields))}",
+            )
+        return
+    if not _fits(value, takes):
+        limits = [
+            f"{word} {limit:g}"
+            for word, limit in (("at least", takes.least), ("at most", takes.most))
+            if limit is not None
+        ]
+        wanted = ", ".join([_WORDS[takes.type], *limits])
+        _refuse(server, f"another idea of {name!r}: {value!r} is not {wanted}", "Correct it")
+
+
+_WORDS: Final = {
+    "int": "a whole number",
+    "number": "a number",
+    "text": "text",
+    "bool": "true or false",
+    "object": "an object",
+}
+
+
+def _fits(value: JsonValue, takes: ExtraField) -> bool:
+    match takes.type:
+        case "int":
+            fits = isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "text":
+            fits = isinstance(value, str)
+        case "bool":
+            fits = isinstance(value, bool)
+        case "object":
+            fits = isinstance(value, dict)
+    if not fits or takes.type not in ("int", "number"):
+        return fits
+    number = float(value)  # type: ignore[arg-type]  # it is one of the two
+    return (takes.least is None or number >= takes.least) and (
+        takes.most is None or number <= takes.most
+    )

@@ -1,0 +1,298 @@
+"""Who answers `/v1/videos`: address, credentials and what it can do, as one frozen value."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import SecretStr
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.servers import auth as accounts
+from prefect_sora.servers.auth import TokenSource
+from prefect_sora.servers.local.launch.address import RendererAddress
+from prefect_sora.servers.local.launch.options import KEY_VARIABLE
+from prefect_sora.servers.profiles import AZURE, GENERIC, LOCAL, Profile, Service
+from prefect_sora.servers.video_models import find
+from prefect_sora.servers.video_prices import Prices, usd_per_second
+
+_AZURE_HOSTS: Final = (
+    ".openai.azure.com",
+    ".services.ai.azure.com",
+    ".cognitiveservices.azure.com",
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One video server, as one account sees it.
+
+    Attributes:
+        base_url: Where `/videos` hangs, without a slash at its end.
+        identity: What makes two servers the same one. It stands in every render's
+            key, so it names no port that changes and no key that is rotated.
+        label: A short name of it for people, on every result.
+        api_key: Its key; None where it asks for none.
+        auth: `bearer` in the Authorization header, or the `api-key` header.
+        query: Sent with every request, such as Azure's api-version; a gateway's key, too.
+        deployment: Azure's name for the model, sent in the model's place.
+        local: Made here, by the local renderer, so it costs nothing.
+        prices: Its own, in place of the published ones.
+        token: Gives bearer tokens, in place of a key.
+
+    Raises:
+        InvalidRequestError: No header can carry the key or the account.
+    """
+
+    base_url: str
+    identity: str
+    label: str
+    api_key: SecretStr | None = None
+    auth: Literal["bearer", "api-key"] = "bearer"
+    organization: str | None = None
+    project: str | None = None
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    deployment: str | None = None
+    profile: Profile = field(default=GENERIC)
+    local: bool = False
+    prices: Prices = ()
+    token: TokenSource | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the HTTP library cannot send, for it would quote it, in its logs too."""
+        key = self.api_key.get_secret_value() if self.api_key else None
+        given = {"api_key": key, "organization": self.organization, "project": self.project}
+        for name, text in given.items():
+            if text and not (text.isascii() and text.isprintable()):
+                raise InvalidRequestError(
+                    f"{name} holds a character that no header can carry.",
+                    next_step="Copy it again: it is one line of letters, digits and signs.",
+                )
+
+    @property
+    def service(self) -> Service | None:
+        """Whose own service this is, where it is one: it decides which models have ended."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host == "api.openai.com":
+            return "openai"
+        return "azure" if host.endswith(_AZURE_HOSTS) else None
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The headers that say who asks; none where no key is needed."""
+        account = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+        headers = {name: value for name, value in account.items() if value}
+        if self.api_key:
+            key = self.api_key.get_secret_value()
+            bearer = self.auth == "bearer"
+            headers |= {"Authorization": f"Bearer {key}"} if bearer else {"api-key": key}
+        return headers
+
+    @property
+    def account(self) -> str | None:
+        """What a record may say of who asks: no key, but what `is_account` knows one by.
+
+        None where it cannot be told: a token's text changes, and its owner with the machine.
+        """
+        if self._has_one_account:
+            return accounts.NO_KEY
+        if self.token is not None:
+            return None
+        asking = self._asking
+        return accounts.written_down(asking) if asking else accounts.NO_KEY
+
+    def is_account(self, stored: str | None) -> bool | None:
+        """Whether a record was made by the account that asks here, on this address.
+
+        Args:
+            stored: The record's `account`.
+
+        Returns:
+            True for the same, False for another, whose list is its own, and None where
+            nobody can tell: an older record, or a token.
+        """
+        if self._has_one_account:
+            return True
+        if self.token is not None or stored is None:
+            return None
+        asking = self._asking
+        if stored == accounts.NO_KEY or not asking:
+            return stored == accounts.NO_KEY and not asking
+        return accounts.is_same(stored, asking)
+
+    @property
+    def _has_one_account(self) -> bool:
+        """Whether all keys see one list: an Azure resource has two, and tokens, for its own."""
+        return self.local or self.service == "azure"
+
+    @property
+    def _asking(self) -> bytes:
+        """What says who asks; empty where nothing does."""
+        # It names the address, so that no record tells that two servers have one key.
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        if key.lower() == "none":  # what a client sends to a server that asks for no key
+            key = ""
+        query = [[name, value] for name, value in self.query if name != "api-version"]
+        return json.dumps([self.identity, key, query]).encode() if key or query else b""
+
+    async def authorisation(self) -> dict[str, str]:
+        """The same, with a token that is good now where there are tokens.
+
+        Raises:
+            AuthenticationError: None is to be had.
+        """
+        if self.token is None:
+            return self.credentials
+        return {**self.credentials, "Authorization": f"Bearer {await self.token.get()}"}
+
+    def cost_usd(self, model: str | None, size: str | None, seconds: float | None) -> float | None:
+        """Price so many seconds of video in USD; None where the price is not known.
+
+        A deployment's price stands under its own name or under the model's.
+        """
+        if self.local:
+            return 0.0
+        price = usd_per_second((self.deployment, self.model_for(model)), size, self.prices)
+        if not price:
+            return price  # what costs nothing costs nothing at any length
+        return None if seconds is None else round(price * seconds, 6)
+
+    def model_for(self, name: str | None) -> str | None:
+        """Name a model as this server is told of it.
+
+        One that serves a model of its own is not told of a Sora model, which is what flows
+        name where nobody has said another: some refuse any name but theirs.
+        """
+        return None if self.profile.own_model and find(name) else name
+
+    def redacted(self, text: str) -> str:
+        """Blank out the key, and the query's, in what somebody else has written."""
+        secrets = [value for name, value in self.query if name != "api-version"]
+        if self.api_key:
+            secrets.append(self.api_key.get_secret_value())
+        if self.token and self.token.current:
+            secrets.append(self.token.current)
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            text = text.replace(secret, "********")
+        return text
+
+
+def remote(
+    base_url: str,
+    *,
+    api_key: SecretStr | None = None,
+    organization: str | None = None,
+    project: str | None = None,
+    profile: Profile = GENERIC,
+    auth: Literal["bearer", "api-key"] = "bearer",
+    query: tuple[tuple[str, str], ...] = (),
+    deployment: str | None = None,
+    prices: Prices = (),
+    token: TokenSource | None = None,
+) -> Server:
+    """Describe a server by its URL.
+
+    Raises:
+        InvalidRequestError: The URL is not one that requests can go to, or no header
+            can carry the key.
+    """
+    url, in_url = clean_url(base_url)
+    account = "".join(f"#{part}" for part in (organization, project, deployment) if part)
+    return Server(
+        base_url=url,
+        identity=url + account,
+        label=url.partition("://")[2] + account,
+        api_key=_stripped(api_key),
+        auth=auth,
+        organization=organization,
+        project=project,
+        query=query or in_url,
+        deployment=deployment,
+        profile=profile,
+        prices=prices,
+        token=token,
+    )
+
+
+def azure_server(
+    endpoint: str,
+    *,
+    deployment: str | None = None,
+    api_key: SecretStr | None = None,
+    api_version: str | None = None,
+    prices: Prices = (),
+    token: TokenSource | None = None,
+) -> Server:
+    """Describe a deployment on Azure OpenAI, or behind a gateway of its shape.
+
+    Args:
+        endpoint: The resource's URL, with or without /openai/v1 and ?api-version=.
+        deployment: Azure's name for the model, sent in the model's place.
+        api_key: One of the resource's keys.
+        api_version: In place of the one in the URL.
+        prices: Its own, by deployment or model.
+        token: Gives Entra ID tokens, in place of a key.
+
+    Raises:
+        InvalidRequestError: The endpoint is not one that requests can go to.
+    """
+    url, query = clean_url(endpoint)
+    head, slash, _ = url.partition("/openai")
+    version = api_version or dict(query).get("api-version")
+    return remote(
+        f"{head if slash else url}/openai/v1",
+        api_key=api_key,
+        profile=AZURE,
+        auth="api-key",
+        query=(("api-version", version),) if version else (),
+        deployment=deployment,
+        prices=prices,
+        token=token,
+    )
+
+
+def local_server(address: RendererAddress) -> Server:
+    """Describe a local renderer; its port may change, its identity stays."""
+    key = os.environ.get(KEY_VARIABLE)  # it demands the one that it was started with
+    return Server(
+        base_url=address.base_url,
+        identity=f"local:{address.identity}",
+        label="local",
+        api_key=_stripped(SecretStr(key)) if key else None,
+        profile=LOCAL,
+        local=True,
+    )
+
+
+def _stripped(api_key: SecretStr | None) -> SecretStr | None:
+    key = api_key.get_secret_value().strip() if api_key else ""
+    return SecretStr(key) if key else None
+
+
+def clean_url(base_url: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Split a base_url into itself, without slash and query, and the query's pairs.
+
+    Raises:
+        InvalidRequestError: No http(s) scheme, no host, or credentials in it.
+    """
+    text = base_url.strip()
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if parts.scheme.lower() not in ("http", "https") or not host:
+        raise InvalidRequestError(
+            "base_url is not an http(s) address.",
+            next_step="Give it as https://host/v1, with the path under which /videos answers.",
+        )
+    if parts.username or parts.password:
+        raise InvalidRequestError(
+            f"base_url for {host} carries credentials.",
+            next_step="Take them out of the URL and give them as api_key: URLs end up in logs.",
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += f":{port}" if port else ""
+    url = f"{parts.scheme.lower()}://{netloc}{parts.path.rstrip('/')}"
+    return url, tuple(parse_qsl(parts.query))

@@ -1,5 +1,0 @@
-"""The store's files: on a disk, in memory or in an object store, the same everywhere."""
-
-from prefect_sora.storage.folder import Check, VideoFolder, Written
-
-__all__ = ["Check", "VideoFolder", "Written"]

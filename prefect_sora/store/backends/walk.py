@@ -1,0 +1,61 @@
+"""Walking: the names below a folder of a store are listed no further than they are needed."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import groupby, islice
+
+from prefect_sora.limits import limits
+from prefect_sora.store.backends.filesystems import FileSystem
+from prefect_sora.store.backends.folder import VideoFolder
+from prefect_sora.store.backends.object_stores import ObjectStore
+
+
+async def names_starting(
+    store: VideoFolder, folder: str, starting: str = "", *, at_most: int | None = None
+) -> list[str]:
+    """Return the names directly below a folder that begin like that.
+
+    Args:
+        store: Where to look.
+        folder: Path below the store's root; "" is the root.
+        starting: How the names begin.
+        at_most: How many are enough.
+
+    Raises:
+        StorageError: The store refused, or is missing itself.
+    """
+
+    def listed(system: FileSystem, path: str) -> list[str]:
+        if isinstance(system, ObjectStore) and system.kind == "s3":
+            pages = system.pages(path, starting, "/")
+            return list(islice((name for page in pages for name in page), at_most))
+        return [name for name in system.names(path) if name.startswith(starting)][:at_most]
+
+    return await store._do(folder, listed, folder=True)
+
+
+async def folders_and_names(store: VideoFolder) -> AsyncIterator[tuple[str, list[str]]]:
+    """Go through all folders directly below the root, each with the names in it.
+
+    On S3 that is one request per 1,000 files, elsewhere one look per folder. Little of it
+    is held at a time.
+
+    Raises:
+        StorageError: The store refused, or is missing itself.
+    """
+    found = await store._do("", _folders, folder=True)
+    most = limits().folders_at_once
+    while step := await store._do("", lambda *_: [*islice(found, most)], folder=True):
+        for each in step:
+            yield each
+
+
+def _folders(system: FileSystem, path: str) -> Iterator[tuple[str, list[str]]]:
+    if isinstance(system, ObjectStore) and system.kind == "s3":
+        names = (name for page in system.pages(path, "", "") for name in page if "/" in name)
+        for folder, below in groupby(names, key=lambda name: name.partition("/")[0]):
+            yield folder, [name.partition("/")[2] for name in below]
+        return
+    for name in system.names(path):
+        if name.endswith("/"):
+            folder = name.rstrip("/")
+            yield folder, system.names(f"{path.rstrip('/')}/{folder}")

@@ -1,0 +1,130 @@
+"""Markers: empty files whose names tell which renders of a store are open.
+
+```text
+<store>/.open/<folder>~<attempt>~<begun>-<token>   made before the reservation of an attempt,
+                                                   gone when the attempt is closed
+<store>/.open/complete.json                        when a look at all renders found none unmarked
+```
+
+Every open attempt has a marker, whichever process died when. A marker of a closed attempt does no
+harm, and a sweep removes it. Each is named after one reservation, so that removing one never
+removes another's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import time
+from typing import Final
+from uuid import uuid4
+
+from pydantic import BaseModel
+
+from prefect_sora.limits import limits
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.walk import names_starting
+from prefect_sora.store.identity import KEY_DIGITS
+from prefect_sora.store.records import SCHEMA, Reserved, read_record
+
+FOLDER: Final = ".open"
+
+_COMPLETE: Final = f"{FOLDER}/complete.json"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Says that an attempt of a render is open, or may be.
+
+    Attributes:
+        name: Its file's.
+        folder: The render's.
+        attempt: Which attempt.
+        begun: When it was made, Unix seconds.
+    """
+
+    name: str
+    folder: str
+    attempt: int
+    begun: float
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its attempt is too old to be under way."""
+        return time() - self.begun > limits().marker_seconds
+
+
+class Markers:
+    """The markers of one store."""
+
+    def __init__(self, store: VideoFolder) -> None:
+        self._store = store
+
+    async def put(self, folder: str, reservation: Reserved) -> None:
+        """Mark an attempt as open.
+
+        Raises:
+            StorageError: The store refuses.
+        """
+        await self._store.put(_path(folder, reservation), b"")
+
+    async def put_again(self, folder: str, attempt: int) -> None:
+        """Mark an attempt whose own marker may be gone, under a new name."""
+        name = f"{folder}~{attempt}~{time():.0f}-{uuid4().hex[:8]}"
+        await self._store.put(f"{FOLDER}/{name}", b"")
+
+    async def remove(self, folder: str, reservation: Reserved) -> None:
+        """Remove the marker of a reservation."""
+        await self._store.delete(_path(folder, reservation))
+
+    async def remove_all(self, markers: Iterable[Marker]) -> None:
+        """Remove markers of a render, the newest attempt's last."""
+        for marker in sorted(markers, key=lambda marker: marker.attempt):
+            await self._store.delete(f"{FOLDER}/{marker.name}")
+
+    async def of(self, folder: str) -> list[Marker]:
+        """Read the markers of one render."""
+        found = await self._read(f"{folder}~")
+        return found.get(folder, [])
+
+    async def all(self, slug: str | None = None) -> dict[str, list[Marker]]:
+        """Read the markers by their render's folder.
+
+        Args:
+            slug: Only renders whose folder begins so, before the key.
+        """
+        found = await self._read(f"{slug}-" if slug else "")
+        if slug is None:
+            return found
+        return {f: marks for f, marks in found.items() if f[: -KEY_DIGITS - 1] == slug}
+
+    async def _read(self, starting: str) -> dict[str, list[Marker]]:
+        found: dict[str, list[Marker]] = {}
+        for name in await names_starting(self._store, FOLDER, starting):
+            folder, attempt, begun = (*name.split("~"), "", "")[:3]
+            if attempt.isdigit():
+                at = begun.partition("-")[0]
+                marker = Marker(name, folder, int(attempt), float(at) if at.isdigit() else time())
+                found.setdefault(folder, []).append(marker)
+        return found
+
+    async def looked_at(self) -> float | None:
+        """When all renders were last looked at, Unix seconds; None where they never were."""
+        look = read_record(_Look, await self._store.read(_COMPLETE), _COMPLETE)
+        return look.at if look else None
+
+    async def looked(self, at: float) -> None:
+        """Write down that no open render is without a marker.
+
+        Args:
+            at: When the look began, Unix seconds.
+        """
+        await self._store.put(_COMPLETE, _Look(at=at).model_dump_json().encode())
+
+
+class _Look(BaseModel):
+    schema_version: int = SCHEMA
+    at: float
+
+
+def _path(folder: str, reservation: Reserved) -> str:
+    begun = f"{reservation.at:.0f}-{reservation.owner.token[:8]}"
+    return f"{FOLDER}/{folder}~{reservation.attempt}~{begun}"

@@ -1,0 +1,240 @@
+"""Spending: what is charged against a budget, counted in the store by all who pay from it.
+
+```text
+<store>/.spending/day-2026-11-21/000001.json     what the records say was spent before
+<store>/.spending/day-2026-11-21/000002.json     charges, or one that is taken back
+<store>/.spending/run-<hash of the scope>/…      the same of one run
+```
+
+Each entry is created exclusively under the next number and holds the running total, so of
+all who add at once, on any machine, one wins, and the others read on and try again: the
+total is never over the budget. Entries are never edited.
+
+A process that knows an entry asks for the next ones by number; it lists a chain only where it
+knows no entry of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from copy import copy
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from prefect_sora.errors import BudgetExceededError, StorageError
+from prefect_sora.limits import limits
+from prefect_sora.servers.video_prices import dollars
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.records import Reserved
+from prefect_sora.store.spending_entries import Before, Charge, Entries, Entry
+
+log = logging.getLogger(__name__)
+
+_ROUNDING_USD: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class _Asked:
+    charge: Charge
+    limit_usd: float
+    before: Callable[[], Awaitable[Before]]
+    answer: asyncio.Future[None]
+
+
+@dataclass(frozen=True)
+class _Back:
+    key: str
+    attempt: int
+    since: float
+    answer: asyncio.Future[None]
+
+
+class Chain:
+    """The entries of one period in one store."""
+
+    def __init__(self, store: VideoFolder, period: str) -> None:
+        self.period = period
+        self._store = store
+        self._entries = Entries(store, period)
+        self._asked: list[_Asked | _Back] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def charge(
+        self, charge: Charge, *, limit_usd: float, before: Callable[[], Awaitable[Before]]
+    ) -> None:
+        """Add a charge, if the total then is within the limit.
+
+        Args:
+            charge: What is charged.
+            limit_usd: The budget.
+            before: Reads what the records say was spent; called where no entry stands yet.
+
+        Raises:
+            BudgetExceededError: It would go over the budget; nothing is charged.
+            StorageError: The store refuses, or an entry cannot be read.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        await self._ask(_Asked(charge, limit_usd, before, answer))
+
+    async def take_back(self, key: str, attempt: int, *, since: float = 0.0) -> None:
+        """Take back what was charged for an attempt, if anything was and still is.
+
+        Args:
+            key: The render.
+            attempt: Which attempt.
+            since: When it was reserved, Unix seconds: nothing was charged long before.
+
+        Raises:
+            StorageError: The store refuses, or an entry cannot be read.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        await self._ask(_Back(key, attempt, since - limits().charge_clock_seconds, answer))
+
+    async def _ask(self, one: _Asked | _Back) -> None:
+        self._asked.append(one)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._serve(), name="prefect-sora spending")
+        await one.answer
+
+    async def _serve(self) -> None:
+        """Answer all that ask; those that ask at the same time share one entry."""
+        while self._asked:
+            asked, self._asked = self._asked, []
+            try:
+                await self._answer(asked)
+            except Exception as error:
+                for one in asked:  # each its own, for each is told which render it is about
+                    _fail(one, copy(error))
+
+    async def _answer(self, asked: list[_Asked | _Back]) -> None:
+        wanted = [one for one in asked if isinstance(one, _Asked)]
+        backs = {(b.key, b.attempt): b for b in asked if isinstance(b, _Back)}
+        # What we know need not be fresh: an entry after it is added only if there is none.
+        newest, is_fresh = self._entries.newest, False
+        while True:
+            if newest is None and not is_fresh:
+                newest, is_fresh = await self._entries.go_on(), True
+            if newest is None:
+                if not wanted:
+                    break
+                await self._begin(await wanted[0].before())
+                newest = await self._entries.go_on()
+                continue
+            charges = await self._taken(backs.values())
+            spent = newest.total_usd + sum(charge.usd for charge in charges)
+            fitting, refused = _within(spent, wanted)
+            if refused and not is_fresh:  # some may be taken back by now
+                newest, is_fresh = await self._entries.go_on(), True
+                continue
+            charges += [one.charge for one in fitting]
+            if not charges or await self._add(newest, charges):
+                now = self._entries.newest or newest
+                for want in refused:
+                    _fail(want, _exceeded(self.period, now.total_usd, want))
+                break
+            newest, is_fresh = await self._entries.go_on(), True
+        for one in asked:
+            if not one.answer.done():
+                one.answer.set_result(None)
+
+    async def _taken(self, backs: Iterable[_Back]) -> list[Charge]:
+        """Make the negative charges that take back what still stands."""
+        charges = []
+        for back in backs:
+            try:
+                await self._entries.go_back((back.key, back.attempt), back.since)
+            except StorageError as error:
+                _fail(back, error)
+                continue
+            charged = self._entries.charged(back.key, back.attempt)
+            if charged > 0:
+                charges.append(Charge(key=back.key, attempt=back.attempt, usd=-charged))
+        return charges
+
+    async def _begin(self, before: Before) -> None:
+        if before.unpriced:
+            log.warning(
+                "%d renders of before count nothing against the budget: nobody knows their price.",
+                before.unpriced,
+            )
+        await self._create(Entry(number=1, before=before, total_usd=before.usd))
+
+    async def _add(self, newest: Entry, charges: list[Charge]) -> bool:
+        total_usd = round(newest.total_usd + sum(charge.usd for charge in charges), 6)
+        return await self._create(
+            Entry(number=newest.number + 1, charges=charges, total_usd=total_usd)
+        )
+
+    async def _create(self, entry: Entry) -> bool:
+        data = entry.model_dump_json(indent=1).encode()
+        won = await self._store.create(self._entries.name(entry.number), data)
+        if won:
+            self._entries.know(entry)
+        return won
+
+
+_chains: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[VideoFolder, str], Chain]] = (
+    WeakKeyDictionary()
+)
+
+
+def chain_of(store: VideoFolder, period: str) -> Chain:
+    """Return this event loop's one view of a chain, which remembers what it has read."""
+    chains = _chains.setdefault(asyncio.get_running_loop(), {})
+    chain = chains.pop((store, period), None) or Chain(store, period)
+    chains[store, period] = chain
+    while len(chains) > limits().chains_remembered:
+        del chains[next(iter(chains))]
+    return chain
+
+
+async def take_back(reserved: Reserved, store: VideoFolder) -> None:
+    """Take back the charge of an attempt that certainly cost nothing.
+
+    Where the store refuses, that is logged, and the charge counts until the render is submitted
+    again.
+    """
+    # A charge that stood through refusals may be as old as the first attempt.
+    since = reserved.at if reserved.charged_as == reserved.attempt else 0.0
+    for period in reserved.charged_to:
+        try:
+            chain = chain_of(store, period)
+            await chain.take_back(reserved.key, reserved.charged_as, since=since)
+        except StorageError as error:
+            log.warning("The charge of render %s still counts: %s", reserved.key, error)
+
+
+def _within(spent: float, wanted: list[_Asked]) -> tuple[list[_Asked], list[_Asked]]:
+    """Tell apart what fits into its budget, in the order in which it was asked for."""
+    fitting: list[_Asked] = []
+    refused: list[_Asked] = []
+    for one in wanted:
+        fits = spent + one.charge.usd <= one.limit_usd + _ROUNDING_USD
+        (fitting if fits else refused).append(one)
+        spent += one.charge.usd if fits else 0.0
+    return fitting, refused
+
+
+def _fail(one: _Asked | _Back, error: Exception) -> None:
+    if not one.answer.done():
+        one.answer.set_exception(error)
+
+
+def _exceeded(period: str, spent: float, one: _Asked) -> BudgetExceededError:
+    usd, limit_usd = one.charge.usd, one.limit_usd
+    daily = period.startswith("day-")
+    whose = f"the store's budget for {period.removeprefix('day-')}" if daily else "the run's budget"
+    more = (
+        "Raise the store's daily_budget_usd, or run the same again after midnight UTC."
+        if daily
+        else "Raise max_cost_usd (--max-cost) and run the same again: nothing is paid twice."
+    )
+    return BudgetExceededError(
+        f"It would cost {dollars(usd)}, and of {whose} of {dollars(limit_usd)} "
+        f"{dollars(spent)} is spent.",
+        budget_usd=limit_usd,
+        spent_usd=spent,
+        asked_usd=usd,
+        next_step=f"Nothing was sent. {more}",
+    )

@@ -1,0 +1,230 @@
+"""Report: what the Prefect UI shows of a render. A report that fails fails no render."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
+from prefect_sora.limits import limits
+from prefect_sora.renders.finish.polling import OnProgress
+from prefect_sora.renders.results import Counts
+from prefect_sora.servers.protocol.video_object import Video
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.tasks.listener import Listener
+from prefect_sora.tasks.markdown import code, cost, data_url, plain, player, read_small, size, table
+
+_listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Let `listener` hear of all renders that are run inside the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def listener() -> Listener | None:
+    """Who hears of what is done here."""
+    return _listener.get()
+
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+def logger() -> Logger:
+    """The run's logger, whose lines the UI shows; the module's outside of a run."""
+    try:
+        adapter: logging.LoggerAdapter[Any] | logging.Logger = get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
+    return adapter
+
+
+def submitted(job: VideoJob) -> None:
+    """Say where a submission stands."""
+    if heard := _listener.get():
+        heard.submitted(job)
+    if job.stored:
+        logger().info("Render %s is in the store already; nothing is sent.", job.key)
+        return
+    how = "found again at" if job.adopted else "accepted by"
+    logger().info("Render %s: %s %s as video %s.", job.key, how, job.provider, job.video_id)
+
+
+def counted(counts: Counts) -> None:
+    """Tell whoever listens how far a batch is."""
+    if heard := _listener.get():
+        heard.counted(counts)
+
+
+@asynccontextmanager
+async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIterator[OnProgress]:
+    """Show a job's progress as an artifact, at a bounded rate, while the block lasts."""
+    artifact = None
+    shown_at, latest, guessed = float("-inf"), 0.0, ""
+    soon: asyncio.Task[None] | None = None
+    in_run = TaskRunContext.get() or FlowRunContext.get()
+
+    async def show() -> None:
+        nonlocal artifact, shown_at
+        shown_at = monotonic()
+        # A run's page shows of each artifact no more than the first words of this.
+        description = plain(f"{guessed}{latest:.0f} % · {job.title} · video {job.video_id}")
+        try:
+            if artifact is None:
+                artifact = await acreate_progress_artifact(latest, description=description)
+            else:
+                await aupdate_progress_artifact(artifact, latest, description)
+        except Exception as error:
+            logger().debug("No progress shown: %s", error)
+
+    async def show_when_due() -> None:
+        await asyncio.sleep(shown_at + limits().progress_seconds - monotonic())
+        await show()
+
+    async def tell(video: Video) -> None:
+        nonlocal latest, soon, guessed
+        guessed = "about " if video.is_estimate else ""
+        # A hint, clamped and never falling: some servers send none, or start again at 0.
+        latest = max(latest, min(max(video.progress or 0.0, 0.0), 100.0))
+        completed = video.status == "completed"
+        if not in_run or (completed and artifact is None):
+            return
+        if completed:
+            latest = 100.0
+            await _cancel(soon)
+            await show()
+        elif monotonic() - shown_at >= limits().progress_seconds:
+            await show()
+        elif soon is None or soon.done():  # no change comes after the last one, to show it with
+            soon = asyncio.create_task(show_when_due())
+
+    async def both(video: Video) -> None:
+        if also is not None:
+            result = also(video)
+            if asyncio.iscoroutine(result):
+                await result
+        if heard := _listener.get():
+            heard.progressed(job, video)
+        await tell(video)
+
+    try:
+        yield both
+    finally:
+        await _cancel(soon)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def show(video: StoredVideo, folder: VideoFolder) -> None:
+    """Put the kept clip into the UI: a preview that moves, the clip itself, the facts."""
+    if heard := _listener.get():
+        try:
+            heard.kept(video)
+        except Exception as error:
+            logger().warning("The clip is kept, but cannot be told of: %s", error)
+    logger().info(
+        "Kept %s (%s, %dx%d) at %s",
+        video.video_id,
+        size(video.size_bytes),
+        video.width,
+        video.height,
+        video.url,
+    )
+    if not (TaskRunContext.get() or FlowRunContext.get()):
+        return
+    try:
+        await acreate_markdown_artifact(
+            key=f"video-{video.key}",
+            markdown=await _markdown(video, folder),
+            description=plain(_in_short(video)),
+        )
+    except Exception as error:
+        logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
+
+
+async def show_image(image: StoredImage, folder: VideoFolder) -> None:
+    """Put kept pictures into the UI: small ones to look at, and the facts."""
+    logger().info("Kept %d picture(s) of render %s at %s", len(image.files), image.key, image.url)
+    if not (TaskRunContext.get() or FlowRunContext.get()):
+        return
+    try:
+        await acreate_markdown_artifact(
+            key=f"image-{image.key}",
+            markdown=await _image_markdown(image, folder),
+            description=plain(f"{image.title} · {image.width}x{image.height}"),
+        )
+    except Exception as error:
+        logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
+
+
+async def _image_markdown(image: StoredImage, folder: VideoFolder) -> str:
+    parts = [f"## {plain(image.title)}"]
+    small = await read_small(folder, f"{image.folder}/thumbnail.webp")
+    if small:
+        parts.append(f"![picture]({data_url('image/webp', small)})")
+    clear = ", transparent" if image.has_alpha else ""
+    facts = [
+        ("Made by", plain(", ".join(filter(None, (image.provider, image.model))))),
+        ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
+        ("Cost", cost(image.cost_usd)),
+        ("Render key", code(image.key)),
+        ("Take", str(image.take)),
+        *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
+    ]
+    return "\n\n".join([*parts, table(facts)])
+
+
+async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:
+    """Write the page. One of the UI's two bundles plays the video element, the other drops it."""
+    parts = [f"## {plain(video.title)}"]
+    preview = (
+        await read_small(folder, f"{video.folder}/preview.webp") if video.preview_url else None
+    )
+    if preview:
+        parts.append(f"![preview]({data_url('image/webp', preview)})")
+    parts.append(await player(video, folder, f"{video.folder}/video.mp4"))
+    parts.append(table(_facts(video)))
+    return "\n\n".join(parts)
+
+
+def _facts(video: StoredVideo) -> list[tuple[str, str]]:
+    """What there is to know of a video, the facts that people look for first."""
+    length = f", {video.duration_seconds:.2f} s" if video.duration_seconds else ""
+    facts = [
+        ("Video id", code(video.video_id)),
+        ("Made by", plain(", ".join(filter(None, (video.provider, video.model))))),
+        ("Picture", f"{video.width} x {video.height}{length}"),
+        ("Cost", cost(video.cost_usd)),
+        ("Size", size(video.size_bytes)),
+        ("SHA-256", code(video.sha256)),
+        ("Render key", code(video.key)),
+        ("Take", str(video.take)),
+    ]
+    return [*facts, ("Remix of", code(video.parent_key))] if video.parent_key else facts
+
+
+def _in_short(video: StoredVideo) -> str:
+    """Write the line that stands for the video in lists."""
+    length = f" · {video.duration_seconds:.0f} s" if video.duration_seconds else ""
+    return f"{video.title} · {video.width}x{video.height}{length}"

@@ -1,0 +1,61 @@
+"""Flow runs: what Prefect knows of the run that renders: its scope, its name, who cancelled it."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.context import TaskRunContext
+from prefect.runtime import flow_run as running_flow
+from prefect.runtime import task_run as running_task
+
+from prefect_sora.requests.video import title
+
+
+async def run_scope() -> str:
+    """Name the run that this render belongs to: the root flow run, through all retries."""
+    # Reading the chain of parents asks the API, so it goes to a thread.
+    root = await asyncio.to_thread(running_flow.get_root_flow_run_id)
+    if root:
+        return str(root)
+    context = TaskRunContext.get()
+    return str(context.task_run.id) if context else "none"
+
+
+async def by_a_person() -> bool:
+    """Say whether this flow run, or one that it is part of, was cancelled at Prefect.
+
+    Prefect writes that down before it stops the process. A sibling that failed, a time-out
+    or Ctrl-C leaves the run Running, as does a process that is told to end.
+    """
+    run_id = UUID(running_flow.id) if running_flow.id else None
+    async with get_client() as api:
+        while run_id:
+            run = await api.read_flow_run(run_id)
+            if run.state_type in (StateType.CANCELLING, StateType.CANCELLED):
+                return True
+            if run.parent_task_run_id is None:
+                return False
+            run_id = (await api.read_task_run(run.parent_task_run_id)).flow_run_id
+    return False
+
+
+def task_named(step: str, parameter: str) -> Callable[[], str]:
+    """Name task runs for the timeline by a parameter: `submit · a red kite over…`."""
+    return lambda: f"{step} · {_shown(running_task.parameters[parameter])}"
+
+
+def flow_named(step: str) -> Callable[[], str]:
+    """Name flow runs by their prompt, or by the video that they start from."""
+
+    def name() -> str:
+        parameters = running_flow.parameters
+        return f"{step} · {_shown(parameters.get('prompt') or parameters.get('source'))}"
+
+    return name
+
+
+def _shown(value: object) -> str:
+    named = None if isinstance(value, str) else getattr(value, "title", None)
+    return title(str(named or value))

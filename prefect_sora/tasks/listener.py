@@ -1,0 +1,24 @@
+"""Listener: hears of each step of a render, for a program that shows renders its own way."""
+
+from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.renders.results import Counts
+from prefect_sora.servers.protocol.video_object import Video
+
+
+class Listener:
+    """Hears of what the flows do; see `artifacts.listening`."""
+
+    def submitted(self, job: VideoJob) -> None:
+        """A render was accepted, or found again."""
+
+    def progressed(self, job: VideoJob, video: Video) -> None:
+        """The server told something new of it."""
+
+    def kept(self, video: StoredVideo) -> None:
+        """It is in the store."""
+
+    def counted(self, counts: Counts) -> None:
+        """A batch has moved on."""
+
+    def stitching(self, title: str, shots: int) -> None:
+        """A film's shots are there, and are being joined."""
