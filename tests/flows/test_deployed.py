@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from pydantic import SecretStr
 from flows.nightly_clip import announce, prompt_of
 from prefect_sora import OpenAICredentials, StoredVideo, VideoStore
 from prefect_sora.servers.local import find_running
-from tests.support.asking import ask
+from tests.support.asking import ask_prefect
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import StartRenderer, until
 
@@ -58,29 +59,31 @@ class Workplace:
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment by its name and its flow's."""
-        answer = ask.get(f"{self.api}/deployments/name/{name}")
+        answer = ask_prefect("GET", f"{self.api}/deployments/name/{name}")
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
     def start(self, deployment: str, at: str | None = None, **parameters: Any) -> str:
         """Have a deployment run with some parameters of its own; return the run's id."""
         details = {"scheduled_time": at} if at else {}
-        answer = ask.post(
+        answer = ask_prefect(
+            "POST",
             f"{self.api}/deployments/{self.deployment(deployment)['id']}/create_flow_run",
             json={
                 "parameters": parameters,
+                "idempotency_key": uuid4().hex,  # one that is asked for twice is one
                 "state": {"type": "SCHEDULED", "state_details": details},
             },
         )
         return str(answer.raise_for_status().json()["id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
-        answer = ask.get(f"{self.api}/flow_runs/{run_id}")
+        answer = ask_prefect("GET", f"{self.api}/flow_runs/{run_id}")
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        answer = ask.post(f"{self.api}/flow_runs/filter", json={"flow_runs": filters})
+        answer = ask_prefect("POST", f"{self.api}/flow_runs/filter", json={"flow_runs": filters})
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
 
@@ -187,7 +190,7 @@ def test_a_run_with_the_saved_blocks_ends_with_the_clip_of_its_day(
 def test_the_deployments_name_saved_blocks_and_hold_none_of_their_values(
     workplace: Workplace,
 ) -> None:
-    deployments = ask.post(f"{workplace.api}/deployments/filter", json={}).json()
+    deployments = ask_prefect("POST", f"{workplace.api}/deployments/filter", json={}).json()
     ours = {d["name"]: d for d in deployments if d["work_pool_name"] == "renders"}
     assert sorted(ours) == ["every-15-minutes", "every-morning", "every-night", "on-demand"]
     for deployment in ours.values():

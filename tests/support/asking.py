@@ -5,6 +5,8 @@ than the answer. `ask` keeps no connection: processes die here, and others take 
 """
 
 import ssl
+from threading import Event
+from time import monotonic
 from typing import Any, Final
 
 import httpx2
@@ -19,3 +21,12 @@ def client(**options: Any) -> httpx2.Client:
 
 ask: Final = client(limits=httpx2.Limits(max_keepalive_connections=0))
 """The one of this process."""
+
+
+def ask_prefect(method: str, url: str, **options: Any) -> httpx2.Response:
+    """Ask a Prefect server as its own client does: again where SQLite was locked, a 503."""
+    ended = monotonic() + 30
+    while (answer := ask.request(method, url, **options)).status_code == 503:
+        assert monotonic() < ended, answer.text
+        Event().wait(0.5)
+    return answer
