@@ -1,4 +1,4 @@
-"""Batches: the flow `render_batch`, a table of requests with one task run for each render."""
+"""Batch: the flow `render_batch`, a table of requests with one task run for each render."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Batching: many rows, a few renders at a time; what fails is collected, and the rest is kept."""
+"""Batch: many rows, a few renders at a time; what fails is collected, and the rest is kept."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Passing on: a request is made by the first of several servers that makes it, and by no other.
+"""Fallback: a request is made by the first of several servers that makes it, and by no other.
 
 What was accepted, or kept, or may have been, is found before anything is sent anywhere, from
 the records alone: no server has to be there for that, and no picture has to be as it was.

@@ -1,4 +1,4 @@
-"""Films: kept clips become one film in the store, once, and the list of its cuts is its record.
+"""Film: kept clips become one film in the store, once, and the list of its cuts is its record.
 
 ```text
 <store>/films/<words-of-the-title>-<key>/

@@ -1,4 +1,4 @@
-"""Storyboards: the shots of one film, checked as a whole before the first of them is paid for."""
+"""Storyboard: the shots of one film, checked as a whole before the first of them is paid for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

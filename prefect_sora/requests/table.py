@@ -1,4 +1,4 @@
-"""Tables: requests from a list, CSV, JSON lines, JSON or Parquet, all checked before any is sent.
+"""Table: requests from a list, CSV, JSON lines, JSON or Parquet, all checked before any is sent.
 
 Columns are the fields of `VideoRequest`. What is wrong is told of all rows at once, with
 row and column.

@@ -1,4 +1,4 @@
-"""Formats: the rows of CSV, JSON lines, JSON and Parquet, as people and spreadsheets write them.
+"""Table formats: rows of CSV, JSON lines, JSON and Parquet, as people and spreadsheets write them.
 
 Each row comes with where it stands, and with its fields or with what is wrong with it.
 """

@@ -1,4 +1,4 @@
-"""Absence: when a server that says it does not know a job may be believed.
+"""Not found: when a server that says it does not know a job may be believed.
 
 Behind one address there may be several replicas, and each may know the jobs that it
 accepted itself. So one answer is one replica's, and proves nothing about a paid video.

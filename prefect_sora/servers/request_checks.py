@@ -1,4 +1,4 @@
-"""Capabilities: what a server lacks is refused before anything is sent, with what to do instead."""
+"""Request checks: what a server lacks is refused before it is sent, with what to do instead."""
 
 from collections.abc import Callable
 from typing import Final, NoReturn

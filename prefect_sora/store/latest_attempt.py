@@ -1,4 +1,4 @@
-"""Standing: which of a render's attempts tells where it stands; no store is asked here.
+"""Latest attempt: which of a render's attempts tells where it stands; no store is asked here.
 
 The newest does, but for two that outlast whatever came after them: one that is kept, and one
 that was accepted and has not failed. Its answer may have come late, when others had begun

@@ -1,4 +1,4 @@
-"""Markers: empty files whose names tell which renders of a store are open.
+"""Open markers: empty files whose names tell which renders of a store are open.
 
 ```text
 <store>/.open/<folder>~<attempt>~<begun>-<token>   made before the reservation of an attempt,

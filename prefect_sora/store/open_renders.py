@@ -1,4 +1,4 @@
-"""Openings: which renders of a store are open, read at a cost that follows their number alone.
+"""Open renders: which renders of a store are open, read at a cost that follows their number alone.
 
 An attempt is marked before it is reserved, and its marker is removed after the record that
 closes it. So a crash between two steps leaves a marker too many, and never one too few.

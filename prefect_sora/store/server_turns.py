@@ -1,4 +1,4 @@
-"""Courses: which server, and which picture, a request as it was written stands for now.
+"""Turns: which server, and which picture, a request as it was written stands for now.
 
 ```text
 <store>/.written/<hash>.json      its first turn: the server that is asked, with this picture

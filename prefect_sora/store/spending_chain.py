@@ -1,4 +1,4 @@
-"""Spending: what is charged against a budget, counted in the store by all who pay from it.
+"""Spending chain: what is charged against a budget, counted in the store by all who pay from it.
 
 ```text
 <store>/.spending/day-2026-11-21/000001.json     what the records say was spent before

@@ -1,4 +1,4 @@
-"""Entries: the files of a chain, each of them read once by a process."""
+"""Spending entries: the files of a chain, each of them read once by a process."""
 
 import asyncio
 from time import time

@@ -1,4 +1,4 @@
-"""Report: what the Prefect UI shows of a render. A report that fails fails no render."""
+"""Artifacts: what the Prefect UI shows of a render. A report that fails fails no render."""
 
 import asyncio
 import logging

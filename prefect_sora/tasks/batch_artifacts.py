@@ -1,4 +1,4 @@
-"""Batch reports: what the Prefect UI and the log show of a batch, at a bounded rate."""
+"""Batch artifacts: what the Prefect UI and the log show of a batch, at a bounded rate."""
 
 from collections.abc import Sequence
 from time import monotonic

@@ -1,4 +1,4 @@
-"""Film reports: what the Prefect UI shows of a film. A report that fails keeps no film back."""
+"""Film artifacts: what the Prefect UI shows of a film. A report that fails keeps no film back."""
 
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.context import FlowRunContext, TaskRunContext

@@ -1,4 +1,4 @@
-"""Pages: the parts of an artifact's Markdown, as the Prefect UI shows them."""
+"""Markdown: the parts of an artifact's Markdown, as the Prefect UI shows them."""
 
 import base64
 import html

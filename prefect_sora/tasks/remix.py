@@ -1,4 +1,4 @@
-"""Verbs: tasks that have a new video made from a finished one: remix, edit, extend."""
+"""Remix, edit, extend: tasks that have a new video made from a finished one."""
 
 from pathlib import Path
 from typing import Any, Unpack

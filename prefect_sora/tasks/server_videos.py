@@ -1,4 +1,4 @@
-"""Library: tasks on what a server holds: list, retrieve, delete and cancel videos; characters."""
+"""A server's videos: tasks that list, retrieve, delete and cancel them, and keep characters."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of clips: the very last frame, and a contact sheet of a film's shots."""
+"""Contact sheets: the very last frame, and a contact sheet of a film's shots."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Splicing: the packets of one clip are copied after those of another, not encoded anew."""
+"""Copying: the packets of one clip are copied after those of another, not encoded anew."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable

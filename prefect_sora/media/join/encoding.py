@@ -1,4 +1,4 @@
-"""Conforming: clips of any make become pictures and sound of one make, encoded anew."""
+"""Encoding: clips of any make become pictures and sound of one make, encoded anew."""
 
 from collections.abc import Iterator
 from fractions import Fraction

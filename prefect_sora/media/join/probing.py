@@ -1,4 +1,4 @@
-"""Footage: what a clip is, read off its packets, and what two must share to be joined as is."""
+"""Probing: what a clip is, read off its packets, and what two must share to be joined as is."""
 
 from dataclasses import dataclass
 from fractions import Fraction

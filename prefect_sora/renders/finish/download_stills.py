@@ -1,4 +1,4 @@
-"""Variants: the other files of a finished video, the server's own or drawn from the video."""
+"""Download stills: other files of a finished video, the server's own or drawn from the video."""
 
 import tempfile
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Waiters: who waits for which video, at which pace, and is told what is new of it."""
+"""Polling: who waits for which video, at which pace, and is told what is new of it."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""Pace: how long such renders took before, for servers that tell nothing of their progress.
+"""Progress: how long such renders took before, for servers that tell nothing of their progress.
 
 What is shown so is an estimate, and marked as one; it decides nothing.
 """

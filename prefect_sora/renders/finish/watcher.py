@@ -1,4 +1,4 @@
-"""Wait: one watcher per server and event loop asks for all renders that wait there.
+"""Watcher: one watcher per server and event loop asks for all renders that wait there.
 
 A few jobs are asked for one by one; many are read off the pages of the server's
 list, so that 300 waiting renders cost a few requests a round. The server is never

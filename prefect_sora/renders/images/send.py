@@ -1,4 +1,4 @@
-"""Ask: the one request that costs money, and the pictures in its answer."""
+"""Send: the one request that costs money, and the pictures in its answer."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Draw: a picture is paid for once, whoever asks for it, however often, and kept.
+"""Submit: a picture is paid for once, whoever asks for it, however often, and kept.
 
 `reserve → ask → keep`, by the rules of `pay`. The answer is the picture, so
 nothing can be looked up after a crash: what is not in the store by then is in doubt, and a

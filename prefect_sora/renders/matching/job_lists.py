@@ -1,4 +1,4 @@
-"""Look: a server's list of jobs is read back to a doubt, and is whole or said not to be."""
+"""Job lists: a server's list of jobs is read back to a doubt, and is whole or said not to be."""
 
 import asyncio
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Own: whose a listed job is, among all who may have made it, and what follows from that.
+"""Ownership: whose a listed job is, among all who may have made it, and what follows from that.
 
 Everything is judged from plain values: what the lists have shown, who holds which job,
 and which requests of the store are in doubt. A job that two of them could have made is

@@ -1,4 +1,4 @@
-"""Origins: the server that an unfinished render was sent to, with the credentials for it.
+"""Original server: the server that an unfinished render was sent to, with the credentials for it.
 
 A server's key is sent to that server alone: one that the environment does not describe is not
 guessed.

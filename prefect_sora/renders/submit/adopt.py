@@ -1,4 +1,4 @@
-"""Recover: resolve a render in doubt without paying for a new one."""
+"""Adopt: resolve a render in doubt without paying for a new one."""
 
 from prefect_sora.errors import InvalidRequestError, RejectedError
 from prefect_sora.handles import VideoJob

@@ -1,4 +1,4 @@
-"""Charging: each attempt is counted against its budgets before it is sent.
+"""Budget charges: each attempt is counted against its budgets before it is sent.
 
 What was spent is counted from the records and from what every worker writes down before it
 sends (`spending`): a render whose price nobody knows is not sent under a budget.

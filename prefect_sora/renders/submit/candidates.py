@@ -1,4 +1,4 @@
-"""Asked: what is to be made, and the servers that may be asked for it."""
+"""Candidates: what is to be made, and the servers that may be asked for it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Windows: how long after its reservation a create may still leave.
+"""Send window: how long after its reservation a create may still leave.
 
 What bounds when the create of a worker that is gone can be accepted: others read it in the
 reservation, and the worker itself sends nothing after it.

@@ -1,4 +1,4 @@
-"""Connect: one client per server and event loop, closed when the loop ends."""
+"""Connections: one client per server and event loop, closed when the loop ends."""
 
 import asyncio
 import logging

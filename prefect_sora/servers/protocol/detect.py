@@ -1,4 +1,4 @@
-"""Recognise: which kind of server this is, by at most three harmless GETs.
+"""Detect: which kind of server this is, by at most three harmless GETs.
 
 What tells them apart was read in their sources, or seen (marked so in docs/servers):
 SGLang 0.5.23, vLLM-Omni 0.30.0, FastVideo 0.2.1, TensorRT-LLM (2026), LiteLLM 1.109.1,

@@ -1,4 +1,4 @@
-"""Orders: where each kind of render is sent, and what it says there."""
+"""Payload: where each kind of render is sent, and what it says there."""
 
 from typing import Any
 from urllib.parse import quote

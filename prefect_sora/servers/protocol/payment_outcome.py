@@ -1,4 +1,4 @@
-"""Outcomes: what an answer to a request that costs money says of the money.
+"""Payment outcome: what an answer to a request that costs money says of the money.
 
 Between us and the server may stand gateways, which answer in its place while it goes on. So
 two kinds of answer alone close a request: a status that says that it was not begun, which

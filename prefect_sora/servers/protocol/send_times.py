@@ -1,4 +1,4 @@
-"""Departures: when a request that costs money left, if it left at all; it never leaves late.
+"""Send times: when a request that costs money left, if it left at all; it never leaves late.
 
 The HTTP library's errors do not tell it: a time-out may have come in the queue for a
 connection, in a proxy's handshake, or after the whole request was read.

@@ -1,4 +1,4 @@
-"""Proofs: what a store can do is tried once in a process, however many ask.
+"""Checks: what a store can do is tried once in a process, however many ask.
 
 A store where two writers can create the same file cannot hold records. Many that speak S3's
 interface ignore the condition of a write, and answer the second writer like the first.

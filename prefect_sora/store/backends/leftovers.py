@@ -1,4 +1,4 @@
-"""Remains: files that dead writers left in a store are known by the shape of their names.
+"""Leftovers: files that dead writers left in a store are known by the shape of their names.
 
 A store may be a whole bucket or a folder full of other people's files. Only names that this
 package alone gives are ever removed, and only its own folders are looked into.

@@ -1,4 +1,4 @@
-"""Trying: everything that a store must be able to do is done there once, without a trace."""
+"""Probe: everything that a store must be able to do is done there once, without a trace."""
 
 from contextlib import suppress
 from typing import Protocol

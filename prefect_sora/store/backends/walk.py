@@ -1,4 +1,4 @@
-"""Walking: the names below a folder of a store are listed no further than they are needed."""
+"""Walk: the names below a folder of a store are listed no further than they are needed."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import groupby, islice
