@@ -26,7 +26,7 @@ from prefect_sora.servers.server import Server
 from prefect_sora.servers.video_prices import dollars
 
 _ENDS_ALL: Final = (AuthenticationError, QuotaError, BudgetExceededError, StorageError)
-"""What is about the account, the money or the store, and so about every row."""
+"""Errors of the account, the money or the store, which concern every row."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
     Attributes:
         rows: All rows.
         renders: Those that are rendered: sound, and each request once.
-        first: By a duplicate's number, the row that it repeats.
+        first: The row that a duplicate repeats, by the duplicate's number.
         estimate: What `renders` cost.
         warnings: What is doubtful about them, each once.
     """
@@ -71,7 +71,7 @@ def plan(
 
     Args:
         rows: From `tables`.
-        server: By whose prices.
+        server: Its prices count.
         service: Whose own service it is, where that decides which models have ended.
         max_cost_usd: What all may cost together.
         skip_bad_rows: Go on without those that cannot be sent.
@@ -107,7 +107,7 @@ def plan(
 
 
 def _checked(rows: Sequence[Row], service: Service | None) -> tuple[list[Row], list[str]]:
-    """Have the catalogue look at each row, too."""
+    """Check each row against the catalogue, too."""
     checked: list[Row] = []
     warnings: dict[str, None] = {}
     for row in rows:
@@ -122,7 +122,7 @@ def _checked(rows: Sequence[Row], service: Service | None) -> tuple[list[Row], l
 
 def _refuse_over(told: Estimate, renders: Sequence[Row], max_cost_usd: float) -> None:
     for row, price in zip(renders, told.prices, strict=True):
-        # What starts from another video is priced when that is looked at, before it is sent.
+        # A row that starts from another video is priced when that is looked up, before sending.
         if price.usd is None and row.request and row.request.kind == "create":
             error = unknown_price(price.why)
             error.message = f"{row.where}: {error.message}"
@@ -160,7 +160,7 @@ class Batch:
     async def run(
         self, render: Callable[[VideoRequest], Awaitable[StoredVideo]], max_concurrent: int
     ) -> list[Result]:
-        """Render all, so many at a time, and say of each row what became of it.
+        """Render all, `max_concurrent` at a time, and say what became of each row.
 
         One that fails keeps no other from being kept. What is about the account, the
         money, the store or the connection ends the batch: the rest is not started.

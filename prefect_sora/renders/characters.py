@@ -1,4 +1,4 @@
-"""Characters: somebody of a video whom later prompts can name, made once and found again."""
+"""Characters: a figure of a video that later prompts can name, made once and found again."""
 
 import asyncio
 import hashlib
@@ -24,9 +24,9 @@ async def create_character(
 ) -> Character:
     """Make a character of a video, or find the one that was made of it under this name.
 
-    It is written down in the store. Only where the answer is lost, and it is run again,
-    the server may hold it twice: no server lists its characters, and none is known to
-    charge for them.
+    The character is written down in the store. Only where the answer is lost and the call is
+    repeated may the server hold it twice: no server lists its characters, and none is known
+    to charge for them.
 
     Args:
         name: What prompts call it, 1 to 80 characters.
@@ -64,7 +64,7 @@ async def create_character(
         error.advise("Run it again: should the server have it already, it holds it twice.")
         raise
     if not await ledger.store.create(record, character.model_dump_json(indent=1).encode()):
-        # Another worker was faster: all of them use one.
+        # Another worker was faster: all use its character.
         return read_record(Character, await ledger.store.read(record), record) or character
     return character
 

@@ -1,4 +1,4 @@
-"""Who renders, by a name that a person types: local, openai, azure, or a saved block.
+"""Environment: who renders, as a person names it: local, openai, azure, or a saved block.
 
 `openai` and `azure` stand for what the environment describes. Naming a provider asks, starts
 and loads nothing.
@@ -59,7 +59,7 @@ class NamedProvider(ABC):
         """What a person is told."""
 
     def start(self) -> None:  # noqa: B027 - most have nothing to begin
-        """Begin what takes a while and can go on beside."""
+        """Begin what takes a while and can go on in the background."""
 
     @abstractmethod
     def server(self) -> Server:
@@ -111,7 +111,7 @@ class Described(NamedProvider):
     """A server and its key, from the environment.
 
     Attributes:
-        fields: The same as the block of its kind takes it.
+        fields: The same server as the block of its kind takes it.
     """
 
     def __init__(self, name: str, described: Server, fields: Mapping[str, Any]) -> None:
@@ -201,7 +201,7 @@ def local_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def described(environ: Mapping[str, str] = os.environ) -> list[Described]:
-    """All servers that the environment describes; one that is half described is none."""
+    """All servers that the environment describes; one that is half described does not count."""
     found = []
     for variables, make in (
         (("OPENAI_BASE_URL", "OPENAI_API_KEY"), _openai),

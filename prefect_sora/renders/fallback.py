@@ -1,8 +1,8 @@
 """Fallback: a request is made by the first of several servers that makes it, and by no other.
 
-What was accepted, or kept, or may have been, is found before anything is sent anywhere, from
-the records alone: no server has to be there for that, and no picture has to be as it was.
-Which render a request stands for is its course; see there for how workers agree on it.
+What was or may have been accepted or kept is found before anything is sent, from the records
+alone. For that no server has to answer, and no picture has to be unchanged. A request's course
+says which render the request stands for: all workers follow the newest turn in it.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ _Made = TypeVar("_Made")
 
 
 async def on_the_first(ways: Sequence[Way], asked: Asked[Any, _Prepared, _Made]) -> _Made:
-    """Have something made by the first server; by the next only where one has certainly not.
+    """Have something made by the first server; by the next only where that one certainly has not.
 
-    That one has not is written down, as an attempt that is closed unsent: so no other worker can
-    have it accepted there after all, and a later run goes straight to where it went.
+    An attempt that is closed unsent records that a server has not made it. So no other worker can
+    have it accepted there after all, and a later run goes straight to the server that it went to.
 
     Args:
         ways: The servers, the preferred first.
@@ -69,7 +69,7 @@ async def pass_on_failed(
     Args:
         error: How it failed.
         job: The job.
-        last: The label of the last server of the list: there it ends.
+        last: The label of the last server of the list, where passing on ends.
         ledger: The store's records.
 
     Raises:
@@ -135,7 +135,7 @@ class _Passing(Generic[_Prepared, _Made]):
             turn = await self.course.newest()
 
     async def _begin(self) -> None:
-        """Write the first turn: where the records of before there were courses say, or first."""
+        """Write the first turn: the server that records older than courses name, or the first."""
         if self.missing is not None:
             raise self.missing
         states = []
@@ -190,7 +190,7 @@ class _Passing(Generic[_Prepared, _Made]):
         return await settled(self.asked.sender(prepared, await way.connect()), state)
 
     async def _change(self, turn: Turn) -> None:
-        """Close a render with another picture, or at a server not of our list, and begin ours."""
+        """Close a render with another picture, or at a server not on this list; begin this one."""
         way = self._way_of(turn)
         why = "Its picture has changed, and nothing had been accepted of it."
         if await self._closed(turn, way, whatever_paid=way is not None, why=why):
@@ -219,7 +219,7 @@ class _Passing(Generic[_Prepared, _Made]):
         return next((way for way in self.ways if way.server.identity == turn.server), None)
 
     def _next(self, way: Way) -> Way | None:
-        """The next of the list that this call has not asked, beginning anew at its end."""
+        """The next server that this call has not asked; after the last comes the first."""
         here = self.ways.index(way)
         others = (*self.ways[here + 1 :], *self.ways[:here])
         return next((o for o in others if o.server.identity not in self.tried), None)
@@ -243,7 +243,7 @@ def _rank(state: RenderState) -> int:
 
 
 def _refuse_what_is_elsewhere(turn: Turn, state: RenderState) -> None:
-    """Stop where a server that is not among ours has made it, or may have."""
+    """Stop where a server that is not on this list has made it, or may have."""
     paid: Paid = "yes" if state.is_kept or state.is_on_its_way else "unknown"
     if state.failed:
         paid = state.failed.paid

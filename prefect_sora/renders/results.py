@@ -13,7 +13,7 @@ from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.video_prices import dollars
 
-if TYPE_CHECKING:  # it brings an HTTP library, which a command's --help needs none of
+if TYPE_CHECKING:  # it brings an HTTP library, which a command's --help does not need
     from prefect_sora.requests.table import Row
 
 Outcome = Literal["kept", "failed", "duplicate", "broken", "not_started"]

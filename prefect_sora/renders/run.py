@@ -1,4 +1,4 @@
-"""Run: the one way of a render, submit, wait and keep, whoever takes its steps."""
+"""Run: every render goes one way, submit, wait and keep, whoever takes the steps."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -93,19 +93,19 @@ class PlainSteps:
         return cls([Way(client.server, connected)], ledger, options)
 
     async def submit(self, request: VideoRequest) -> VideoJob:
-        """Have the first server make it, or the next; see `fallback.on_the_first`."""
+        """Have the first server make it, or the next where that one certainly has not."""
         job = await on_the_first(self.ways, AskedVideo(request, self.ledger, self.options))
         if self.on_submitted:
             self.on_submitted(job)
         return job
 
     async def wait(self, job: VideoJob) -> RenderedVideo:
-        """Wait at the server that has the job; see `wait.wait`."""
+        """Wait until the server that has the job has finished it."""
         client = await self._client_of(job)
         return await wait(job, client, self.ledger, self.options, by_person=self.by_person)
 
     async def keep(self, video: RenderedVideo) -> StoredVideo:
-        """Keep the video; see `keep.keep`."""
+        """Keep the video in the store, with its stills."""
         return await keep(video, await self._client_of(video), self.ledger)
 
     async def pass_on(self, job: VideoJob, error: RenderFailedError) -> None:

@@ -17,8 +17,8 @@ from prefect_sora.store.records import Failed
 log = logging.getLogger(__name__)
 
 OnCancel = Literal["leave", "delete"]
-"""`leave`: it goes on, and the next run takes it up. `delete`: where a person has cancelled the
-run that submitted it, and it is not finished, it is deleted, and lost to all who wait for it."""
+"""`leave`: the job goes on, and the next run takes it up. `delete`: where a person cancelled the
+run that submitted it, an unfinished job is deleted, and lost to all who wait for it."""
 
 ByPerson = Callable[[], Awaitable[bool]]
 """Says whether a person cancelled. What cancels a wait may as well be a sibling that failed, a
@@ -63,7 +63,7 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
 async def give_up(
     job: VideoJob, client: VideoClient, ledger: Ledger, by_person: ByPerson | None
 ) -> None:
-    """Delete a job that a person gave up, and close its attempt; leave it in any doubt.
+    """Delete a job that a person gave up, and close its attempt; in any doubt leave it.
 
     Args:
         job: What was waited for.
@@ -71,7 +71,7 @@ async def give_up(
         ledger: The store's records, which stay as they are where it is left.
         by_person: Says whether a person cancelled; None where nobody can: then it is left.
     """
-    # A task of its own: being cancelled once more ends the waiting for it, not the work.
+    # A separate task: another cancellation ends the wait for it, not the work.
     work = asyncio.create_task(_give_up(job, client, ledger, by_person), name="prefect-sora delete")
     await asyncio.wait([work], timeout=limits().cancel_seconds)
 
@@ -98,11 +98,11 @@ async def _give_up(
     job: VideoJob, shared: VideoClient, ledger: Ledger, by_person: ByPerson | None
 ) -> None:
     record = _deleted(job, "It was deleted at the server because its run was cancelled.")
-    # Where all is cancelled at once, the shared one is closed first.
+    # Where all is cancelled at once, the shared client is closed first.
     client = VideoClient(shared.server)
     begun = False
     try:
-        async with asyncio.timeout(limits().cancel_seconds * 0.8):  # the rest is for the word of it
+        async with asyncio.timeout(limits().cancel_seconds * 0.8):  # the rest is for the log
             why = await _reason_to_leave(job, client, ledger, by_person)
             if why is None:
                 begun = True
@@ -132,7 +132,7 @@ async def _reason_to_leave(
 
 
 async def _reason_to_keep(job: VideoJob, client: VideoClient, ledger: Ledger) -> str | None:
-    """Look for the last time whether a job is finished, or may be."""
+    """Look one last time whether a job is finished, or may be."""
     if job.stored or await ledger.stored(job.folder):
         return "It is kept already."
     video = await client.retrieve(job.video_id)

@@ -7,7 +7,7 @@ from prefect_sora.limits import limits
 
 BASE_CLIP_SECONDS: Final = 8
 BASE_CLIP_PIXELS: Final = 1280 * 720
-"""The base clip: 8 s of 720p on a base model. What a request leaves open counts as its. Ours."""
+"""The base clip: 8 s of 720p on a base model. It fills in what a request leaves open. Ours."""
 
 PRO_FACTOR: Final = 3.0
 """How much longer a `pro` model may take for the same clip. Ours: it is priced three times as
@@ -21,12 +21,12 @@ def deadline_seconds(model: str | None, size: str | None, seconds: float | None)
 
     It grows with the clip's length, with its pixels, and threefold for a `pro` model:
     600 for 8 s of 1280x720, 900 for 12 s, 3,600 for 16 s of a `pro` model, 10,125 for
-    20 s of 1920x1080 of one. Never less than 600, never more than a day.
+    20 s of 1920x1080 of such a model. Never less than 600, never more than a day.
 
     Args:
         model: The video model; None for a server's only one.
         size: `WIDTHxHEIGHT`; None where the request leaves it to its source.
-        seconds: The clip's length; None for the same.
+        seconds: The clip's length; None where its source decides, too.
     """
     width, _, height = (size or "").partition("x")
     pixels = int(width) * int(height) if width.isdigit() and height.isdigit() else BASE_CLIP_PIXELS

@@ -1,6 +1,6 @@
 """Expiry: a server keeps its finished videos for a while, often for no more than an hour.
 
-So of many that are to be fetched at once, those go first that are soonest forgotten.
+So of many videos to be fetched at once, those that expire first go first.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ USUAL_LIFE_SECONDS: Final = 3600.0
 
 
 class Turns:
-    """Lets a number of downloads go on at once, and those first that expire first."""
+    """Lets a number of downloads go on at once; videos that expire first go first."""
 
     def __init__(self, at_once: int | None = None) -> None:
         self._free = limits().downloads_at_once if at_once is None else at_once
@@ -35,7 +35,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, video: VideoJob) -> AsyncIterator[None]:
-        """Wait for a turn, and give it on."""
+        """Wait for a turn, and pass it on afterwards."""
         if self._free:
             self._free -= 1
         else:
@@ -88,7 +88,7 @@ def fetch_again(video: VideoJob) -> NextStep:
 
 
 def not_fetched(error: SoraError, video: VideoJob, absence: Absence) -> DownloadError:
-    """Say of the last of several attempts that the video can still be fetched."""
+    """Say, when the last of several attempts has failed, that the video can still be fetched."""
     if absence.contradicted:
         error.message += f" {ROUTE_ALIKE}"
     failure = (
@@ -101,7 +101,7 @@ def not_fetched(error: SoraError, video: VideoJob, absence: Absence) -> Download
 
 
 async def forgotten(video_id: str, client: VideoClient) -> VideoNotFoundError | None:
-    """Ask for a job until the server's word that it knows none may be believed.
+    """Ask for a job until the server may be believed that it does not know the job.
 
     Replicas behind one address may each know their own jobs, so one such answer is not enough.
 

@@ -3,7 +3,7 @@
 `fetch → store`. The video's bytes pass through in chunks; what stands under the
 final name has the announced length, is a whole MP4 file, and has the recorded hash.
 So a file that stands there without its record, as a crash between the two leaves
-it, is as good as fetched: the server need not even know it any more.
+it, is as good as fetched: the server need not even know the job any more.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ async def keep(video: VideoJob, client: VideoClient, ledger: Ledger) -> StoredVi
                 stills = await put_stills(ledger.store, video.folder, video.video_id, client)
                 return await _record(video, client, ledger, fetched, stills)
         except SoraError:
-            # Another worker that has kept it sweeps away what we were writing.
+            # Another worker that has kept it removes what this one was writing.
             with _about(video):
                 record = await ledger.stored(video.folder)
             if record:
@@ -189,7 +189,7 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
                 unknown = isinstance(error, VideoNotFoundError)
                 if unknown and absence.missed(clock()):
                     raise expired(video) from None
-                # Until a 404 may be believed, it is asked for again without being counted.
+                # Until a 404 may be believed, asking again does not count as an attempt.
                 attempt += not unknown or absence.contradicted
                 log.warning("Download %d of video %s: %s", attempt, video.video_id, error.message)
                 if attempt >= limits().download_attempts:
@@ -207,10 +207,10 @@ async def _fetch_once(
     except (RejectedError, VideoNotFoundError) as error:
         refused = error
     # Some servers keep their files elsewhere, and say in the job where. The address is
-    # signed, and for a short time: so it is asked for here, and never written down.
+    # signed and valid for a short time: so it is asked for here, and never written down.
     url = await _place(video, client, refused, absence)
     if url is None and refused.status == 404:
-        # Of replicas that take turns the other one was asked for the file: so twice more.
+        # Where replicas take turns, the other one was asked for the file: ask twice more.
         for _ in range(2):
             with contextlib.suppress(VideoNotFoundError):
                 return await _stream(video, client, folder, name)
@@ -289,7 +289,7 @@ def _pause(error: SoraError, attempt: int, video: VideoJob) -> float:
 
 @contextlib.contextmanager
 def _about(video: VideoJob) -> Iterator[None]:
-    """Say of every error which paid video it is about, and how to get it."""
+    """Add to every error which paid video it is about, and how to get it."""
     try:
         yield
     except SoraError as error:

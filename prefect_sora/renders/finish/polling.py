@@ -32,7 +32,7 @@ FINAL: Final[frozenset[Status]] = frozenset(
 GROWTH: Final = 1.25
 """How much longer each pause is than the one before. Ours."""
 BACKOFF_GROWTH: Final = 1.5
-"""The same after failures. Ours."""
+"""How much longer each pause is after failures. Ours."""
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ class Waiter:
     within: Limits = field(default_factory=limits)
 
     def pause(self, hint_s: float | None, now: float) -> None:
-        """Set when to ask next: the server's own pace where it is slower, or ours, growing."""
+        """Set when to ask next: after a growing pause, or the server's own where it is longer."""
         if hint_s is not None:
             self.put_off(min(hint_s, self.within.hint_max_seconds), now)
             return
@@ -138,7 +138,7 @@ async def follow(
             await _call(on_progress, news)
         if news.status in FINAL:
             return news
-        # Only what the server says counts: while it does not answer, the deadline does.
+        # Only the server's answers count here: while it does not answer, the deadline does.
         if stall_seconds is not None and clock() - moved_at >= stall_seconds:
             raise RenderStalledError(
                 f"Nothing has moved for {clock() - moved_at:.3g} s: {_standing(waiter)}.",

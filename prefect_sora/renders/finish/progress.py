@@ -27,7 +27,7 @@ from prefect_sora.store.records import read_record
 log = logging.getLogger(__name__)
 
 MOST_PERCENT: Final = 95.0
-"""What no estimate passes: that it is finished, the server alone says. Ours."""
+"""The most that an estimate shows: the server alone says that a job is finished. Ours."""
 
 
 class Pace(BaseModel):
@@ -43,7 +43,7 @@ class Pace(BaseModel):
 async def estimating(
     job: VideoJob, client: VideoClient, ledger: Ledger, on_progress: OnProgress | None
 ) -> AsyncIterator[OnProgress | None]:
-    """Give what hears of a job's progress, estimates between the server's words included.
+    """Give a callback for a job's progress that adds estimates between the server's answers.
 
     Args:
         job: The job that is waited for.
@@ -90,7 +90,7 @@ async def estimating(
 
 
 async def remember(job: VideoJob, video: Video, client: VideoClient, ledger: Ledger) -> None:
-    """Take down how long a finished job took; as well as may be."""
+    """Record how long a finished job took, if the store allows it."""
     if client.server.profile.progress == "percent":
         return
     ended, began = video.completed_at or time(), video.created_at or job.submitted_at

@@ -41,7 +41,7 @@ async def put_stills(
     urls: dict[str, str] = {}
     try:
         await _put_all(store, folder, video_id, client, urls)
-    except Exception:  # no picture stands between a paid video and its record
+    except Exception:  # a failed picture keeps no paid video from its record
         log.warning("No more pictures of video %s.", video_id, exc_info=True)
     return {f"{name}_url": url for name, url in urls.items()}
 

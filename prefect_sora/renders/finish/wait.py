@@ -114,7 +114,7 @@ def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
 
 @contextmanager
 def _waiting_for(job: VideoJob, ledger: Ledger) -> Iterator[None]:
-    """Say of every error which paid render it is about, and how to wait on for it."""
+    """Add to every error which paid render it is about, and how to wait on for it."""
     with ledger.about(job.key, job.video_id):
         try:
             yield
@@ -141,7 +141,7 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
         message=f"The render ended without a video: {said}",
         code=failure.code,
         video_id=job.video_id,
-        # What a server charges for a job that failed is its own affair, and few say so.
+        # Few servers say what they charge for a job that failed.
         paid="no" if video.is_free or job.cost_usd == 0 else "unknown",
     )
     with _waiting_for(job, ledger):

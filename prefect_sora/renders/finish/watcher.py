@@ -3,9 +3,9 @@
 A few jobs are asked for one by one; many are read off the pages of the server's
 list, so that 300 waiting renders cost a few requests a round. The server is never
 asked more often than the waiters want: a pace that it names can only be slower,
-except the local renderer's own, and never so slow that a deadline passes unseen. What
-fails is ridden out: a list by asking singly, a job by asking for it less often, without
-keeping the others waiting.
+except the local renderer's own, and never so slow that a deadline passes unseen. Failures
+are ridden out: where the list fails, jobs are asked for one by one; where a job fails, it is
+asked for less often, without keeping the others waiting.
 """
 
 import asyncio
@@ -155,7 +155,7 @@ class Watcher:
                     waiter.asking = loop.create_task(self._ask_for_one(waiter))
 
     def _due(self, waiter: Waiter) -> float:
-        """When to ask for it: what another was told puts it off, but not past its last look."""
+        """When to ask for it: a pause after any failure delays it, but not past its last look."""
         return max(waiter.due, min(self._not_before, waiter.last_look))
 
     def _by_list(self, now: float) -> bool:
@@ -261,7 +261,7 @@ class Watcher:
         self._told_of_absence = True
 
     def _ride_out(self, error: SoraError, waiter: Waiter) -> None:
-        """A failing request ends no wait: the deadline does. Nor does it slow the others."""
+        """Ride out a failing request: only the deadline ends a wait, and others are not slowed."""
         now = asyncio.get_running_loop().time()
         waiter.failures += 1
         waiter.trouble = self._trouble = error

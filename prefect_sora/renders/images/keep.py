@@ -1,7 +1,7 @@
 """Keep: the pictures of an answer take their names in the store, whole, and are recorded.
 
-All of them stand there before the record does. So pictures that stand there without it,
-as a crash between the two leaves them, are as good as kept, if none is missing.
+All pictures are in the store before their record. So pictures without a record, as a crash
+between the two leaves them, are as good as kept, if none is missing.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
 
     Args:
         pictures: All of one answer.
-        attempt: In which they were asked for.
+        attempt: The one in which they were asked for.
 
     Raises:
         StorageError: The store refused; what is written already is written again.
@@ -56,7 +56,7 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
     try:
         sheet = await start(DRAWING, partial(sheet_of, pictures))
         await ledger.store.put(f"{folder}/{THUMBNAIL}", sheet)
-    except Exception as error:  # no picture of pictures stands between them and their record
+    except Exception as error:  # a failed thumbnail keeps no picture from its record
         log.warning("No thumbnail of render %s: %s: %s", reserved.key, type(error).__name__, error)
     first = pictures[0]
     stored = StoredImage(
@@ -83,7 +83,7 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
 
 
 async def keep_at_last(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
-    """Keep what was paid for, through a store that fails for a while; else beside it.
+    """Keep what was paid for, through a store that fails for a while, or else on this machine.
 
     Raises:
         StorageError: It went on failing; it says where on this machine the pictures are.
@@ -163,7 +163,7 @@ def uncertain(key: str, why: str = "Its worker is gone.") -> UncertainSubmitErro
 
 
 def _name(number: int, count: int, attempt: int) -> str:
-    """Name a picture; a later attempt's does not take the place of what an earlier one left."""
+    """Name a picture; a later attempt's never overwrites what an earlier one left."""
     which = f"-{number}" if count > 1 else ""
     return f"image{which}{f'.attempt-{attempt}' if attempt > 1 else ''}"
 

@@ -26,7 +26,7 @@ class Picture:
 
     Attributes:
         data: The file's bytes, as they came.
-        suffix: Of its name, by its content.
+        suffix: The file name's, by its content.
         has_alpha: Whether a pixel of it is see-through.
     """
 
@@ -46,7 +46,7 @@ def picture_of(data: bytes) -> Picture:
     """
     try:
         with warnings.catch_warnings():
-            # It is paid for: that it is large is no reason to let it go.
+            # The picture is paid for, so it is kept however large it is.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = _whole(data, tuple(_SUFFIXES))
         kind = str(image.format)

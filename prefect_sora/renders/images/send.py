@@ -35,7 +35,7 @@ async def ask(
     Args:
         prepared: What is to be drawn.
         client: The server that draws it.
-        idempotency_key: For servers that know a request again by it.
+        idempotency_key: For servers that recognise a repeated request by it.
         timeout_seconds: How long the answer may take, and then the pictures that it names.
         departure: Until when it may leave; tells afterwards when it left.
 
@@ -76,7 +76,7 @@ async def _answer(
         verb="create",
         departure=departure,
         timeout_seconds=timeout_seconds,
-        # One without end is cut: all pictures of the largest kind, in base64.
+        # An endless answer is cut: at all pictures of the largest kind, in base64.
         max_bytes=MAX_COUNT * limits().picture_max_bytes * 4 // 3 + 2**20,
     )
     body = _json(response.content)

@@ -45,8 +45,8 @@ from prefect_sora.store.records import Failed, RenderState, Reserved
 
 log = logging.getLogger(__name__)
 
-# What a server says that failed at its work. 501 and 503 it says before it begins; and no list
-# shows whether anything was made all the same, so that a person or another run asks again.
+# The status of a server that failed at its work. It says 501 and 503 before it begins. No list
+# shows whether anything was made all the same, so a person or another run asks again.
 _FAILED: Final = 500
 
 
@@ -68,7 +68,7 @@ async def draw(
             for a server that asks to come back later (without a time-out `Limits.picture_seconds`);
             what may be spent, and what is done where nobody can tell. What was kept before is
             returned whatever it cost.
-        passed_on_after: Send nothing where it was passed on in an attempt later than this one.
+        passed_on_after: Send nothing where the render was passed on in a later attempt than this.
 
     Raises:
         PassedOnError: It was passed on.
@@ -146,7 +146,7 @@ class PictureSender(Sender[PreparedPictures, list[Picture], StoredImage]):
         return await keep_at_last(answer, attempt)
 
     async def refused(self, attempt: Attempt, error: SoraError) -> SoraError:
-        """Close the attempt; of a server that failed at it, it is not known whether it charged."""
+        """Close the attempt; nobody knows whether a server that failed at its work charged."""
         if not (isinstance(error, UnavailableError) and error.ended and error.status == _FAILED):
             return await super().refused(attempt, error)
         record = Failed(
@@ -190,13 +190,13 @@ class AskedPictures(Asked[ImageRequest, PreparedPictures, StoredImage]):
         self.inputs_sha256 = self.inputs.sha256
 
     def as_written(self) -> dict[str, Any]:
-        """The request with its pictures' URLs; with a hash of those that have none."""
+        """The request with its pictures' URLs; with a hash of those that have no URL."""
         if not self.at_url:
             return self.request.canonical(self.inputs_sha256)
         return {**self.request.canonical(None), "inputs": [*self.told]}
 
     def prepared(self, server: Server, inputs_sha256: str | None) -> PreparedPictures:
-        """Compute its key with these pictures, or with others than are at hand."""
+        """Compute its key with the pictures of this hash, which need not be at hand."""
         return prepared_of(
             self.request,
             server,
@@ -210,7 +210,7 @@ class AskedPictures(Asked[ImageRequest, PreparedPictures, StoredImage]):
         return checked(prepared, server)
 
     def unsent(self, prepared: PreparedPictures, server: Server) -> Reserved:
-        """Reserve it for nobody."""
+        """Make a reservation that closes a render which was never begun."""
         return prepared.reservation(server, 1, limits().picture_seconds)
 
     def found(self, state: RenderState) -> StoredImage | None:
@@ -218,7 +218,7 @@ class AskedPictures(Asked[ImageRequest, PreparedPictures, StoredImage]):
         return state.pictures.image if state.pictures else None
 
     def sender(self, prepared: PreparedPictures, client: VideoClient) -> PictureSender:
-        """How they are sent for at one server."""
+        """How one server is asked for them."""
         return PictureSender(prepared, client, self.ledger, self.options)
 
     async def _told(self, source: Source | None) -> str | None:

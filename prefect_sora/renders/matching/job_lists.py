@@ -1,4 +1,4 @@
-"""Job lists: a server's list of jobs is read back to a doubt, and is whole or said not to be."""
+"""Job lists: a server's list is read back to the time of a doubt, and told whole or not."""
 
 import asyncio
 from itertools import pairwise
@@ -20,8 +20,8 @@ class JobList:
     Attributes:
         jobs: All that any look has shown, by id.
         first_seen: When each was first shown, Unix seconds.
-        vanished: Ids that a later look did not show, though the server has them: not all of
-            its lists are one.
+        vanished: Ids that a later look did not show, though the server has them: its
+            replicas do not share one list.
     """
 
     def __init__(self, client: VideoClient, doubt: Doubt) -> None:
@@ -35,7 +35,7 @@ class JobList:
 
         Args:
             asked_at: When we ask, Unix seconds.
-            is_late: Whether what is not on it counts: then it is read back as far as any
+            is_late: Whether a job's absence counts: then the list is read back as far as any
                 clock may be wrong, which takes a day's pages of a busy account.
 
         Raises:
@@ -71,8 +71,8 @@ class JobList:
             )
             jobs.update((job.id, job) for job in fresh)
             if not fresh:
-                # The same page again: this server does not page. As many jobs as a page
-                # commonly holds are rather its limit than all that there are.
+                # The same page again: this server does not page. Where the count is a common
+                # page size, it is rather the server's limit than all jobs.
                 all_of_it = page.has_more is None and len(jobs) not in _PAGE_LIMITS
                 return jobs, is_whole and all_of_it, clock
             past = descending and is_past(fresh[-1], self.doubt, clock, off_s)
@@ -82,7 +82,7 @@ class JobList:
         return jobs, False, clock
 
     async def _page(self, after: str | None, until: float) -> VideoPage:
-        """Read one page: where it fails, those before it are not read anew."""
+        """Read one page; where that fails, the pages before it are not read anew."""
         pause_s = limits().look_pause_seconds
         while True:
             try:

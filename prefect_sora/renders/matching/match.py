@@ -18,8 +18,8 @@ from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.servers.server import Server
 
 WORST_CLOCK_SECONDS: Final = 26 * 3600.0
-"""What it may be off by at all: as much as two local times of the earth differ, UTC-12 and
-UTC+14, for some servers write theirs as if it were UTC."""
+"""How far a clock may be off: as much as two local times of the earth differ, UTC-12 and
+UTC+14, for some servers write local time as if it were UTC."""
 
 Verdict = Literal["ours", "perhaps", "another"]
 
@@ -39,7 +39,7 @@ class Doubt:
     until: float
 
     def distance_s(self, at: float) -> float:
-        """How far a time lies outside, in seconds; 0 within."""
+        """How far a time lies outside the doubt, in seconds; 0 within."""
         first, last = sorted((self.since, self.until))  # a clock may have been set back between
         return max(first - at, at - last, 0.0)
 
@@ -86,7 +86,7 @@ def judge(job: Video, request: VideoRequest, server: Server, doubt: Doubt, clock
 
 
 def is_in_time(job: Video, doubt: Doubt, clock: Clock) -> bool:
-    """Whether its time, by the answer's Date, is one at which the request was on its way."""
+    """Whether a job's time, by the answer's Date, lies where the request was on its way."""
     readings = clock.readings(job.created_at)
     return bool(readings) and doubt.distance_s(readings[0]) <= limits().clock_slack_seconds
 
@@ -98,7 +98,7 @@ def is_far(job: Video, doubt: Doubt, clock: Clock) -> bool:
 
 
 def is_past(job: Video, doubt: Doubt, clock: Clock, off_s: float) -> bool:
-    """Whether a job is older than any that can be ours, by a clock that is so many seconds off."""
+    """Whether a job is older than any that can be ours, by a clock that is `off_s` seconds off."""
     readings = clock.readings(job.created_at)
     return bool(readings) and max(readings) < min(doubt.since, doubt.until) - off_s
 
@@ -121,12 +121,12 @@ def is_shape_shown(job: Video, request: VideoRequest) -> bool:
 
 @lru_cache(maxsize=1024)  # a busy account's list is compared with every request in doubt
 def words(prompt: str) -> tuple[str, ...]:
-    """Take a prompt for what it says: blanks and ways to write one letter do not count."""
+    """Split a prompt into words: neither blanks nor the ways to encode a letter count."""
     return tuple(unicodedata.normalize("NFC", prompt).split())
 
 
 def are_akin(one: str, other: str) -> bool:
-    """Whether one prompt may have been made of the other: it holds all of its words."""
+    """Whether one prompt may have been made of the other: one holds all words of the other."""
     one, other = _plain(one), _plain(other)
     a, b = (set(re.findall(r"\w+", prompt)) for prompt in (one, other))
     held = len(a & b) == min(len(a), len(b))
@@ -134,7 +134,7 @@ def are_akin(one: str, other: str) -> bool:
 
 
 def _holds(text: str, part: str) -> bool:
-    """Whether a text holds another one, and not from the middle of a word or number on.
+    """Whether a text holds another one that neither begins nor ends within a word or number.
 
     Some languages put no blanks between their words; their letters have no capitals.
     """
@@ -153,7 +153,7 @@ def _plain(prompt: str) -> str:
 
 def has_same_shape(job: Video, request: VideoRequest) -> bool:
     """Whether size and length are those that were asked for, as far as they are shown."""
-    if request.kind in DERIVED:  # it is the source's, which the request does not name
+    if request.kind in DERIVED:  # the shape is the source's, which the request does not name
         return True
     return job.size in (None, request.size) and (
         job.seconds is None or _number(job.seconds) == request.seconds

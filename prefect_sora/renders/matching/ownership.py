@@ -2,8 +2,8 @@
 
 Everything is judged from plain values: what the lists have shown, who holds which job,
 and which requests of the store are in doubt. A job that two of them could have made is
-nobody's without a person; that none was accepted, which is the licence to pay, is said
-only where nothing on a whole list can be ours and the list would have to show it.
+nobody's without a person. `Nothing` means that no job was accepted, and permits to pay: it
+is said only where nothing on a whole list can be ours and the list would have to show it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import title_slug
 
-# What makes no other video of a request.
+# Fields that do not change which video a request asks for.
 _SAME_VIDEO: Final = frozenset({"take", "allow_unlisted"})
 
 
@@ -70,7 +70,7 @@ class Seen:
         latest: From when on an accepted job would be on the list.
         can_wait: Whether a live worker that may be about to claim a job is still waited for.
         can_read_again: Whether a list that is not whole is still read again.
-        same_account: Whether who asks is who sent it; None where that is not known.
+        same_account: Whether the account that asks sent it; None where that is not known.
     """
 
     jobs: tuple[Video, ...]
@@ -203,7 +203,7 @@ def are_twins(one: Asked, other: Asked) -> bool:
 
 
 class _Case:
-    """Whose each job can be, with all that may have made it side by side."""
+    """Who may have made each job, with all requests judged side by side."""
 
     def __init__(self, mine: Asked, rivals: list[Asked], seen: Seen, server: Server) -> None:
         self.mine, self.rivals, self.seen, self.server = mine, rivals, seen, server
@@ -239,10 +239,10 @@ class _Case:
         return verdict
 
     def _would_be_shown_otherwise(self, job: Video, request: VideoRequest) -> bool:
-        """Whether the list shows that this size and length are shown as they are asked for.
+        """Whether the list proves that the server shows this size and length as they are asked for.
 
-        A server that rounds them rounds them always. Of models this does not hold: a gateway
-        takes another one where the first is busy.
+        A server that rounds them always does. This does not hold for models: a gateway takes
+        another one where the first is busy.
         """
         return not has_same_shape(job, request) and any(
             is_shape_shown(one, request) for one in self._by_words.get(words(request.prompt), ())

@@ -14,7 +14,7 @@ from prefect_sora.store.backends.concurrency import BYTES, start
 from prefect_sora.store.ledger import Ledger
 
 Verdict = Literal["kept", "deleted", "too young", "not kept", "unfinished", "failed"]
-"""`kept` stands whole in the store, so it may be deleted; `not kept` is nowhere but there."""
+"""`kept` stands whole in the store, so it may be deleted; `not kept` is at the server alone."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def look(client: VideoClient, ledger: Ledger, older_than_seconds: float) -
 
 
 async def clean(found: list[Found], client: VideoClient) -> list[Found]:
-    """Delete what is kept at the server; one that it does not delete stops no other."""
+    """Delete at the server what the store has kept; a failed deletion stops no other."""
     return [await _clean(one, client) if one.verdict == "kept" else one for one in found]
 
 

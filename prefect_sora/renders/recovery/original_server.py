@@ -1,7 +1,7 @@
 """Original server: the server that an unfinished render was sent to, with the credentials for it.
 
-A server's key is sent to that server alone: one that the environment does not describe is not
-guessed.
+A server's key is sent to that server alone. A server that the environment does not describe is
+not guessed.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ class Origins:
     """Finds servers by their identity in the records; each is asked for once.
 
     Args:
-        provider: Who is asked, whatever the environment describes; None: whom it describes.
+        provider: The one to ask; None: those that the environment describes.
     """
 
     def __init__(self, provider: NamedProvider | None) -> None:
         self._named = provider
-        # Loading a block runs an event loop of its own, so not within ours.
+        # Loading a block runs a separate event loop, so it must not run within this one.
         self._server = provider.server() if provider and provider.is_saved else None
         self._local = Local(local_folder())
         self._lock = asyncio.Lock()

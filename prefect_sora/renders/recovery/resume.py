@@ -94,7 +94,7 @@ async def take_up(
     resubmit: bool = False,
     budget: Budget | None = None,
 ) -> VideoJob:
-    """Find the job of a render that is not kept, to wait for; as `resume` does, and says.
+    """Find the job of a render that is not kept, so that it can be waited for.
 
     Raises:
         SoraError: As `resume` says, but for waiting and keeping.
@@ -154,7 +154,7 @@ def _paid(state: RenderState) -> Paid:
 
 @contextmanager
 def _knowing(paid: Paid) -> Iterator[None]:
-    """Say of an error that knows nothing of an earlier payment what the records know."""
+    """Add what the records know of a payment to an error that knows nothing of it."""
     try:
         yield
     except SoraError as error:

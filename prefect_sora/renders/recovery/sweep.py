@@ -47,7 +47,7 @@ class Swept:
         outcome: `waiting` renders still, `in_doubt` needs a person, `skipped` was not touched.
         video: Where it is kept.
         image: The same, of pictures.
-        error: Why it is not, and what to do next.
+        error: Why it is not kept, and what to do next.
     """
 
     state: RenderState
@@ -63,7 +63,7 @@ class Swept:
 
     @property
     def url(self) -> str | None:
-        """Where it is kept, where it is."""
+        """Where it is kept; None where it is not."""
         kept = self.video or self.image
         return kept.url if kept else None
 
@@ -135,8 +135,8 @@ async def sweep(
 async def client_among(clients: Iterable[VideoClient], state: RenderState) -> VideoClient:
     """Choose the server that a render was sent to, as the account that it was sent under.
 
-    Of several accounts on one server the one that sent it is asked; where that cannot be
-    told of any, the first: another account's list may not show it.
+    Of several accounts on one server, the one that sent it is chosen, because another
+    account's list may not show it; where nobody can tell which one did, the first.
 
     Raises:
         InvalidRequestError: It is none of them.
@@ -147,7 +147,7 @@ async def client_among(clients: Iterable[VideoClient], state: RenderState) -> Vi
     for client in sorted(clients, key=lambda one: by_account[one.server.is_account(account)]):
         if state.reserved:
             is_it = state.reserved.server == client.server.identity
-        else:  # a torn reservation; who accepted it is known by name
+        else:  # a torn reservation; the record of its job names the server
             is_it = accepted is not None and accepted.job.provider == client.server.label
         if is_it:
             return client
@@ -173,7 +173,7 @@ class _Found:
     expires_at: float | None = None
 
     def urgency(self) -> tuple[bool, float, float]:
-        """Finished ones first, the soonest forgotten of them before the others; then by age."""
+        """Finished ones first, those that expire soonest before the others; then by age."""
         return (not self.finished, self.expires_at or math.inf, _begun_at(self.state))
 
 
@@ -200,7 +200,7 @@ async def _look(
     try:
         async with gate:
             video = await client.retrieve(state.accepted.job.video_id)
-    except SoraError:  # waiting for it rides out what passes, and tells what does not
+    except SoraError:  # the wait rides out a passing error, and raises a lasting one
         return _Found(state, client)
     return _Found(state, client, video.status == "completed", video.expires_at)
 
@@ -212,7 +212,7 @@ async def _bring_home(
     options: WaitOptions | None,
     on_progress: OnProgress | None,
 ) -> StoredVideo:
-    """Bring one home; the gate counts those that fetch or look it up, not those that wait."""
+    """Bring one render home; the gate counts fetches and look-ups, not waits."""
     client = found.client
 
     async def waited(job: VideoJob) -> RenderedVideo:
@@ -231,7 +231,7 @@ async def _bring_home(
 
 
 async def _picture_of(found: _Found, ledger: Ledger, gate: asyncio.Semaphore) -> StoredImage:
-    """Find pictures that stand in the store; what does not is nowhere to be asked for."""
+    """Find pictures that stand in the store; others can be asked for nowhere."""
     async with gate:
         state = await ledger.state(found.state.folder)
         with ledger.about(state.key):

@@ -28,8 +28,8 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     now = await ledger.state(state.folder)
     if now != state:
         return _decided(now)
-    # Looked for under the reservation that is in doubt: one of our own would be a file more at
-    # each look. Another who looks at the same time claims for the same render.
+    # The search runs under the reservation in doubt: a new one would add a file at each look.
+    # Another worker that looks at the same time claims for the same render.
     doubted = state.reserved
     attempt = Attempt(doubted, state.folder, client, ledger)
     found: Video | None
@@ -40,7 +40,7 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
         found = await find_accepted(attempt, doubt)
     if found:
         return await attempt.accept(found, adopted=True)
-    # An attempt of its own is closed: the one in doubt stays open to an answer that comes late.
+    # A new attempt is closed: the one in doubt stays open to an answer that comes late.
     reserved = _next_attempt(state, doubted)
     if not await ledger.reserve(state.folder, reserved):
         return _decided(await ledger.state(state.folder))
@@ -53,7 +53,7 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
 
 
 def _decided(now: RenderState) -> VideoJob | None:
-    """Say what others have made of a render while we looked.
+    """Say what other workers have made of a render while this one looked.
 
     Raises:
         RenderTimeoutError: One of them is at work on it.
@@ -86,7 +86,7 @@ async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_i
             video_id=video_id,
         )
     reserved = _next_attempt(state, state.reserved)
-    # Who sees the video is who can fetch it.
+    # The account that sees the video can fetch it.
     reserved = reserved.model_copy(update={"account": client.server.account})
     if not await ledger.reserve(state.folder, reserved):
         raise InvalidRequestError("Another worker has just taken this render up.", key=state.key)
@@ -97,6 +97,6 @@ async def adopt(state: RenderState, client: VideoClient, ledger: Ledger, video_i
 
 
 def _next_attempt(state: RenderState, last: Reserved) -> Reserved:
-    """Reserve once more; should this break off, the doubt stays as old as it is."""
+    """Reserve once more; where this breaks off, the doubt keeps its age."""
     in_doubt = state.name == "reserved"
     return last.again(state.next_attempt, last.in_doubt_since if in_doubt else None)

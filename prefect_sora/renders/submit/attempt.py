@@ -122,7 +122,7 @@ class Attempt:
         try:
             await self.ledger.fail(self.folder, record, self.reserved)
         except StorageError as lost:
-            # What the caller has to hear is the refusal; without its record it is looked up again.
+            # The caller has to hear the refusal; without a record the attempt is looked up again.
             log.warning("That render %s was refused is not recorded: %s", self.key, lost)
         if not keep_charge:
             await take_back(self.reserved, self.ledger.store)
@@ -174,7 +174,7 @@ def _cost(
 ) -> float | None:
     if request.kind == "existing":
         return 0.0 if server.local else None  # paid by whoever rendered it
-    # What an extension adds is charged, and not what was there.
+    # An extension is charged only for the seconds that it adds.
     charged = request.seconds if request.kind == "extend" else seconds
     return server.cost_usd(request.model or video.model, size, charged)
 

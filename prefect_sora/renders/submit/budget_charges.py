@@ -1,11 +1,11 @@
 """Budget charges: each attempt is counted against its budgets before it is sent.
 
-What was spent is counted from the records and from what every worker writes down before it
-sends (`spending`): a render whose price nobody knows is not sent under a budget.
+Spending is counted from the records, and from what every worker writes down before it sends.
+A render whose price nobody knows is not sent under a budget.
 
-An attempt that a server refused for the moment is closed, and its charge stands for the one
-that follows. To take it back and charge anew each time would cost hundreds of requests to the
-store for nothing. Where nobody follows it is taken back, by the next run at the latest.
+An attempt that a server refused for the moment is closed; the next attempt takes its charge
+over. Taking the charge back and charging anew would cost hundreds of requests to the store for
+nothing. Where no attempt follows, the charge is taken back, by the next run at the latest.
 """
 
 import logging
@@ -38,8 +38,8 @@ class Charges:
     def written(self, reserved: Reserved) -> Reserved:
         """Add to a reservation what it is charged to, and whose charge it takes over.
 
-        It takes over none but that of the attempt right before it, which is ours: whoever
-        begins one between may have taken that charge back.
+        It takes over the charge of this call's own attempt right before it, and no other: a
+        worker that begins an attempt between may have taken that charge back.
         """
         if self.budget is None:
             return reserved
@@ -73,7 +73,7 @@ class Charges:
         """Take back the charge of an attempt that is closed unpaid, whatever ends the caller."""
         reserved, self._standing = self._standing, None
         if reserved is not None:
-            # A token of its own: a request of the same reservation may still be under way.
+            # A new token: a request of the same reservation may still be under way.
             alone = reserved.model_copy(update={"owner": new_owner()})
             await to_its_end(alone, self._taken_back(reserved))
 
@@ -103,7 +103,7 @@ async def charge(request: VideoRequest, attempt: Attempt, budget: Budget) -> Non
 
 
 async def charge_usd(usd: float, attempt: Attempt, budget: Budget) -> None:
-    """Count an attempt whose price is known; as `charge` says."""
+    """Count an attempt whose price is known against its budgets, right before it is sent."""
     ledger = attempt.ledger
     if attempt.number > 1:
         await _settle(attempt)
@@ -129,7 +129,7 @@ async def _price(request: VideoRequest, client: VideoClient) -> Price:
 
 
 async def _settle(attempt: Attempt) -> None:
-    """Take back what earlier attempts were charged that are known to have cost nothing."""
+    """Take back the charges of earlier attempts that are known to have cost nothing."""
     ledger = attempt.ledger
     states = await ledger.attempts(attempt.folder)
     before = [state for state in states if state.attempt < attempt.number]
@@ -144,8 +144,8 @@ async def _settle(attempt: Attempt) -> None:
 def _owes(state: RenderState, attempts: list[RenderState]) -> bool:
     """Whether an attempt may have cost something.
 
-    One that is neither accepted nor closed was lost on its way, and looked for before another
-    may be sent: a later one has adopted its job, or was closed in doubt, or there is none.
+    An attempt that is neither accepted nor closed was lost on its way. It is looked for before
+    another may be sent: a later one has adopted its job, or was closed in doubt, or no job exists.
     """
     if state.name != "reserved":
         return state.failed is None or state.failed.paid != "no"

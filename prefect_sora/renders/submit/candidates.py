@@ -29,7 +29,7 @@ class Way:
 
     Attributes:
         server: Who it is. What it can do need not be known yet.
-        connect: Connects to it, having asked it what it can do.
+        connect: Asks it what it can do, and connects to it.
     """
 
     server: Server
@@ -71,7 +71,7 @@ class Asked(ABC, Generic[_Request, _Prepared, _Made]):
     @property
     @abstractmethod
     def at_url(self) -> bool:
-        """Whether a picture of it is at a URL, whose bytes may change."""
+        """Whether one of its pictures is at a URL, where the bytes may change."""
 
     @abstractmethod
     async def load(self) -> None:
@@ -91,7 +91,7 @@ class Asked(ABC, Generic[_Request, _Prepared, _Made]):
 
     @abstractmethod
     def checked(self, prepared: _Prepared, server: Server) -> _Prepared:
-        """Check it against a server, of which is known what it can do.
+        """Check it against a server that has told what it can do.
 
         Raises:
             InvalidRequestError: It cannot be made there as it stands; nothing was sent.
@@ -113,8 +113,8 @@ class Asked(ABC, Generic[_Request, _Prepared, _Made]):
 def may_pass_on(error: SoraError) -> bool:
     """Whether the error says for certain that nothing was accepted, or charged, there.
 
-    What moderation refuses is refused: to look for somebody who lets it through is a
-    person's decision. A picture that cannot be read is so everywhere.
+    What moderation refuses is not passed on: a person decides whether to try another server.
+    A picture that cannot be read is unreadable everywhere.
     """
     theirs = isinstance(error, (ApiError, RenderFailedError, InvalidRequestError))
     ours = isinstance(error, (ModerationError, ReferenceImageError))

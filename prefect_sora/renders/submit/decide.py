@@ -27,7 +27,7 @@ class Call:
     """What one call may do, and what it has been through.
 
     Attributes:
-        deadline: When it gives up, Unix seconds; what it has not tried once it tries first.
+        deadline: When it gives up, Unix seconds; even past it, it tries once.
         policy: Whether it pays again in doubt; it does so once.
         passed_on_after: It stops where the render was passed on in an attempt later than this.
         waits: How often it has waited for another worker.
@@ -35,7 +35,7 @@ class Call:
         rounds: How many of its creates were shown not to have been accepted.
         busy: How many were refused for the moment.
         lapses: How many of its reservations were too old before anything was sent.
-        owes: Whether it tries once more, though it is late: the policy says so.
+        owes: Whether it tries once more, even past the deadline, as the policy says.
         slow_s: The longest that one step at the store has taken.
         why: What its last attempt ended with.
     """
@@ -55,12 +55,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Have:
-    """It is kept, or accepted: that is the answer."""
+    """The render is kept or accepted: return it."""
 
 
 @dataclass(frozen=True)
 class LookAgain:
-    """Its owner may have recorded the outcome and let go between two looks."""
+    """Look again: the owner may have recorded the outcome and let go between two looks."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Settle:
-    """It is in doubt, and the store alone can tell: look there; else as the policy says."""
+    """The render is in doubt, and the store alone can tell: look there, else follow the policy."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Reserve:
 
 @dataclass(frozen=True)
 class PassOn:
-    """Another server is asked for it."""
+    """Ask another server for the render."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Stop:
 Step = Have | LookAgain | Wait | Settle | Reserve | PassOn | Stop
 
 How = Literal["busy", "unmade", "paid again", "lapsed"]
-"""How an attempt can end that is closed without a job and lets another be made: refused for the
+"""How an attempt ends that is closed without a job and lets another be made: refused for the
 moment; sent, and shown not to be accepted; in doubt, and the policy pays again; not sent in time.
 """
 
@@ -126,7 +126,7 @@ def decide(
         fingerprint: What is asked for.
         held: Whether a live worker may be between its reservation and its record.
         seen_twice: Whether the look before showed the same, and that nobody held it.
-        by_store: Whether a doubt can be resolved in the store alone: no list shows pictures.
+        by_store: Whether the store alone can resolve a doubt, as for pictures, which no list shows.
         now: Unix seconds.
     """
     if state.reserved and state.reserved.fingerprint != fingerprint:
@@ -163,8 +163,7 @@ def after(
         how: How it ended.
         why: What the server said, or what was shown.
         now: Unix seconds.
-        spread: From 0 to 1, at random: those that were refused together need not come back
-            together.
+        spread: From 0 to 1, at random, so that calls refused together do not come back together.
     """
     late = now > call.deadline
     call = replace(call, owes=False)
@@ -176,7 +175,7 @@ def after(
     over = Stop(why or _lapsed(call, late))
     if how == "busy":
         asked_s = getattr(why, "retry_after_s", None) or 0.0
-        # A server that says "at once" is not to be hammered either.
+        # Even a server that says "at once" gets a pause.
         first_s, most_s = limits().retry_pause_seconds, limits().busy_pause_max_seconds
         pause_s = max(asked_s, min(first_s * 2 ** min(call.busy, 10), most_s))
         call = replace(call, busy=call.busy + 1)
@@ -185,7 +184,7 @@ def after(
         return call, Wait(pause_s * (1 + spread / 4))
     call = replace(call, rounds=call.rounds + 1)
     if how == "paid again":
-        # Once a call, and not once a round. A picture's doubt begins where its time has passed.
+        # Once a call, not once a round. A picture's doubt begins when its time has passed.
         return replace(call, policy="stop", owes=True), Wait(0.0)
     return call, over if late or call.rounds >= limits().submit_rounds else Wait(0.0)
 

@@ -57,7 +57,7 @@ def budget_of(reserved: Reserved, given: Budget | None = None) -> Budget | None:
 
     Args:
         reserved: Its newest reservation, which says what budgets it was sent under.
-        given: What is said anew; its amounts count before those.
+        given: What is said anew; its amounts take precedence.
     """
     if reserved.charged_to and not reserved.limits_usd:
         log.warning(

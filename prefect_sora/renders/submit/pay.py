@@ -1,4 +1,4 @@
-"""Pay: what costs money is asked for once, by whoever, however often.
+"""Pay: what costs money is asked for once, whoever calls and however often.
 
 `reserve → send → record`, and after a crash or a lost answer `reconcile`: look for what may have
 been accepted, and adopt it. One reservation sends at most one create. `decide` says what is
@@ -60,13 +60,13 @@ class _Ended:
 async def made_once(sender: Sender[Any, Any, _T], *, passed_on_after: int | None = None) -> _T:
     """Have something made that costs money: found in the records, adopted, or paid for now.
 
-    While it waits for a server that refuses for the moment its attempt stands as closed. Other
-    machines may go on with the render at once, and lose no time where this one dies. Its charge
-    stands, and its next attempt takes it over, if nobody has begun one between.
+    While the call waits for a server that refuses for the moment, its attempt is closed. So other
+    machines may go on with the render at once, and lose no time where this one dies. The charge
+    stands, and the call's next attempt takes it over, if nobody has begun one between.
 
     Args:
         sender: What is asked for, of whom, and under which options.
-        passed_on_after: Send nothing where it was passed on in an attempt later than this one.
+        passed_on_after: Send nothing where the render was passed on in a later attempt than this.
 
     Raises:
         PassedOnError: It was passed on.
@@ -131,7 +131,7 @@ class _Making(Generic[_T]):
                 by_store=self.sender.by_store,
                 now=time(),
             )
-            # What was seen while it was held may have been read before its owner's record.
+            # A look while another worker held it may have come before that worker's record.
             before = None if held else state
             outcome: _T | _Ended | None = None
             if isinstance(step, Have):
@@ -176,7 +176,7 @@ class _Making(Generic[_T]):
             return await self._reserved(state, step, place)
 
     async def _have(self, place: AsyncExitStack) -> None:
-        """Wait for a place, before anything is stamped that would lapse meanwhile."""
+        """Wait for a place before a reservation is stamped, which would lapse meanwhile."""
         try:
             async with asyncio.timeout(max(0.0, self.call.deadline - time())):
                 await place.enter_async_context(self.sender.client.place())
@@ -289,7 +289,7 @@ class _Making(Generic[_T]):
 
     @contextmanager
     def _nothing_sent(self, paid: Paid) -> Iterator[None]:
-        """Say of a store that fails what this means for the money."""
+        """Add to a store's error what the failure means for the money."""
         try:
             yield
         except StorageError as error:

@@ -52,8 +52,8 @@ class PreparedVideo:
             server: Who is asked.
             attempt: Its number.
             uncertain_since: From when on an earlier attempt may have been accepted.
-            doubted: That attempt's record. While it is in doubt, its account is the one
-                whose list can tell.
+            doubted: That attempt's record. While it is in doubt, only its account's list
+                can tell.
         """
         in_doubt = uncertain_since is not None
         return Reserved(
@@ -111,7 +111,7 @@ def prepared_of(
 
 
 def checked(prepared: PreparedVideo, server: Server) -> PreparedVideo:
-    """Check a prepared request against its model and the server, of which is known what it can do.
+    """Check a prepared request against its model and a server that has told what it can do.
 
     Raises:
         InvalidRequestError: It cannot be rendered as it stands; nothing was sent.

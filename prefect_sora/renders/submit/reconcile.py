@@ -1,7 +1,7 @@
 """Reconcile: find the job of a create whose answer was lost, so that it is not paid twice.
 
-The server's list and the store's records are read here, again and again until they decide;
-whose a job is, and whether there is none, `ownership` judges.
+This module reads the server's list and the store's records, again and again until they decide.
+`ownership` judges whose a job is, and whether there is none.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class _Search:
             rivals: list[Asked] = []
             accepted: set[str] = set()
             if is_open or is_late:
-                # After the list: who is not in doubt by now holds what was on it, or made none.
+                # After the list: a render no longer in doubt holds its job by now, or has none.
                 rivals, accepted = await self._others(asked_at)
             missing = self.list.vanished | (accepted - shown)
             unread += is_late and (not is_whole or bool(missing))
@@ -104,7 +104,7 @@ class _Search:
         return holder == self.reserved.key
 
     async def _by_claims(self, why: str) -> Video | None:
-        """Look where the id was claimed and the worker died before recording it."""
+        """Look for an id that was claimed by a worker that died before recording it."""
         for video_id in await self.ledger.claims_of(self.server.identity, self.reserved.key):
             if video_id not in self.known:
                 try:
@@ -114,7 +114,7 @@ class _Search:
         raise uncertain(self.attempt.key, why)
 
     async def _holders(self, clock: Clock) -> tuple[dict[str, str], bool]:
-        """Read who holds the jobs of that time and those that may be ours, and if one is free."""
+        """Read who holds the jobs of that time and those that may match, and if one is free."""
         gate = asyncio.Semaphore(limits().records_at_once)
 
         async def holder(video_id: str) -> str | None:
@@ -135,7 +135,7 @@ class _Search:
         return holders, not ours <= holders.keys()
 
     async def _others(self, asked_at: float) -> tuple[list[Asked], set[str]]:
-        """Read who else has no answer from this server, and what it has accepted since."""
+        """Read which renders lack an answer from this server, and what it has accepted since."""
         rivals: list[Asked] = []
         accepted: set[str] = set()
         listed_by = asked_at - self.server.profile.submit_grace_s
@@ -146,7 +146,7 @@ class _Search:
                 if rival := self._rival(state):
                     rivals.append(rival)
             elif (record := state.accepted) and self.doubt.since <= record.at <= listed_by:
-                # What was adopted may be older than the list is read back.
+                # An adopted job may be older than the part of the list that is read.
                 job, reserved = record.job, state.reserved
                 here = reserved is not None and reserved.server == self.server.identity
                 if here and not job.adopted and self._may_show(reserved):
@@ -158,7 +158,7 @@ class _Search:
 
     def _rival(self, state: RenderState) -> Asked | None:
         slug, other = state.folder[: -KEY_DIGITS - 1], state.reserved
-        if other is None:  # torn: who knows what was asked for, and where
+        if other is None:  # torn: nobody knows what was asked for, or where
             return Asked(state.key, None, Doubt(0.0, time()), slug)
         # Deployments of one resource share its list.
         here = self.server.identity.partition("#")[0]
@@ -181,7 +181,7 @@ async def find_accepted(attempt: Attempt, doubt: Doubt) -> Video | None:
     """Find and claim the job that a create without an answer has made.
 
     Args:
-        attempt: Under which we look; its request was sent, to its server.
+        attempt: The search runs under it; its request was sent to its server.
         doubt: When it may have been accepted.
 
     Returns:

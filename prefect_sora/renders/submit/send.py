@@ -1,8 +1,8 @@
-"""Send: one request that costs money, to its record, over as many connections as that takes.
+"""Send: a request that costs money is sent once, over as many connections as needed, and recorded.
 
-`Sender` says in what videos and pictures differ; `send` carries an attempt out. Nothing that
-ends the caller comes between an answer and its record: both are one task of their own, which a
-cancelled caller still waits for.
+`Sender` says how videos and pictures differ; `send` carries an attempt out. Sending and recording
+are one separate task, for which even a cancelled caller waits: nothing that ends the caller comes
+between an answer and its record.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from prefect_sora.store.records import Failed, RenderState, Reserved
 
 log = logging.getLogger(__name__)
 
-# By the reservation's token; it also keeps the tasks from being collected.
+# By the reservation's token; this also keeps the tasks from garbage collection.
 _under_way: dict[str, asyncio.Task[Any]] = {}
 
 _T = TypeVar("_T")
@@ -68,7 +68,7 @@ class Prepared(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """The whole of it."""
+        """The fingerprint of the whole request."""
 
     @property
     def folder(self) -> str:
@@ -83,7 +83,7 @@ _Prepared = TypeVar("_Prepared", bound=Prepared)
 
 
 class Sender(ABC, Generic[_Prepared, _Answer, _Made]):
-    """In what a video and pictures differ, on one server.
+    """How a video and pictures differ, on one server.
 
     Args:
         prepared: What is asked for.
@@ -118,7 +118,7 @@ class Sender(ABC, Generic[_Prepared, _Answer, _Made]):
     def reservation(
         self, number: int, state: RenderState, in_doubt: bool
     ) -> tuple[Reserved, Doubt | None]:
-        """What is written down before anything is sent, and what is to be looked for first."""
+        """What is written down before anything is sent, and what to look for first."""
 
     @abstractmethod
     async def settle(self, state: RenderState) -> _Made | None:
@@ -206,7 +206,7 @@ async def _sent(sender: Sender[Any, Any, _Made], attempt: Attempt, window: Windo
 async def _answered(
     sender: Sender[Any, _Answer, Any], attempt: Attempt, window: Window
 ) -> tuple[_Answer, float]:
-    """Send a request once, over as many connections as that takes; return when it left, too."""
+    """Send a request once, over as many connections as needed; return answer and departure."""
     ask = sender.request(attempt)
     never_sent: UnavailableError | None = None
     for n in range(limits().connect_attempts):
@@ -225,7 +225,7 @@ async def _answered(
                     raise
                 raise UnclearError(error.message, departure.at or begun, error) from None
             if not departure.had_its_time:
-                break  # others' requests kept it
+                break  # other requests held it up
             never_sent = error
     if never_sent:
         raise never_sent
@@ -251,7 +251,7 @@ async def to_its_end(reserved: Reserved, work: Coroutine[Any, Any, _T]) -> _T:
 
 
 def release(attempt: Attempt) -> None:
-    """Let go of a reservation as soon as nothing of it is under way."""
+    """Release a reservation as soon as no request of it is under way."""
     task = _under_way.get(attempt.reserved.owner.token)
     if task:
         task.add_done_callback(lambda _: attempt.ledger.release(attempt.reserved))
@@ -260,6 +260,6 @@ def release(attempt: Attempt) -> None:
 
 
 def _heard(task: asyncio.Task[Any]) -> None:
-    """Take note of how it ended, which nobody waits for any more."""
+    """Take note of how a task ended that nobody waits for any more."""
     if not task.cancelled() and (error := task.exception()):
         log.warning("A request whose caller was cancelled: %s", error)

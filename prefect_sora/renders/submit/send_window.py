@@ -1,6 +1,6 @@
 """Send window: how long after its reservation a create may still leave.
 
-What bounds when the create of a worker that is gone can be accepted: others read it in the
+The window bounds when the create of a dead worker can be accepted. Others read it in the
 reservation, and the worker itself sends nothing after it.
 """
 
@@ -14,10 +14,10 @@ from prefect_sora.store.records import RenderState, Reserved
 
 
 def send_seconds(slow_s: float) -> float:
-    """How long a reservation's create may leave, where a step at the store takes that long.
+    """How long after its stamp a create may leave, where a step at the store takes `slow_s`.
 
-    The time is counted from the stamp, and what can be sent is sent when the record is
-    durable: so a slow store gets the time that it takes besides, twice.
+    The time counts from the stamp, but the create leaves only when the record is durable.
+    So the time that a slow store takes is added, twice.
     """
     usual, slow = limits().send_seconds, slow_s >= limits().slow_store_seconds
     return min(usual + 2 * slow_s, limits().max_send_seconds) if slow else usual
@@ -31,7 +31,7 @@ class Window:
         at: The reservation's stamp.
         seconds: How long after it, as others read it in the record.
         begun: When it was stamped, by a clock that nobody sets.
-        has_place: Its create waits for no others of this process any more.
+        has_place: Whether its create no longer waits for others of this process.
     """
 
     at: float
@@ -45,14 +45,14 @@ class Window:
         return cls(reserved.at, reserved.leaves_within_s, has_place=has_place)
 
     def left_s(self, now: float, steady: float) -> float:
-        """Seconds until a request leaves no more, however far it has got."""
+        """Seconds until a request may no longer leave, however far it has got."""
         return self.seconds - max(now - self.at, steady - self.begun)
 
     def is_open(self, now: float, steady: float) -> bool:
         """Whether a request that is begun now leaves in time, however long it connects.
 
         Args:
-            now: Unix seconds. A clock that was set makes the stamp another time to others.
+            now: Unix seconds. Where the clock was set, others read the stamp as another time.
             steady: As `begun` is measured; it may stand still while the machine sleeps.
         """
         by_clock, by_steady = now - self.at, steady - self.begun

@@ -50,7 +50,7 @@ async def submit(
             come back later (without a time-out as long as the render itself may take), what may
             be spent, and what is done where nobody can tell. What was accepted before is
             returned whatever it cost.
-        passed_on_after: Send nothing where it was passed on in an attempt later than this one.
+        passed_on_after: Send nothing where the render was passed on in a later attempt than this.
 
     Raises:
         BudgetExceededError: The budget does not allow it; nothing was sent.
@@ -131,7 +131,7 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
     async def record(self, attempt: Attempt, answer: Video, sent_at: float) -> VideoJob:
         """Claim the id for this render, and write it down."""
         holder = await attempt.claim(answer.id)
-        # A claim that cannot be read is most likely ours, torn: the id is as new as our answer.
+        # An unreadable claim is most likely this render's, torn: the id is as new as the answer.
         if holder not in (attempt.key, TORN):
             raise UnclearError(
                 f"The server answered with video {answer.id}, which render {holder} of this store "
@@ -147,7 +147,7 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
         until = time() if why is None or why.ended else unclear.sent_at + longest
         job = await self.found(attempt, Doubt(unclear.sent_at, until))
         if job is None and unclear.is_taken:
-            # Something of ours was accepted, for it was answered with an id.
+            # Something was accepted for this render, for the answer had an id.
             raise uncertain(attempt.key, str(unclear))
         return job
 
@@ -169,12 +169,12 @@ class AskedVideo(Asked[VideoRequest, PreparedVideo, VideoJob]):
         self.inputs_sha256 = self.reference.source_sha256 if self.reference else None
 
     def as_written(self) -> dict[str, Any]:
-        """The request with its picture's URL; with the picture's hash where it has none."""
+        """The request with its picture's URL; with the picture's hash where there is no URL."""
         url = as_written(str(self.request.reference)) if self.at_url else None
         return self.request.canonical(url or self.inputs_sha256)
 
     def prepared(self, server: Server, inputs_sha256: str | None) -> PreparedVideo:
-        """Compute its key with this picture, or with another than is at hand."""
+        """Compute its key with the picture of this hash, which need not be at hand."""
         at_hand = inputs_sha256 == self.inputs_sha256
         return prepared_of(
             self.request,
@@ -190,7 +190,7 @@ class AskedVideo(Asked[VideoRequest, PreparedVideo, VideoJob]):
         return checked(prepared, server)
 
     def unsent(self, prepared: PreparedVideo, server: Server) -> Reserved:
-        """Reserve it for nobody."""
+        """Make a reservation that closes a render which was never begun."""
         return prepared.reservation(server, 1, None)
 
     def found(self, state: RenderState) -> VideoJob | None:
