@@ -1,7 +1,7 @@
 """The command line: `prefect-sora`.
 
-Commands are imported when they are called, and what they need when they need it:
-`--help` knows neither Prefect nor a codec.
+A command is imported when it is called, and imports what it needs only then:
+`--help` loads neither Prefect nor a codec.
 """
 
 import sys
@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if words is None else list(words)
     on_sigterm()
-    # For what goes wrong before a command has read its own words.
+    # For errors that come before a command has read its own arguments.
     shown = Shown(json="--json" in words, debug="--debug" in words)
     try:
         code = app(words, print_error=False, exit_on_error=False, result_action="return_value")

@@ -1,4 +1,4 @@
-"""One clip: looked at before anything is sent, announced, rendered and told."""
+"""One clip: it is checked before anything is sent, announced, rendered and reported."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,10 +40,10 @@ class Order:
     """A request, who renders it, where its video goes, and what it starts from.
 
     Attributes:
-        providers: Who renders: the first, and those that are asked after it.
-        source: The clip that it starts from, where the store has it.
+        providers: Who renders: the first, and those that are asked next.
+        source: The clip that the video starts from, where the store has it.
         keyframe: What an image model draws first, as the first frame.
-        image_model: That model.
+        image_model: The model that draws the keyframe.
     """
 
     request: VideoRequest
@@ -58,11 +58,11 @@ class Order:
 
 
 def carry_out(order: Order, screen: Screen) -> int:
-    """Render an order, and tell what came of it."""
+    """Render an order, and report the result."""
 
     async def look(provider: NamedProvider | None) -> None:
         await check(order, provider, screen.warn)
-        if provider is None or not provider.is_saved:  # that one was announced when it was None
+        if provider is None or not provider.is_saved:  # else the call with None has announced it
             _announce(screen, order)
 
     async def call(flows: ModuleType, provider: Any) -> StoredVideo:
@@ -74,7 +74,7 @@ def carry_out(order: Order, screen: Screen) -> int:
         order.store,
         call,
         check=look,
-        # A remix keeps its source, too, under a name of its own: then all are looked at.
+        # A remix also keeps its source, under another name: so all renders are looked at.
         prompt=None if order.request.kind in DERIVED else order.request.prompt,
     )
     screen.document(video.model_dump())
@@ -86,14 +86,14 @@ def carry_out(order: Order, screen: Screen) -> int:
 
 
 async def check(order: Order, provider: NamedProvider | None, warn: Callable[[str], None]) -> None:
-    """Look at the request and its picture; where it is known who renders, at the store, too.
+    """Check the request and its picture; where it is known who renders, the store, too.
 
     Raises:
         InvalidRequestError: It cannot be rendered as it stands.
         UnfinishedRenderError: The store holds an unfinished render of the same request.
     """
     request, server = order.request, None
-    # What one server of several has ended, another may render.
+    # What one server of several no longer offers, another may render.
     if provider and not provider.is_local and len(order.providers) == 1:
         server = await asyncio.to_thread(provider.server)
     for warning in video_models.check(request, server.service if server else None):
@@ -120,9 +120,9 @@ async def refuse_twins(
     provider: NamedProvider,
     is_twin: Callable[[Reserved, Server], bool],
 ) -> None:
-    """Stop where another run's render of the same prompt is unfinished and the same.
+    """Stop where another run has an unfinished render of the same request.
 
-    The server is asked for only where there is something to compare: the local renderer may
+    The server is needed only where there is something to compare: the local renderer may
     still be starting.
 
     Raises:
@@ -153,7 +153,7 @@ def _is_twin(
 ) -> bool:
     if request.kind not in DERIVED:
         return reserved.request_digest == request_digest(request, server, reference_sha256)
-    # It takes its model from its source, which nobody has looked at yet.
+    # Such a request takes its model from its source, which nobody has looked at yet.
     try:
         recorded = VideoRequest.model_validate({**reserved.request, "model": None})
     except ValidationError:  # of a later version, with fields that we do not know

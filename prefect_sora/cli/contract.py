@@ -32,7 +32,7 @@ def contract(
     seconds: int | None,
     yes: bool,
 ) -> int:
-    """Say what it will cost, ask, try all behaviours, and tell what came of each.
+    """Say what the trial will cost, ask, try all behaviours, and report each outcome.
 
     Returns:
         The exit code: 1 where a behaviour failed.
@@ -78,7 +78,7 @@ async def _server_of(client: "VideoClient") -> Server:
 
 
 def _agreed(cost: Estimate, yes: bool) -> None:
-    """Go on where it is free, or where somebody says so.
+    """Go on where the trial is free, or where somebody agrees to pay.
 
     Raises:
         InvalidRequestError: Nobody does.

@@ -25,7 +25,7 @@ UNDECIDED: Final = 5
 SIGNALLED: Final = 128
 """Plus the signal's number, as shells do."""
 
-# The most special class of an error that stands here decides.
+# Of an error's classes in this table, the most specific one decides.
 _BY_ERROR: Final[dict[type[BaseException], int]] = {
     InvalidRequestError: USAGE,
     AuthenticationError: 3,

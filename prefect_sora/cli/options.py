@@ -137,7 +137,7 @@ def extra_fields(extra: list[str] | None) -> dict[str, JsonValue]:
 
 
 async def find_source(word: str, store: str) -> "tuple[str, StoredVideo | None]":
-    """Tell the server's id of a video, and its clip where the store has it.
+    """Find the server's id of a video, and its clip where the store has it.
 
     Args:
         word: The server's id, or the key of a render that the store has kept.
@@ -148,7 +148,7 @@ async def find_source(word: str, store: str) -> "tuple[str, StoredVideo | None]"
         StorageError: The store cannot be read.
     """
     from prefect_sora.store.backends import VideoFolder
-    from prefect_sora.store.identity import KEY_DIGITS  # what --help needs not wait for
+    from prefect_sora.store.identity import KEY_DIGITS  # what --help need not wait for
     from prefect_sora.store.ledger import Ledger
 
     if not re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS}}}", word):

@@ -1,7 +1,7 @@
 """Prefect: kept quiet and started early; nothing else here imports it at its top.
 
 On a fresh machine Prefect's temporary server takes most of a first render's time. It
-is started first, and what else has to be imported is imported meanwhile.
+is started first, and all other imports happen meanwhile.
 """
 
 import logging
@@ -15,8 +15,8 @@ from prefect_sora.cli import signals
 from prefect_sora.cli.progress import Display
 
 _LEVEL: Final = "PREFECT_LOGGING_LEVEL"
-# Any key of Prefect's logging.yml can be set so. Only the terminal is quiet:
-# what goes to the API, and so to the UI, stays whole.
+# Any key of Prefect's logging.yml can be set this way. Only the terminal is quiet:
+# the API, and so the UI, still gets every line.
 _CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 _START_SECONDS: Final = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 
@@ -37,18 +37,18 @@ def load(display: Display, debug: bool) -> ModuleType:
 def _loaded(display: Display, debug: bool) -> ModuleType:
     user_chose = _LEVEL in os.environ
     if not debug:
-        # Else Prefect writes a line for each log record that a stopped server does not take.
+        # Otherwise Prefect writes a line for each log record that a stopped server does not take.
         logging.raiseExceptions = False
         if not user_chose:
             os.environ.setdefault(_CONSOLE_LEVEL, "CRITICAL")
-    # Its 20 s are short for the first start on a slow machine, which migrates a database.
+    # Prefect's 20 s are short for the first start on a slow machine, which migrates a database.
     os.environ.setdefault(_START_SECONDS, "90")
     display.phase("starting Prefect")
     from prefect.settings import PREFECT_API_URL
 
     starter = None
     if not PREFECT_API_URL.value():
-        # Imported here, so that the process is started before the others take their time.
+        # Imported here, so that the process is started before the slow imports below.
         import_module("prefect.server.api.server")
         starter = _Starter(daemon=True)
         starter.start()
@@ -79,5 +79,5 @@ class _Starter(Thread):
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """Leave out what Prefect logs of a failure: our own paragraph says it."""
+    """Drop log records with a traceback: this package's own paragraph tells the failure."""
     return record.exc_info is None

@@ -1,4 +1,4 @@
-"""Pricing: estimates on the screen, by whose prices, and for which models."""
+"""Pricing: estimates on the screen, whose prices they use, and for which models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def server_of(provider: NamedProvider | None) -> Server:
-    """By whose prices to estimate; the local renderer is not started for it.
+    """Find the server whose prices an estimate uses; the local renderer is not started.
 
-    Without a provider these are the published prices.
+    Without a provider the published prices are used.
     """
     if provider is None:
         return remote("https://no-server.invalid/v1")
@@ -29,14 +29,14 @@ def server_of(provider: NamedProvider | None) -> Server:
 
 
 def row_defaults(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:
-    """The fields of rows that do not have them, as the command line gives them."""
+    """The command line's values for fields that a row does not have."""
     given = {"model": model, "size": size, "seconds": seconds}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return {**fields, "model": None} if model == "" else fields
 
 
 def tell(screen: Screen, planned: "Plan") -> None:
-    """Tell the total of a batch, and by which models and sizes it comes about."""
+    """Show the total of a batch, and the models and sizes that it is made up of."""
     requests = [row.request for row in planned.renders if row.request is not None]
     told = {
         "rows": len(planned.rows),
@@ -53,13 +53,13 @@ def tell(screen: Screen, planned: "Plan") -> None:
 def tell_total(
     screen: Screen, requests: Sequence[VideoRequest], estimate: Estimate, told: dict[str, Any]
 ) -> None:
-    """Tell what requests cost together, and by which models and sizes it comes about.
+    """Show what requests cost together, and the models and sizes that this is made up of.
 
     Args:
-        screen: Where.
+        screen: Where it is shown.
         requests: Those that are rendered.
         estimate: Their prices.
-        told: What the document of --json says besides.
+        told: What else the document of --json says.
     """
     groups: dict[tuple[str, str, int], list[float | None]] = {}
     for request, price in zip(requests, estimate.prices, strict=True):

@@ -49,7 +49,7 @@ class Display(Listener):
         self._bars.stop()
 
     def phase(self, name: str) -> None:
-        """Tell what is being done before a server has a job."""
+        """Show what is being done before a server has a job."""
         if not self._screen.is_live:
             self._screen.note(f"{name} …")
         elif self._phase is None:
@@ -71,7 +71,7 @@ class Display(Listener):
         self._show(job.key, job.title, video)
 
     def follower(self, state: RenderState) -> Callable[[Video], None]:
-        """Return what shows the progress of a render that is taken up again."""
+        """Return what shows the progress of a resumed render."""
 
         def follow(video: Video) -> None:
             title = str(state.reserved.request["prompt"]) if state.reserved else state.folder
@@ -80,14 +80,14 @@ class Display(Listener):
         return follow
 
     def counted(self, counts: Counts) -> None:
-        """A batch has moved on."""
+        """A batch has made progress."""
 
     def stitching(self, title: str, shots: int) -> None:
         """A film's shots are there."""
         self.phase(f"joining {shots} shots")
 
     def kept(self, video: StoredVideo) -> None:
-        """It is home."""
+        """The video is in the store."""
         if (row := self._rows.pop(video.key, None)) is not None:
             self._bars.remove_task(row)
 
@@ -128,7 +128,7 @@ class Display(Listener):
 
 
 class BatchDisplay(Display):
-    """Shows how far a batch is, in one bar, and nothing of its single renders."""
+    """Shows how far a batch is, in one bar, and nothing about single renders."""
 
     _counts: TaskID | None = None
     _tenths = -1
@@ -143,7 +143,7 @@ class BatchDisplay(Display):
         """Say nothing."""
 
     def counted(self, counts: Counts) -> None:
-        """Move the bar; without one, tell each tenth."""
+        """Move the bar; without a bar, say each tenth."""
         done = counts.kept + counts.failed
         self._end_phase()
         if self._counts is None:

@@ -23,10 +23,10 @@ def safe(text: str) -> str:
 
 
 def guard_logs() -> None:
-    """Redact log records where they are made, so before any handler sees them.
+    """Redact log records when they are made, before any handler sees them.
 
-    Some servers repeat the key that they refuse, and libraries put the answer
-    into exceptions whose tracebacks are logged.
+    Some servers repeat the key that they refuse. Libraries put the answer into
+    exceptions, and the tracebacks of these are logged.
     """
     make = logging.getLogRecordFactory()
 
@@ -38,7 +38,7 @@ def guard_logs() -> None:
         if safe(message) != message:
             record.msg, record.args = safe(message), ()
         if record.exc_info and record.exc_info[0]:
-            # Formatters take a text that is already there.
+            # Formatters use a text that is already there.
             record.exc_text = safe("".join(traceback.format_exception(*record.exc_info))).rstrip()
         return record
 

@@ -1,4 +1,4 @@
-"""Run: one way in which every command begins, starts what it needs, and ends or is interrupted."""
+"""Run: how every command begins, starts what it needs, and ends or is interrupted."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ def run_command(
     store: str | None = None,
     provider: str | None = None,
 ) -> int:
-    """Run a command's body; whatever ends it is told in words, and gives the exit code.
+    """Run a command's body; an error or a signal is told in words and gives the exit code.
 
     Args:
         shown: What is shown.
@@ -52,7 +52,7 @@ def run_command(
 
 
 def chosen(name: str | None, environ: Mapping[str, str] = os.environ) -> NamedProvider:
-    """Find who renders, and keep the keys of all that the environment describes hidden.
+    """Find who renders, and hide the keys of all servers that the environment describes.
 
     Raises:
         InvalidRequestError: As `environment.named_provider` says.
@@ -62,7 +62,7 @@ def chosen(name: str | None, environ: Mapping[str, str] = os.environ) -> NamedPr
 
 
 def hide_keys(environ: Mapping[str, str] = os.environ) -> None:
-    """Keep the keys of all servers that the environment describes out of what is shown."""
+    """Hide the keys of all servers that the environment describes from all that is shown."""
     for key in keys(environ):
         redaction.hide(key)
 
@@ -105,22 +105,22 @@ def run_flow(
     """Run a flow of this package in this process.
 
     Args:
-        screen: Where it is told.
-        providers: Who renders: the first, and those that are asked after it.
+        screen: Where the run is reported.
+        providers: Who renders: the first, and those that are asked next.
         store: Where its records are.
-        call: Calls the flow, with our flows' module and the name or names of providers.
-        check: Looks at what is asked for before anything is sent. A saved provider is known only
-            once Prefect is there: so it is called twice, and first with None.
-        prompt: What is unfinished of other prompts is not told of, when a signal comes.
-        shown_by: What shows how far it is.
+        call: Calls the flow, with the module `flows` and the name or names of providers.
+        check: Checks the request before anything is sent. A saved provider is known only once
+            Prefect has started: so `check` is then called twice, first with None.
+        prompt: When a signal comes, only unfinished renders of this prompt are reported.
+        shown_by: What shows the progress.
         phase: What is done first.
-        afterwards: What is said, besides, when a signal comes.
+        afterwards: What else is said when a signal comes.
 
     Raises:
         InterruptedBySignal: A signal came; it says what goes on at the server.
     """
     first, names = providers[0], [each.name for each in providers]
-    # The renderer takes a second to start: before Prefect does, and beside it.
+    # The renderer takes a second to start, so it starts before Prefect and beside it.
     first.start()
     if check:
         asyncio.run(check(None if first.is_saved else first))
@@ -148,7 +148,7 @@ def run_watched(
     where: Where,
     work: Callable[[Display], Coroutine[Any, Any, T]],
 ) -> T:
-    """Do some work that shows how far it is; a signal says what is still unfinished.
+    """Do some work that shows its progress; at a signal, say what is still unfinished.
 
     Raises:
         InterruptedBySignal: A signal came.
@@ -199,7 +199,7 @@ async def _what_goes_on(store: str, provider: str, prompt: str | None) -> str:
 
 
 async def _still_unfinished(store: str, provider: str | None) -> str:
-    """Say which renders of the store are unfinished after a resume was stopped."""
+    """Say which renders of the store are unfinished when a resume is stopped."""
     states = await Ledger(VideoFolder(store)).unfinished()
     if not states:
         return "Stopped. Nothing is unfinished."

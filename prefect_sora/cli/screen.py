@@ -17,7 +17,7 @@ from prefect_sora.handles import StoredImage, StoredVideo
 
 
 class Screen:
-    """What a person sees of a command, or what a script reads of it."""
+    """What a person sees of a command, or a script reads."""
 
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
@@ -31,24 +31,24 @@ class Screen:
         return self.err.is_terminal and not self.shown.quiet
 
     def note(self, text: str, style: str | None = None) -> None:
-        """Tell what happens; not with --quiet."""
+        """Say what happens, except with --quiet."""
         if not self.shown.quiet:
             self.err.print(redaction.safe(text), style=style, markup=False)
 
     def warn(self, text: str) -> None:
-        """Tell what is doubtful, once."""
+        """Warn of something doubtful, once."""
         if text not in self._warned:
             self._warned.add(text)
             self.note(f"! {text}", style="yellow")
 
     def result(self, text: str, style: str | None = None) -> None:
-        """Tell what came of it; with --json the document says it."""
+        """Print a result; with --json, the document holds it instead."""
         if not self.shown.json:
-            # A path stays in one piece; the terminal breaks the line where it must.
+            # A path stays in one piece; the terminal breaks a line that is too long.
             self.out.print(redaction.safe(text), style=style, markup=False, soft_wrap=True)
 
     def announce(self, title: str, **told: str) -> None:
-        """Tell what is begun: its title, and below it a line for each word."""
+        """Announce what begins: its title, and a line for each word below."""
         self.note(title, style="bold")
         for name, value in told.items():
             self.note(f"  {name:<5} {value}")
@@ -79,7 +79,7 @@ class Screen:
         text = redaction.safe(_paragraph(error))
         self.err.print(f"{mark} {text}", style=style, markup=False)
         if self.err.is_terminal and isinstance(error, SoraError):
-            # A paragraph is broken into lines; what is to be pasted stands in one of its own.
+            # A paragraph is broken into lines; what people paste has a line to itself.
             for command in filter(None, (step.command for step in error.steps)):
                 self.err.print(redaction.safe(f"  $ {command}"), markup=False, soft_wrap=True)
 
@@ -156,7 +156,7 @@ def _paragraph(error: BaseException) -> str:
 
 
 def show_our_log(screen: Screen) -> None:
-    """Show our warnings on the same screen, between the lines of a progress bar."""
+    """Show this package's warnings on the same screen, between the lines of a progress bar."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -1,7 +1,7 @@
-"""Signals: one cancels the work, lets it end well, and never hangs.
+"""Signals: a signal cancels the work and lets it end well; the command never hangs.
 
 The work runs in a thread of its own, because Prefect sets its own SIGTERM
-handler in the main thread and would end a run with an exception in its middle.
+handler in the main thread, and would raise an exception in the middle of a run.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ T = TypeVar("T")
 class InterruptedBySignal(BaseException):
     """A signal stopped the command.
 
-    Like KeyboardInterrupt it is no Exception: it may come in the middle of a
-    library that goes on after any of those.
+    Like KeyboardInterrupt, it is no Exception: it may come in the middle of a library that
+    catches every Exception and goes on.
 
     Attributes:
         signum: Its number.
@@ -33,7 +33,7 @@ class InterruptedBySignal(BaseException):
 
 
 def on_sigterm() -> None:
-    """Let SIGTERM end a command as Ctrl-C does: with a word, and its temporary server stopped."""
+    """Let SIGTERM end a command as Ctrl-C does: say so, and stop its temporary server."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise InterruptedBySignal(signum)
@@ -43,7 +43,7 @@ def on_sigterm() -> None:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Let no signal go unheard in code that catches everything, as some libraries' imports do.
+    """Notice every signal, even in code that catches everything, as some libraries' imports do.
 
     Raises:
         InterruptedBySignal: A signal came: at once, or where that was caught, at the end.
@@ -70,7 +70,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Raises:
         InterruptedBySignal: A signal came, and the work has ended or its grace is over.
     """
-    from prefect_sora.limits import limits  # what --help needs not wait for
+    from prefect_sora.limits import limits  # what --help need not wait for
 
     thread = _Thread(work)
     caught: list[int] = []
@@ -106,7 +106,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def end_soon(signum: int) -> None:
-    """End the process in a while even if a library's threads cannot."""
+    """End the process after a while, even if a library's threads do not end."""
     from prefect_sora.limits import limits
 
     watchdog = threading.Timer(limits().exit_seconds, os._exit, [128 + signum])

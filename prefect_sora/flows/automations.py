@@ -1,15 +1,15 @@
-"""Automations: deployed runs that a crash has ended come back by themselves, up to a bound.
+"""Automations: deployed runs that crashed start again by themselves, up to a bound.
 
-A Prefect server without them never notices that a worker and its runs are gone. All of
-it is for runs with one tag, which deployments hand down to their runs:
+A Prefect server without them never notices that a worker and its runs are gone. They apply
+to runs with one tag, which deployments hand down to their runs:
 
 silent     A run that no longer tells that it lives has crashed: its worker cannot say so.
 crashed    A run that crashed is scheduled again. The number of its runs is the bound.
-too often  One that dies each time before its flow begins is not counted as a run: so how
-           often it was scheduled again is another bound.
+too often  A run that dies each time before its flow begins is not counted as a run. So
+           there is another bound: how often it was scheduled again.
 
-On SQLite a trigger that has to read before it writes is given up where another writer
-comes in between (Prefect 3.8): what must not be missed is triggered by a single event.
+On SQLite, Prefect 3.8 gives up a trigger that has to read before it writes where another
+writer comes in between. So what must not be missed is triggered by a single event.
 """
 
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ SHORTEST_HEARTBEAT_SECONDS: Final = 30
 
 # A second run is Rerunning, or Retrying.
 _RUNNING: Final = {f"prefect.flow-run.{name}" for name in ("Running", "Rerunning", "Retrying")}
-# After these, silence is as it should be.
+# After these states, a run is rightly silent.
 _ENDED: Final = ("Completed", "Failed", "TimedOut", "Cancelled", "Cancelling")
 _WAITS: Final = ("Paused", "Suspended", "AwaitingRetry", "Scheduled")
 _SILENT: Final = {f"prefect.flow-run.{name}" for name in (*_ENDED, *_WAITS)}
@@ -64,7 +64,7 @@ class Installed:
 
 
 def automations(tag: str, runs: int, heartbeat_seconds: int) -> list[AutomationCore]:
-    """Describe them: after so many runs of a flow run in all, a crash is its end."""
+    """Describe the automations: after this many runs of a flow run, a crash is its end."""
     alive = {*_RUNNING, "prefect.flow-run.heartbeat"}
     silence = timedelta(seconds=2 * heartbeat_seconds)
     return [
@@ -97,8 +97,8 @@ def automations(tag: str, runs: int, heartbeat_seconds: int) -> list[AutomationC
                 tag,
                 {"prefect.state-message": _AGAIN},
                 expect={"prefect.flow-run.AwaitingRetry"},
-                # A worker of processes tells of each crash twice, the second time about a
-                # second later, and undoes what was scheduled in between.
+                # A worker of processes reports each crash twice, the second time about a
+                # second later. That undoes what was scheduled in between.
                 threshold=2 * runs,
                 within=timedelta(days=1),
             ),
@@ -112,7 +112,7 @@ def automations(tag: str, runs: int, heartbeat_seconds: int) -> list[AutomationC
 async def install(
     api: PrefectClient, *, tag: str = TAG, runs: int = 4, heartbeat_seconds: int = 30
 ) -> Installed:
-    """Set all of it up, or bring what stands up to date; doing it again changes nothing.
+    """Set all automations up, or bring them up to date; doing it again changes nothing.
 
     Args:
         api: The Prefect server.
@@ -142,7 +142,7 @@ async def install(
 
 
 async def remove(api: PrefectClient, *, tag: str = TAG) -> Installed:
-    """Take the automations away; how often processes tell that they live is left as it is."""
+    """Remove the automations; how often processes tell that they live stays as it is."""
     done = Installed()
     for each in automations(tag, 2, SHORTEST_HEARTBEAT_SECONDS):
         for standing in await api.read_automations_by_name(each.name):
@@ -154,7 +154,7 @@ async def remove(api: PrefectClient, *, tag: str = TAG) -> Installed:
 async def _deployments(
     api: PrefectClient, tag: str
 ) -> AsyncIterator[tuple[DeploymentResponse, str]]:
-    """Read all with the tag, page by page, each with the name of its flow."""
+    """Read all deployments with the tag, page by page, each with the name of its flow."""
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[tag]))
     offset = 0
     while page := await api.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=offset):
@@ -203,8 +203,8 @@ def _automation(
         trigger=trigger,
         actions=[ChangeFlowRunState(state=state, name=state_name, message=said)],
     )
-    # An update sends only what was set, so that the kind of a trigger has to be, and refuses
-    # an owner, even none.
+    # An update sends only fields that were set, so the kind of a trigger has to be set. It
+    # refuses an owner, even none.
     return AutomationCore.model_validate(made.model_dump(mode="json", exclude={"owner_resource"}))
 
 
@@ -213,7 +213,7 @@ def _same(standing: AutomationCore, wanted: AutomationCore) -> bool:
 
 
 def _plain(automation: AutomationCore) -> Any:
-    """What decides what it does; sets have no order, and the server adds ids."""
+    """What decides what an automation does; sets have no order, and the server adds ids."""
     trigger = automation.trigger.model_dump(mode="json", exclude={"id"})
     actions = [action.model_dump(mode="json") for action in automation.actions]
     return automation.enabled, automation.description, _sorted(trigger), _sorted(actions)

@@ -30,7 +30,7 @@ from prefect_sora.tasks.providers import distinct, first_there, ways_to
 from prefect_sora.tasks.video import AGAIN
 
 Requests = Annotated[
-    # One field in the UI, whichever of the two a script passes.
+    # One field in the UI, whichever of the two types a script passes.
     Annotated[str | Path, WithJsonSchema({"type": "string"})] | list[VideoRequest | dict[str, Any]],
     Field(
         description="Path or URL of a CSV, JSON lines, JSON or Parquet file whose columns are a "
@@ -124,7 +124,7 @@ async def render_batch(
     planned = plan(
         rows,
         server,
-        # What one service has ended, the next of a list may still render.
+        # What one service no longer offers, the next of a list may still render.
         service=server.service if len(several) == 1 else None,
         max_cost_usd=how.get("max_cost_usd"),
         skip_bad_rows=skip_bad_rows,

@@ -125,7 +125,7 @@ async def extend_chain(
     said, unlisted = extensions or [], clip.get("allow_unlisted", False)
     if isinstance(base, StoredVideo):
         length = base.duration_seconds
-    else:  # of a video that is known by its id alone nobody knows the length here
+    else:  # if only a video's id is known, its length is unknown here
         length = None if source else float(base.seconds)
     video_models.check_extensions(len(said), extension_seconds, length, unlisted)
     own = {
@@ -139,7 +139,7 @@ async def extend_chain(
 async def _base(
     prompt: str | ShotPrompt | None, source: str | StoredVideo | None, clip: RequestParameters
 ) -> VideoRequest | StoredVideo:
-    """Take the first clip as it is kept, or make its request: to be rendered, or only kept."""
+    """Take the first clip as it is kept, or make a request to render it or only to keep it."""
     if source:
         if prompt:
             logger().warning("The base clip is given: its prompt is not rendered.")
@@ -164,17 +164,17 @@ async def _chain(
     steps: TaskSteps,
     own: dict[str, Any],
 ) -> list[StoredVideo]:
-    """Render the base clip, unless it is kept, and each next one from the one before.
+    """Render the base clip, unless it is kept, and each next clip from the one before.
 
     Args:
         kind: What the verb makes.
         verb: The task that submits it.
         base: The first clip.
         changes: The verb's prompts.
-        steps: How each is carried home.
+        steps: How each clip is submitted, waited for and kept.
         own: The verb's own parameters.
     """
-    for change in changes:  # one that says nothing is refused before any is paid
+    for change in changes:  # an empty prompt is refused before any clip is paid
         VideoRequest.of(prompt=change, kind=kind, source_video_id="-")
     clips = [base if isinstance(base, StoredVideo) else await render(base, steps)]
     for change in changes:

@@ -119,11 +119,11 @@ async def keyframe_to_video(
     Raises:
         SoraError: Each says which render, whether it was paid, and what to do next.
     """
-    # All is checked before the first of the two is paid.
+    # Both are checked before the first of them is paid.
     text = await written(prompt)
     asked = request_of(clip, prompt=text)
     several = await listed(provider)
-    # What one server of several has ended, another may render.
+    # What one server of several no longer offers, another may render.
     service = (await several[0].describe()).service if len(several) == 1 else None
     video_models.check(asked, service)
     drawing = ImageRequest.of(

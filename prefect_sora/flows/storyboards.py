@@ -1,7 +1,7 @@
 """The flow `storyboard`: shots are rendered, each paid for once, and joined into one film.
 
-Whatever ended a run, the same scope goes on with it: what is kept is found, a shot that
-starts from another's last frame finds the same frame, and the same clips are the same film.
+Whatever ended a run, another run with the same scope goes on: it finds what is kept, a shot that
+starts from another's last frame gets the same frame, and the same clips make the same film.
 """
 
 import asyncio
@@ -110,7 +110,7 @@ class _Filming:
     waiting: list[int] = field(default_factory=list)
 
     async def chain(self, numbers: Sequence[int]) -> None:
-        """Render shots that wait for one another; takes that nobody waits for go on beside."""
+        """Render shots that each start from the last; takes that no shot needs go on beside."""
         before: StoredVideo | None = None
         async with asyncio.TaskGroup() as spare_takes:
             for position, number in enumerate(numbers):
@@ -148,7 +148,7 @@ class _Filming:
             self.defect(number, error)
 
     def defect(self, number: int, error: Exception) -> None:
-        """Take note of what is no error of ours: the other shots are paid for, and go on."""
+        """Note an unexpected error; the other shots are paid for, and go on."""
         logger().exception("Shot %d", number)
         self.defects.append(error)
 
@@ -177,7 +177,7 @@ class _Filming:
         )
 
     def cost_usd(self) -> float | None:
-        """What all takes cost together, where all of it is known."""
+        """What all takes cost together; None where one cost is not known."""
         costs = [clip.cost_usd for clip in {c.key: c for c in self.clips.values()}.values()]
         known = [cost for cost in costs if cost is not None]
         return round(sum(known), 6) if len(known) == len(costs) else None

@@ -1,7 +1,7 @@
 """Upkeep: the flows `sweep`, which brings home what was left, and `clean_up`, which deletes.
 
-What dead runs left in a store comes home; what the store has kept goes at the server. Neither
-flow pays for anything, and both may run beside anything else, as often as one likes.
+`sweep` finishes what dead runs left in a store; `clean_up` deletes at the server what the store
+has kept. Neither flow pays for anything. Both may run beside anything else, as often as one likes.
 """
 
 import hashlib
@@ -109,13 +109,13 @@ async def sweep(
             paid="unknown",
             next_step="The run's artifact says what to do for each.",
         )
-    # A state, for its message: the run's page then says what was done.
+    # A state is returned for its message: the run's page then says what was done.
     state: State[Sweep] = Completed(message=f"{summary}", data=summary)
     return cast(Sweep, state)  # what the caller gets is the state's data
 
 
 async def _parts_removed(store: VideoStore) -> int:
-    """Tidy up; that it fails keeps nothing from having come home."""
+    """Remove half-written files; a failure here is only logged: the videos are kept already."""
     try:
         return len(await store.folder.sweep_parts())
     except StorageError as error:
@@ -234,7 +234,7 @@ async def _show_found(found: list[Found], summary: CleanUp) -> None:
 
 
 async def _table(rows: list[dict[str, Any]], key: str, description: str) -> None:
-    """Show a table in the UI; that it cannot be shown ends no run."""
+    """Show a table in the UI; a failure to show it ends no run."""
     try:
         await acreate_table_artifact(rows, key=key, description=description)
     except Exception as error:

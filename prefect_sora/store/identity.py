@@ -26,11 +26,11 @@ class Request(Protocol):
         """What to show."""
 
     def canonical(self, reference_sha256: str | None) -> dict[str, Any]:
-        """All that makes it what it is, as plain JSON."""
+        """All that makes the request what it is, as plain JSON."""
 
 
 def fingerprint(request: Request, server: Server, scope: str, reference_sha256: str | None) -> str:
-    """Hash all that makes a render itself: 64 hex digits."""
+    """Hash all that tells a render from others: 64 hex digits."""
     return _digest(
         {
             "request": request.canonical(reference_sha256),
@@ -41,7 +41,7 @@ def fingerprint(request: Request, server: Server, scope: str, reference_sha256: 
 
 
 def request_digest(request: Request, server: Server, reference_sha256: str | None) -> str:
-    """Hash the same without the scope: equal for the same request in another run."""
+    """Hash a render without the scope: equal for the same request in another run."""
     return _digest({"request": request.canonical(reference_sha256), "server": server.identity})
 
 
@@ -52,7 +52,7 @@ def folder_name(request: Request, digest: str) -> str:
 
 
 def title_slug(prompt: str) -> str:
-    """The prompt's first words as they stand in folder names; empty where none can."""
+    """The prompt's first words as folder names show them; empty where no word can be shown."""
     return str(slugify(prompt[:200], max_length=40, word_boundary=True))
 
 
@@ -62,7 +62,7 @@ def key_of(folder: str) -> str:
 
 
 class Owner(BaseModel):
-    """The process that holds a reservation, and a token for this one hold."""
+    """The process that holds a reservation, and a token for this one reservation."""
 
     machine: str
     pid: int
@@ -70,7 +70,7 @@ class Owner(BaseModel):
     token: str
 
     def is_this_process(self) -> bool:
-        """Whether we are the process that made it."""
+        """Whether this process is that owner."""
         return (self.machine, self.pid, self.started) == _this_process()
 
     def is_dead(self) -> bool | None:
@@ -92,7 +92,7 @@ def new_owner() -> Owner:
 
 
 def _this_process() -> tuple[str, int, float]:
-    pid = os.getpid()  # not cached: a fork is another process
+    pid = os.getpid()  # not cached: a forked process is another one
     return _machine(), pid, _started(pid)
 
 

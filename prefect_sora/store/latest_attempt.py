@@ -1,8 +1,8 @@
-"""Latest attempt: which of a render's attempts tells where it stands; no store is asked here.
+"""Latest attempt: which of a render's attempts says where it stands; no store is asked here.
 
-The newest does, but for two that outlast whatever came after them: one that is kept, and one
-that was accepted and has not failed. Its answer may have come late, when others had begun
-anew and been refused, and it is paid for all the same.
+The newest attempt does, with two exceptions that count before any later attempt: one that is
+kept, and one that was accepted and has not failed. The answer to an accepted one may have come
+late, when later attempts had begun and been refused; it is paid for nevertheless.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 
 class Attempt(Protocol):
-    """What is read of one attempt; what is torn counts as absent."""
+    """What is read of one attempt; a torn record counts as absent."""
 
     @property
     def attempt(self) -> int:
@@ -29,7 +29,7 @@ _A = TypeVar("_A", bound=Attempt)
 
 
 def to_read(kinds: Mapping[int, Collection[str]]) -> Iterator[list[int]]:
-    """Which attempts have to be read: those of a later group where none before it is kept.
+    """Which attempts have to be read, in groups: a later group only where none before it is kept.
 
     Args:
         kinds: What stands in the render's folder: the kinds of record of each attempt.

@@ -7,15 +7,14 @@
     stored.json        or failed.json: how it ended
     …-2.json           the same of the second attempt, after a definite failure or a crash
 <store>/.claims/       which render holds which video id, so that no two hold one
-<store>/.open/         which renders are open: see `markers`
-<store>/.paid/         what each day and each run has paid for: see `payments`
+<store>/.open/         which renders are open, as empty files
+<store>/.paid/         what each day and each run has paid for
 ```
 
-Records are created exclusively and never edited; which attempt's newest record is
-the state, `latest_attempt` says. A torn or unreadable record counts as absent, which is the
-careful reading of each of them: an unreadable acceptance is a doubt to resolve
-with the server, never a licence to pay again. One that a later version of this
-package wrote is an error.
+Records are created exclusively and never edited; `latest_attempt` chooses the attempt whose
+newest record is the state. A torn or unreadable record counts as absent, which is safe: an
+unreadable acceptance is a doubt to resolve with the server, never a licence to pay again. A
+record that a later version of this package wrote is an error.
 """
 
 import contextlib
@@ -45,8 +44,8 @@ from prefect_sora.store.records import (
     StoredPictures,
 )
 
-# Tokens of the reservations that code in this process is working on now. A
-# reservation of ours that is not among them was left by a run that ended.
+# Tokens of the reservations that code in this process is working on now. A run that
+# ended has left any other reservation of this process.
 _working: set[str] = set()
 
 
@@ -59,13 +58,13 @@ class Ledger(Claims, Reading):
 
     @property
     def place(self) -> str:
-        """Where the store is, as --store takes it, from whatever folder."""
+        """Where the store is, as --store takes it in any folder."""
         root = self.store.root
         return local_path(root) if scheme_of(root) in {"file", "local"} else plain_url(root)
 
     @contextlib.contextmanager
     def about(self, key: str, video_id: str | None = None) -> Iterator[None]:
-        """Say of every error which render it is about, and where that is kept."""
+        """Add to every error which render it is about, and where that render is kept."""
         try:
             yield
         except SoraError as error:
@@ -85,13 +84,13 @@ class Ledger(Claims, Reading):
                 await self.store.sweep_parts(".claims", older_than=None)
 
     async def find(self, key: str) -> list[str]:
-        """Find the folders whose key begins so; a whole key is first sought among open renders."""
+        """Find the folders whose key begins so; open renders are searched first for a whole key."""
         marked = await self._openings.marked() if len(key) == KEY_DIGITS else []
         folders = [folder for folder in marked if key_of(folder) == key.lower()]
         return folders or [f for f in await self.folders() if key_of(f).startswith(key.lower())]
 
     async def unfinished(self, slug: str | None = None, *, tidy: bool = False) -> list[RenderState]:
-        """Find the renders that were begun and neither kept nor failed.
+        """Find the renders that were begun and have neither been kept nor failed.
 
         Args:
             slug: Only those whose folder begins so, before the key.
@@ -147,7 +146,7 @@ class Ledger(Claims, Reading):
         """Whether a living worker may still be sending the create request of a reservation."""
         if record.owner.is_this_process():
             return record.owner.token in _working
-        # A process that lives may have given this render up long ago.
+        # A living process may have given up this render long ago.
         return record.owner.is_dead() is not True and time() < record.lease_until
 
     async def accept(self, folder: str, job: VideoJob) -> VideoJob:

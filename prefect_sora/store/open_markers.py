@@ -3,12 +3,12 @@
 ```text
 <store>/.open/<folder>~<attempt>~<begun>-<token>   made before the reservation of an attempt,
                                                    gone when the attempt is closed
-<store>/.open/complete.json                        when a look at all renders found none unmarked
+<store>/.open/complete.json                        when all open renders were last seen marked
 ```
 
-Every open attempt has a marker, whichever process died when. A marker of a closed attempt does no
-harm, and a sweep removes it. Each is named after one reservation, so that removing one never
-removes another's.
+Every open attempt has a marker, whenever any process died. A marker of a closed attempt does no
+harm, and a sweep removes it. Each marker is named after one reservation, so that removing it
+never removes the marker of another.
 """
 
 from collections.abc import Iterable
@@ -107,7 +107,7 @@ class Markers:
         return found
 
     async def looked_at(self) -> float | None:
-        """When all renders were last looked at, Unix seconds; None where they never were."""
+        """When all renders were last looked at, Unix seconds; None: never."""
         look = read_record(_Look, await self._store.read(_COMPLETE), _COMPLETE)
         return look.at if look else None
 

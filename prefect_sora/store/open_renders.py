@@ -1,7 +1,7 @@
-"""Open renders: which renders of a store are open, read at a cost that follows their number alone.
+"""Open renders: which renders of a store are open; reading costs by their number alone.
 
 An attempt is marked before it is reserved, and its marker is removed after the record that
-closes it. So a crash between two steps leaves a marker too many, and never one too few.
+closes it. So a crash between two steps may leave one marker too many, never one too few.
 """
 
 import logging
@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 _FIRST_NAMES: Final = 1000
 
-# Stores whose first reservation of this process is made, and those known to be marked.
+# Stores in which this process has made a reservation, and stores known to be marked.
 _entered: set[VideoFolder] = set()
 _marked: set[VideoFolder] = set()
 
-# When this process began an attempt: by a clock that never steps, and by the wall's.
+# When this process began an attempt: by a clock that never steps, and by the wall clock.
 _began: dict[tuple[str, str, int], tuple[float, float]] = {}
 
 
 class Openings:
-    """The open renders of one store, and what those cost that were closed."""
+    """The open renders of one store, and what its closed renders cost."""
 
     def __init__(self, records: Reading) -> None:
         self._records, self._store = records, records.store
@@ -53,14 +53,14 @@ class Openings:
         await self._markers.put(folder, reservation)
 
     async def begun(self, folder: str, reservation: Reserved, won: bool) -> None:
-        """Remove the marker where another worker has won the reservation; else make sure of it."""
+        """Make sure that the marker stands; remove it where another worker won the reservation."""
         if won:
             await self._mark_again_if_slow(folder, reservation.attempt)
             return
         await self._tried(self._markers.remove(folder, reservation))
 
     async def accepted(self, folder: str, attempt: int) -> None:
-        """Make sure that the marker stands: before a late answer a sweep may have removed it."""
+        """Make sure that the marker stands: a sweep may have removed it before a late answer."""
         await self._mark_again_if_slow(folder, attempt)
 
     async def kept(
@@ -92,8 +92,8 @@ class Openings:
             return  # the sweep reads more
         if record.video_id and record.paid != "no":
             await self._note(await self._records.among(folder, [record.attempt]))
-        # Where an earlier attempt's marker stands, this one's stays too: who finds that one has
-        # to learn that this attempt has failed.
+        # Where an earlier attempt's marker stands, this attempt's marker stays, too: whoever
+        # finds the earlier one has to learn that this attempt has failed.
         if record.attempt == 1 or len(await self._markers.of(folder)) <= 1:
             await self._markers.remove(folder, reservation)
 
@@ -128,7 +128,7 @@ class Openings:
 
     async def _tidy(self, folder: str, markers: Sequence[Marker]) -> None:
         kinds = kinds_of(await self._store.names(folder))
-        # What was refused, as by a busy server again and again, need not be read.
+        # Refused attempts, of which a busy server leaves many, need not be read.
         costly = [n for n, found in kinds.items() if found & {"accepted", "stored"}]
         read = [
             await self._records.among(folder, [n]) for n in sorted({*costly, *sorted(kinds)[-1:]})
@@ -169,7 +169,7 @@ class Openings:
                 await self._payments.note(state.folder, state.attempt, usd, state.reserved, periods)
 
     async def _note_all(self) -> None:
-        """Go through all renders of a store that an earlier version has begun."""
+        """Go through all renders of a store that an earlier version began."""
         log.info("What was paid before is counted once: all records of the store are read.")
 
         async def note(found: tuple[str, list[str]]) -> None:
@@ -182,7 +182,7 @@ class Openings:
         await self._payments.complete()
 
     async def _enter(self) -> None:
-        """Write down of a store without renders that nothing in it is unmarked."""
+        """Write down that a store without renders has nothing unmarked."""
         if await self._markers.looked_at() is None:
             first = await names_starting(self._store, "", at_most=_FIRST_NAMES)
             if len(first) < _FIRST_NAMES and not any(is_render(name) for name in first):
@@ -230,7 +230,7 @@ class Openings:
             await self._markers.put_again(folder, attempt)
 
     async def _tried(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what a later sweep would do as well, so that its failure is only logged."""
+        """Do work that a later sweep would do, too; so its failure is only logged."""
         try:
             await work
         except StorageError as error:

@@ -3,11 +3,11 @@
 ```text
 <store>/.paid/day-2026-11-21/<folder>~<attempt>~0.800000   made when the attempt is closed
 <store>/.paid/run-<hash of the scope>/…                    the same of one run
-<store>/.paid/complete.json                                nothing that is closed is missing
+<store>/.paid/complete.json                                no closed attempt is missing
 ```
 
-A new budget reads the names of its period. Open attempts are not among them, and attempts that a
-budget counts already need not be.
+A new budget reads the names of its period. Open attempts have no file here, and attempts that a
+budget counts already need none.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ def cost_of(state: RenderState) -> tuple[bool, float | None]:
     accepted, stored, failed = state.accepted, state.stored, state.failed
     if accepted is None or accepted.job.kind == "existing" or (failed and failed.paid == "no"):
         return False, None
-    # In records of earlier versions the price stands with the kept video alone.
+    # In records of earlier versions only the kept video has the price.
     if accepted.job.cost_usd is None and stored:
         return True, stored.video.cost_usd
     return True, accepted.job.cost_usd

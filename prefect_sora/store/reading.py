@@ -125,7 +125,7 @@ class Reading:
         return [name.rstrip("/") for name in await self.store.names() if is_render(name)]
 
     async def among(self, folder: str, attempts: Collection[int]) -> RenderState | None:
-        """Read where a render stands when only these attempts can be open; nothing is listed.
+        """Read where a render stands if only these attempts can be open; nothing is listed.
 
         Returns:
             None where these have no record.
@@ -135,7 +135,7 @@ class Reading:
         return replace(telling(found), newest=max(o.attempt for o in found)) if found else None
 
     async def again(self, state: RenderState) -> RenderState:
-        """Read a state again; of an accepted render only whether it has ended since."""
+        """Read a state again; for an accepted render, only whether it has ended since."""
         if state.name == "accepted" and state.accepted:
             ends = (path_of(state.folder, kind, state.attempt) for kind in ("stored", "failed"))
             if await asyncio.gather(*(self.store.read(name) for name in ends)) == [None, None]:

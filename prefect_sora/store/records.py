@@ -1,4 +1,4 @@
-"""Records: what is written down of a render, each once and never changed after."""
+"""Records: what is written down of a render; each is written once and never changed."""
 
 import json
 from dataclasses import dataclass
@@ -89,9 +89,9 @@ class Reserved(Record):
     """How long after `at` it speaks for its worker, if nothing else is known of that."""
     usd_each: float | None = None
     charged_to: tuple[str, ...] = ()
-    """The periods whose budgets it counts against: see `spending`."""
+    """The periods whose budgets it counts against, such as a day or a run."""
     limits_usd: tuple[float, ...] = ()
-    """Of each of these, what may be spent in it."""
+    """What may be spent in each of these periods."""
     charged_attempt: int | None = None
     """The attempt, refused for the moment, whose charge it took over; None: it has its own."""
     send_seconds: float | None = None
@@ -101,7 +101,7 @@ class Reserved(Record):
 
     @property
     def charged_as(self) -> int:
-        """The attempt under which its charge stands."""
+        """The attempt whose number its charge carries."""
         return self.charged_attempt or self.attempt
 
     @property
@@ -180,7 +180,7 @@ class Failed(Record):
 
 @dataclass(frozen=True)
 class RenderState:
-    """Where a render stands: the attempt that tells it (see `latest_attempt`), and its records."""
+    """Where a render stands: the attempt that says so, chosen by `latest_attempt`, its records."""
 
     folder: str
     attempt: int = 0
@@ -193,7 +193,7 @@ class RenderState:
 
     @property
     def next_attempt(self) -> int:
-        """The number that nobody has begun yet, as far as was read."""
+        """The next attempt's number, as far as was read."""
         return max(self.newest, self.attempt) + 1
 
     @property
@@ -208,7 +208,7 @@ class RenderState:
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a picture that was asked for, and no video."""
+        """Whether a picture was asked for, and no video."""
         return self.pictures is not None or (
             self.reserved is not None and self.reserved.kind == "image"
         )
@@ -236,5 +236,5 @@ class RenderState:
 
     @property
     def passed_on(self) -> bool:
-        """Whether another server was asked for it, after this one had certainly not made it."""
+        """Whether another server was asked instead, as this one had certainly not made it."""
         return self.failed is not None and self.failed.code == PASSED_ON

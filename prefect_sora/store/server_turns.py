@@ -1,14 +1,14 @@
-"""Turns: which server, and which picture, a request as it was written stands for now.
+"""Turns: which server, and which picture, a request stands for now.
 
 ```text
 <store>/.written/<hash>.json      its first turn: the server that is asked, with this picture
                  <hash>-2.json    the next, after that render had certainly not been made
 ```
 
-A request that several servers may render, or whose picture is at a URL, has a course: all
+A request that several servers may render, or with a picture at a URL, has a course: all
 workers follow its newest turn, in whatever order each lists the servers, whatever the URL
-gives each of them. Turns are created exclusively and never edited. Before there is a next
-one, the render of the last is closed, unsent, so that no worker who is late can send it.
+gives each of them. Turns are created exclusively and never edited. Before the next turn is
+written, the render of the last one is closed, unsent, so that no late worker can send it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class PassedOnError(Exception):
 
 
 class Turn(BaseModel):
-    """Which render a request stands for, since when.
+    """Which render a request stands for, and since when.
 
     Attributes:
         number: From 1.
@@ -38,9 +38,10 @@ class Turn(BaseModel):
         server: Its server's identity.
         label: That server's name for people.
         inputs_sha256: Hash of its pictures; None where it has none.
-        after: The newest attempt there when it was chosen: what was passed on later ends it.
+        after: The newest attempt of that render when the turn was chosen; a later passing on ends
+            the turn.
         at: Unix seconds.
-        token: Its writer's, for stores that lose the answer to a creation.
+        token: Its writer's own, for stores that lose the answer to a creation.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -84,7 +85,7 @@ class Course:
     async def newest(self) -> Turn | None:
         """Read the newest turn; None where there is none yet.
 
-        A torn one is as none: its writer had not gone on from it.
+        A torn turn counts as none: its writer had not gone on from it.
 
         Raises:
             StorageError: The store cannot be read.
@@ -135,18 +136,18 @@ async def pass_on(
 ) -> bool:
     """Close a render for good where it has certainly not been made.
 
-    So no worker can have it accepted there after all.
+    After that, no worker can have it accepted there.
 
     Args:
         folder: The render's.
         ledger: The store's records.
-        unsent: A reservation of it, with which one that was never begun is closed, too.
+        unsent: A reservation of the render; with it a render that was never begun is closed, too.
         whatever_paid: A failure that may have cost something is passed on as well.
         why: For its record.
 
     Returns:
-        False where another worker has begun a new attempt meanwhile, has it accepted, or
-        had it fail at a price.
+        False where another worker has meanwhile begun a new attempt, or the render was
+        accepted, or it failed at a price.
 
     Raises:
         StorageError: The records cannot be read or written: then it must not be passed on.

@@ -1,4 +1,4 @@
-"""Spending chain: what is charged against a budget, counted in the store by all who pay from it.
+"""Spending chain: the charges against a budget, counted in the store by all who pay from it.
 
 ```text
 <store>/.spending/day-2026-11-21/000001.json     what the records say was spent before
@@ -6,8 +6,8 @@
 <store>/.spending/run-<hash of the scope>/…      the same of one run
 ```
 
-Each entry is created exclusively under the next number and holds the running total, so of
-all who add at once, on any machine, one wins, and the others read on and try again: the
+Each entry is created exclusively under the next number and holds the running total. So of
+all who add at once, on any machine, one wins, and the others read on and try again. The
 total is never over the budget. Entries are never edited.
 
 A process that knows an entry asks for the next ones by number; it lists a chain only where it
@@ -104,13 +104,13 @@ class Chain:
             try:
                 await self._answer(asked)
             except Exception as error:
-                for one in asked:  # each its own, for each is told which render it is about
+                for one in asked:  # a copy for each: each error is told which render it is about
                     _fail(one, copy(error))
 
     async def _answer(self, asked: list[_Asked | _Back]) -> None:
         wanted = [one for one in asked if isinstance(one, _Asked)]
         backs = {(b.key, b.attempt): b for b in asked if isinstance(b, _Back)}
-        # What we know need not be fresh: an entry after it is added only if there is none.
+        # The known entry need not be the newest: another is added after it only if none is there.
         newest, is_fresh = self._entries.newest, False
         while True:
             if newest is None and not is_fresh:
@@ -139,7 +139,7 @@ class Chain:
                 one.answer.set_result(None)
 
     async def _taken(self, backs: Iterable[_Back]) -> list[Charge]:
-        """Make the negative charges that take back what still stands."""
+        """Make the negative charges that take back the charges still standing."""
         charges = []
         for back in backs:
             try:
@@ -206,7 +206,7 @@ async def take_back(reserved: Reserved, store: VideoFolder) -> None:
 
 
 def _within(spent: float, wanted: list[_Asked]) -> tuple[list[_Asked], list[_Asked]]:
-    """Tell apart what fits into its budget, in the order in which it was asked for."""
+    """Divide the charges, in the order asked, into those that fit their budget and the others."""
     fitting: list[_Asked] = []
     refused: list[_Asked] = []
     for one in wanted:

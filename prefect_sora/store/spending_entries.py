@@ -1,4 +1,4 @@
-"""Spending entries: the files of a chain, each of them read once by a process."""
+"""Spending entries: the files of a chain; a process reads each of them once."""
 
 import asyncio
 from time import time
@@ -47,7 +47,7 @@ class Entry(BaseModel):
     Attributes:
         number: Its place, from 1.
         charges: What is added, of all renders that asked at the same time.
-        before: Of the first: what it starts from.
+        before: In the first entry: what it starts from.
         total_usd: All up to and with this one.
         writer: Unique to this entry, for a store whose answer gets lost.
     """
@@ -73,7 +73,7 @@ class Entries:
         self._folder = f".spending/{period}"
         self.newest: Entry | None = None
         self._oldest: Entry | None = None
-        # What is charged by the entries from the oldest to the newest that we know.
+        # What the entries charge, from the oldest to the newest that we know.
         self._charged: dict[tuple[str, int], float] = {}
 
     def charged(self, key: str, attempt: int) -> float:
@@ -81,7 +81,7 @@ class Entries:
         return round(self._charged.get((key, attempt), 0.0), 6)
 
     async def go_on(self) -> Entry | None:
-        """Read on to the newest entry; the chain is listed only where none of it is known."""
+        """Read on to the newest entry; the chain is listed only where no entry of it is known."""
         if self.newest is None:
             self.know(await self._last())
         while self.newest is not None:
@@ -91,7 +91,7 @@ class Entries:
             if data is None:
                 break
             entry = read_record(Entry, data, name)
-            # A torn entry is passed over for the newest one, which has the total.
+            # A torn entry is skipped: the newest one has the total.
             self.know(entry or await self._last())
         return self.newest
 
@@ -104,7 +104,7 @@ class Entries:
         return await self._read(max(numbers)) if numbers else None
 
     async def go_back(self, attempt: tuple[str, int], until: float) -> None:
-        """Read the entries before those that we know, as far as one may hold a charge."""
+        """Read the entries before those that we know, as far back as one may hold this charge."""
         while (
             attempt not in self._charged
             and self._oldest is not None
@@ -116,12 +116,12 @@ class Entries:
             read = await asyncio.gather(*map(self._read_if_whole, numbers))
             for number, entry in reversed([*zip(numbers, read, strict=True)]):
                 if self._oldest.number == number + 1:  # another may have read it meanwhile
-                    # What a broken entry charged is not known; the totals count it all the same.
+                    # Nobody knows what a broken entry charged, but the totals include it.
                     self._oldest = entry or self._oldest.model_copy(update={"number": number})
                     self._count(entry)
 
     def know(self, entry: Entry | None) -> None:
-        """Take an entry for the newest; where one before it was not read, forget all others."""
+        """Take an entry as the newest; if the one before it was not read, forget all others."""
         if entry is None or (self.newest and entry.number <= self.newest.number):
             return
         if self.newest is None or entry.number > self.newest.number + 1:

@@ -31,7 +31,7 @@ _listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", def
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Let `listener` hear of all renders that are run inside the block."""
+    """Tell `listener` of all renders that are run inside the block."""
     token = _listener.set(listener)
     try:
         yield
@@ -40,7 +40,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def listener() -> Listener | None:
-    """Who hears of what is done here."""
+    """The listener of the block we are in, if there is one."""
     return _listener.get()
 
 
@@ -48,7 +48,7 @@ Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
 def logger() -> Logger:
-    """The run's logger, whose lines the UI shows; the module's outside of a run."""
+    """The run's logger, whose lines the UI shows; outside of a run, the module's logger."""
     try:
         adapter: logging.LoggerAdapter[Any] | logging.Logger = get_run_logger()
     except MissingContextError:
@@ -84,7 +84,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
     async def show() -> None:
         nonlocal artifact, shown_at
         shown_at = monotonic()
-        # A run's page shows of each artifact no more than the first words of this.
+        # A run's page shows only the first words of this for each artifact.
         description = plain(f"{guessed}{latest:.0f} % · {job.title} · video {job.video_id}")
         try:
             if artifact is None:
@@ -112,7 +112,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
             await show()
         elif monotonic() - shown_at >= limits().progress_seconds:
             await show()
-        elif soon is None or soon.done():  # no change comes after the last one, to show it with
+        elif soon is None or soon.done():  # else the last change might never be shown
             soon = asyncio.create_task(show_when_due())
 
     async def both(video: Video) -> None:

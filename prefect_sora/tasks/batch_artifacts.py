@@ -18,7 +18,7 @@ from prefect_sora.tasks.artifacts import counted, logger
 
 
 class Reporter:
-    """Tells how far a batch is: to whoever listens, as an artifact, and in the log."""
+    """Tells how far a batch is: to a listener, as an artifact, and in the log."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -26,7 +26,7 @@ class Reporter:
         self._shown_at = self._logged_at = float("-inf")
 
     async def tell(self, counts: Counts) -> None:
-        """Tell it, unless it was told just now."""
+        """Tell how far the batch is, unless that was told just now."""
         counted(counts)
         if monotonic() - self._logged_at >= limits().log_seconds:
             self._logged_at = monotonic()
@@ -35,7 +35,7 @@ class Reporter:
             await self._show(counts)
 
     async def finish(self, counts: Counts, result: BatchResult, rows: Sequence[Result]) -> None:
-        """Tell what came of it: the end of the progress, and a table of the rows."""
+        """Tell what came of the batch: the end of the progress, and a table of the rows."""
         counted(counts)
         logger().info("Batch %s: %s. All rows: %s", self._name, result, result.csv_url)
         await self._show(counts)

@@ -24,10 +24,10 @@ async def run_scope() -> str:
 
 
 async def by_a_person() -> bool:
-    """Say whether this flow run, or one that it is part of, was cancelled at Prefect.
+    """Say whether somebody cancelled this flow run, or one that it is part of, at Prefect.
 
-    Prefect writes that down before it stops the process. A sibling that failed, a time-out
-    or Ctrl-C leaves the run Running, as does a process that is told to end.
+    Prefect records this before it stops the process. After a sibling's failure, a time-out or
+    Ctrl-C, or when its process is told to end, the run stays Running.
     """
     run_id = UUID(running_flow.id) if running_flow.id else None
     async with get_client() as api:

@@ -59,7 +59,7 @@ def cost(usd: float | None) -> str:
 
 
 def table(facts: list[tuple[str, str]]) -> str:
-    """Write facts one below the other; the first is the head, for Markdown has no table without."""
+    """Write facts in a table; the first is its head, because a Markdown table needs one."""
     rows = []
     for name, value in facts:
         name = name.replace(" ", "\N{NO-BREAK SPACE}")
@@ -75,7 +75,7 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Write what is to be copied as it stands."""
+    """Write text that is to be copied unchanged."""
     return plain(text) if "`" in text else f"`{text}`"
 
 

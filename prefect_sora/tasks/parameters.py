@@ -1,7 +1,7 @@
 """Parameters: names, types, defaults and descriptions that flows and tasks share, each said once.
 
-A function takes them as `**how: Unpack[RenderParameters]`. `spelled_out` gives it the signature
-that has each of them by name, from which Prefect makes the form in its UI.
+A function takes them as `**how: Unpack[RenderParameters]`. `spelled_out` gives the function a
+signature with each of them by name. Prefect makes the form in its UI from that signature.
 """
 
 import inspect
@@ -146,8 +146,8 @@ _R = TypeVar("_R")
 def spelled_out(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Give a function that takes `**` of a TypedDict the signature that names each of its keys.
 
-    They are taken by name alone, after the function's own parameters. A default stands in the
-    key's `Field`.
+    They are keyword-only, after the function's own parameters. A default stands in the key's
+    `Field`.
     """
     signature = inspect.signature(function)
     own = dict(signature.parameters)
@@ -170,7 +170,7 @@ def _default(hint: Any) -> Any:
 
 
 def request_of(given: RequestParameters, **fields: Any) -> VideoRequest:
-    """Make the request for a clip of what a flow was given.
+    """Make the request for a clip from what a flow was given.
 
     Args:
         given: The flow's parameters; those that are no field of a request are left out.
@@ -184,7 +184,7 @@ def request_of(given: RequestParameters, **fields: Any) -> VideoRequest:
 
 
 async def options_of(given: PayParameters, store: VideoStore) -> RenderOptions:
-    """Turn what a flow or a task was given into options; a scope is the run's own unless said.
+    """Turn what a flow or a task was given into options; the scope is the run's own unless given.
 
     Args:
         given: The parameters; those that say nothing of paying and waiting are left out.

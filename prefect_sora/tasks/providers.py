@@ -23,7 +23,7 @@ Providers = ProviderOrName | Sequence[ProviderOrName]
 
 
 async def provider_of(provider: ProviderOrName) -> Provider:
-    """Take a provider as it is, or make the one that a name stands for; a saved block is loaded.
+    """Take a provider as it is, or make the one that is named; a saved block is loaded.
 
     Raises:
         InvalidRequestError: The name is none, or what it names is not set up.
@@ -59,7 +59,7 @@ async def listed(provider: Providers) -> list[Provider]:
         InvalidRequestError: There is none in it, or a name stands for none.
     """
     if isinstance(provider, str) or not isinstance(provider, Sequence):
-        provider = [provider]  # one, also of a class of one's own
+        provider = [provider]  # a single provider, also of a user's own class
     several = [*provider]
     if not several:
         raise InvalidRequestError(
@@ -69,7 +69,7 @@ async def listed(provider: Providers) -> list[Provider]:
 
 
 async def distinct(provider: Providers) -> list[Provider]:
-    """List the providers, and see that each is another server.
+    """List the providers, and check that each is another server.
 
     Raises:
         InvalidRequestError: There is none, or two are one server, by whose name a job is
@@ -114,9 +114,9 @@ async def first_there(provider: Providers) -> VideoClient:
 
 
 async def of_label(label: str, provider: Providers) -> Provider:
-    """Choose the provider of a server, by the name that stands on what it made.
+    """Choose the provider whose server made something, by the server's name on it.
 
-    A single one is taken at its word.
+    A single provider is taken without a check.
 
     Raises:
         InvalidRequestError: None of a list is that server's.
@@ -135,9 +135,9 @@ async def of_label(label: str, provider: Providers) -> Provider:
 
 
 async def client_of(job: VideoJob, provider: Providers) -> VideoClient:
-    """Connect to the provider that made a job; as `of_label` says.
+    """Connect to the provider that made a job; a single provider is taken without a check.
 
-    For a video that is kept the server is asked nothing, so it need not be there.
+    For a video that is kept, the server is asked nothing, so it need not be running.
     """
     holder = await of_label(job.provider, provider)
     return connect(await holder.describe()) if job.stored else await holder.get_client()

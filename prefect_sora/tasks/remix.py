@@ -149,7 +149,7 @@ async def _from_last_frame(
         seconds=max(1, round(source.duration_seconds or 8)),
         reference=await film.last_frame_of(source, store_of(store).folder),
         take=take,
-        allow_unlisted=True,  # it is as its source is
+        allow_unlisted=True,  # the size and length are those of the source
     )
 
 

@@ -21,7 +21,7 @@ async def iterate_videos(
 ) -> AsyncIterator[RemoteVideo]:
     """Yield every video that the server lists, page by page; the newest first.
 
-    No task: Prefect's generator tasks break where a loop over them is left early.
+    This is no task: Prefect's generator tasks break where a loop over them is left early.
 
     Args:
         provider: Whose videos.

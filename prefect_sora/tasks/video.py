@@ -1,7 +1,7 @@
 """Tasks: one per step, small handles in and out, and the records decide what is sent.
 
-Prefect's cache is off on all of them: it fails open, and the ledger is the one
-source of truth on what was paid. Retrying any of them is therefore safe.
+Prefect's cache is off on all tasks: it fails open, and the ledger is the one source of
+truth on what was paid. Retrying any task is therefore safe.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ from prefect_sora.tasks.providers import Providers, client_of, listed, ways_to
 
 
 async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Let the error's type decide: never moderation, bad requests, keys or quota."""
+    """Whether to retry, by the error's type: never moderation, bad requests, keys or quota."""
     error = await state.aresult(raise_on_failure=False)
     return error.retryable if isinstance(error, SoraError) else False
 
@@ -210,7 +210,7 @@ class TaskSteps:
     async def of(
         cls, provider: Providers, store: VideoStore | str | Path, given: RenderParameters
     ) -> Self:
-        """Take the steps as a flow was told by its parameters."""
+        """Make the steps from a flow's parameters."""
         return cls(provider, store, await options_of(given, store_of(store)))
 
     @property
@@ -249,7 +249,7 @@ class TaskSteps:
         return await persist_video(video, self.provider, self.store)
 
     async def pass_on(self, job: VideoJob, error: RenderFailedError) -> None:
-        """Leave a failed job to the next provider; see `fallback.pass_on_failed`."""
+        """Pass a failed job on to the next provider of the list."""
         last = (await (await listed(self.provider))[-1].describe()).label
         await pass_on_failed(error, job, last, store_of(self.store).ledger)
         artifacts.logger().warning("Passed on to the next provider: %s", error.message)

@@ -1,4 +1,4 @@
-"""The contract: what a video server does and does not, tried on the server itself."""
+"""The contract: what a video server can and cannot do, tried on the server itself."""
 
 from prefect_sora.renders.contract.suite import BEHAVIOURS, Behaviour, check, clips, smallest
 from prefect_sora.renders.contract.trial import Fault, Finding, Outcome, Provoke

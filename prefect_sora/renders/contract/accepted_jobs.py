@@ -30,7 +30,7 @@ async def wait_with_progress(trial: Trial) -> Verdict:
     trial.rendered = await wait(
         trial.the_job(), trial.client, trial.ledger, trial.waiting, on_progress=told.append
     )
-    # What is estimated here says nothing of the server.
+    # Progress that is estimated here says nothing about the server.
     own = [video.progress for video in told if not video.is_estimate]
     seen = [f"{progress:g}" for progress in own if progress is not None]
     if not seen:
@@ -118,8 +118,8 @@ async def delete(trial: Trial) -> Verdict:
 def never_made(known: str | None) -> str:
     """An id that the server could have made and has not.
 
-    Gateways wrap other servers' ids in base64, and pass on what they cannot unwrap, to whoever
-    is next; so only the digits of the innermost id are changed.
+    Gateways wrap other servers' ids in base64, and pass an id that they cannot unwrap on to the
+    next server. So only the digits of the innermost id are changed.
     """
     if known is None:
         return _NEVER_MADE

@@ -1,4 +1,4 @@
-"""Suite: all behaviours in their order, what they will cost, and one after the other."""
+"""Suite: all behaviours in their order, what they will cost, and how they are tried in turn."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -62,9 +62,9 @@ BEHAVIOURS: Final = (
 def smallest(server: Server, model: str | None) -> tuple[str, int]:
     """Name the size and the seconds of the cheapest clip, as far as they are known.
 
-    A model of the catalogue has its own least; the local renderer, and servers with a model of
-    their own, take any: 64x64, and 256x256, which diffusion models can halve often enough (ours);
-    gateways mostly lead to what takes Sora's least.
+    A model of the catalogue has its own least. The local renderer takes any size: 64x64. Servers
+    with a model of their own take any, too: 256x256, which diffusion models can halve often
+    enough (ours). Gateways mostly lead to servers that take Sora's least.
     """
     if server.local:
         return "64x64", 1
@@ -76,10 +76,10 @@ def smallest(server: Server, model: str | None) -> tuple[str, int]:
 
 
 def clips(server: Server, request: VideoRequest) -> list[VideoRequest]:
-    """List what is rendered and paid for at most, each as a new clip of the same price."""
+    """List what is rendered and paid for at most; each stands as a new clip of the same price."""
     longer = request.model_copy(update={"seconds": creating.SHORTEST_EXTENSION})
     derived = {"remix": request, "edit": request, "extend": longer}
-    # From text, from an image, and under a wrong model's name, should that be ignored.
+    # From text, from an image, and under a wrong model's name if the server ignores the name.
     return [request] * 3 + [derived[kind] for kind in derived if kind in server.profile.derives]
 
 
@@ -95,16 +95,16 @@ async def check(
     """Try all behaviours on a server; what `clips` lists is paid for.
 
     Args:
-        server: With a profile that is known: see `detect.recognised`.
+        server: With a known profile; `detect.recognised` finds it.
         ledger: The store's records; what is made is kept there.
-        request: Model, size and length of the clips, such as `smallest` names them.
-        provoke: Gives faults, where this is a test server; without it what needs them is not
-            tried.
-        poll_interval_seconds: As in `wait.wait`.
-        on_finding: Hears of each outcome as it comes.
+        request: Model, size and length of the clips, such as those that `smallest` names.
+        provoke: Causes faults, where this is a test server; without it, behaviours that need
+            faults are not tried.
+        poll_interval_seconds: Shortest pause between two requests about a job.
+        on_finding: Called with each outcome as it comes.
 
     Returns:
-        One finding for each behaviour, in their order; nothing that a server does is raised.
+        One finding for each behaviour, in their order; nothing that a server does raises an error.
     """
     client = CountingClient(server)
     scope = f"contract {uuid4().hex}"

@@ -38,7 +38,7 @@ LACKING: Final = frozenset({400, 404, 405, 501})
 
 
 class Provoke(Protocol):
-    """Arranges what only a test server can: that the next create meets a fault."""
+    """Makes the next create meet a fault, which only a test server can do."""
 
     async def __call__(self, fault: Fault) -> None:
         """Have the next create meet this fault, once."""
@@ -73,7 +73,7 @@ class UntriedError(Exception):
 
 
 class CountingClient(VideoClient):
-    """A client that counts what it sends besides questions."""
+    """A client that counts the requests it sends, except those that only ask."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
@@ -94,12 +94,12 @@ class Trial:
         ledger: Where what is made is kept; nothing is paid for twice.
         request: The clip that the others start from.
         scope: This trial's own, so that it renders anew.
-        provoke: Gives faults, where the server can.
+        provoke: Causes faults, where the server can.
         waiting: How its jobs are waited for.
         client: Counts what is sent.
-        job: The clip, once it was accepted.
-        rendered: The same, once it is finished.
-        stored: The same, once it is kept.
+        job: The job of the clip, once it is accepted.
+        rendered: The clip, once it is finished.
+        stored: The clip, once it is kept.
         kept: Ids of all videos that were made and kept.
         costs_usd: What each job that was accepted costs; None where a price is not known.
     """
@@ -119,7 +119,7 @@ class Trial:
 
     @asynccontextmanager
     async def another_worker(self, server: Server | None = None) -> AsyncIterator[CountingClient]:
-        """Connect as a worker does that knows nothing but the store."""
+        """Connect like a worker that knows nothing but the store."""
         client = CountingClient(server or self.server)
         try:
             yield client
@@ -135,7 +135,7 @@ class Trial:
         return job
 
     async def render(self, request: VideoRequest, client: VideoClient | None = None) -> StoredVideo:
-        """Carry a request all the way."""
+        """Submit a request, wait for its video, and keep it."""
         client = client or self.client
         job = await self.submit(request, client)
         rendered = await wait(job, client, self.ledger, self.waiting)
@@ -179,7 +179,7 @@ class Trial:
 
 
 def expect(condition: object, otherwise: str) -> None:
-    """Go on where all is as it should be.
+    """Go on if the condition holds.
 
     Raises:
         BrokenError: It is not.
@@ -189,7 +189,7 @@ def expect(condition: object, otherwise: str) -> None:
 
 
 def by_the_server(error: SoraError) -> Verdict:
-    """Take a server's own refusal for an answer.
+    """Accept a server's own refusal as an answer.
 
     Raises:
         SoraError: It is another trouble.

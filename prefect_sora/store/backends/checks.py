@@ -1,7 +1,7 @@
 """Checks: what a store can do is tried once in a process, however many ask.
 
-A store where two writers can create the same file cannot hold records. Many that speak S3's
-interface ignore the condition of a write, and answer the second writer like the first.
+A store where two writers can create the same file cannot hold records. Many servers with S3's
+interface ignore the condition of a write, and tell the second writer, too, that it succeeded.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 _Key = tuple[int, Hashable]
 
-# By process: a fork may have another network, and another mount.
+# By process: a forked process may have another network, and another mount.
 _proved: set[_Key] = set()
 _under_way: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, asyncio.Task[None]]] = (
     WeakKeyDictionary()

@@ -1,7 +1,7 @@
 """Concurrency: blocking work in threads of its own kind, and many items a few at a time.
 
-asyncio has a few threads for all that a process does. Pictures that are drawn, videos on their
-way and slow lookups would take them all, and what was paid for would wait to be written down.
+asyncio has a few threads for all that a process does. Drawing pictures, moving videos and slow
+lookups would take them all, and the records of what was paid for would have to wait.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Lane(Enum):
 
     @property
     def threads(self) -> int:
-        """How many threads do it at a time in one process, by the limits that hold here."""
+        """How many threads do this work at a time in one process, by the limits in force."""
         mine = limits()
         match self:
             case Lane.RECORDS:
@@ -51,12 +51,12 @@ RECORDS, LOOKS, BYTES, DRAWING = Lane
 
 
 def start(lane: Lane | None, work: Callable[[], _T]) -> "asyncio.Future[_T]":
-    """Begin blocking work in a thread, with the caller's context variables: its limits, too.
+    """Begin blocking work in a thread, with the caller's context variables, so with its limits.
 
-    The threads live as long as the process, whose end waits for what they have begun.
+    The threads live as long as the process. The process ends only after what they have begun.
 
     Args:
-        lane: Whose threads do it; None: asyncio's own, which are for work that may be long.
+        lane: Whose threads do the work; None: asyncio's own, for work that may be long.
         work: What blocks.
     """
     context = copy_context()
@@ -65,14 +65,14 @@ def start(lane: Lane | None, work: Callable[[], _T]) -> "asyncio.Future[_T]":
 
 
 async def to_its_end(work: Callable[[], _T], lane: Lane | None = None) -> _T:
-    """Run blocking work in a thread; when cancelled, wait for it before saying so.
+    """Run blocking work in a thread; when cancelled, wait for the work to end, then raise that.
 
-    A thread cannot be stopped, and cleaning up beside one that still writes would
-    leave behind what it writes next.
+    A thread cannot be stopped. Cleaning up while it still writes would leave behind what it
+    writes next.
 
     Args:
         work: What blocks.
-        lane: Whose threads do it; None: asyncio's own.
+        lane: Whose threads do the work; None: asyncio's own.
     """
     running = start(lane, work)
     try:
@@ -109,10 +109,10 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 async def in_bounds(
     work: Callable[[_T], Awaitable[_R]], items: Iterable[_T] | AsyncIterable[_T]
 ) -> list[_R]:
-    """Do something with each item, and hold no more of them than are being worked on.
+    """Do something with each item, and hold no more items than are being worked on.
 
     Returns:
-        What came of each but None, in no order.
+        All results that are not None, in no order.
     """
     came: list[_R] = []
     source = items if isinstance(items, AsyncIterable) else _each(items)
@@ -132,7 +132,7 @@ async def in_bounds(
     workers = [asyncio.ensure_future(serve()) for _ in range(limits().records_at_once)]
     try:
         await asyncio.gather(*workers)
-    finally:  # where one has failed the others end, too
+    finally:  # where one has failed, the others end, too
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)

@@ -30,11 +30,11 @@ class Disk:
     """Files in folders, made on demand; durable once a call has returned."""
 
     def create(self, path: str, data: bytes) -> bool | None:
-        """Link the finished file to its name, which only one can do."""
+        """Link the finished file to its name, which only one writer can do."""
         return False if os.path.lexists(path) else self.create_blindly(path, data)
 
     def create_blindly(self, path: str, data: bytes) -> bool | None:
-        """Let the link decide, which fails where the name is taken."""
+        """Let the link decide: it fails where the name is taken."""
         aside = DiskUpload(path)
         try:
             aside.write(data)
@@ -43,7 +43,7 @@ class Disk:
             if created is None:
                 created = _create_in_place(path, data)
         except FileNotFoundError:
-            # A sweep removed it in the moment before it was locked.
+            # A sweep removed the file in the moment before it was locked.
             return None
         finally:
             aside.discard()
@@ -96,10 +96,10 @@ class Disk:
             yield file
 
     def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
-        """Remove the `.part` files of dead writers; where that is not known, old ones."""
+        """Remove the `.part` files of dead writers; where nobody knows which are dead, old ones."""
         swept = []
         born_before = 0.0 if age is None else time.time() - age.total_seconds()
-        # Where others write, too, their locks may not show here.
+        # Where other machines write, too, their locks may not show here.
         locks_tell = shared_kind(root) is None
         for remain in _remains(root, path):
             with suppress(FileNotFoundError):
@@ -112,7 +112,7 @@ class Disk:
 
 
 def _remains(root: str, path: str) -> Iterator[str]:
-    """Find passing files by their names; only this package's own folders are looked into."""
+    """Find temporary files by their names, in this package's own folders only."""
     below = os.path.relpath(path, root).replace(os.sep, "/")
     below = "" if below == "." else below
     try:
@@ -123,7 +123,7 @@ def _remains(root: str, path: str) -> Iterator[str]:
                     if is_our_folder(inside) or leads_to_ours(inside):
                         yield from _remains(root, entry.path)
                 elif not below:
-                    # Nothing of ours is written there, but while the store is tried.
+                    # This package writes files there only while it tries the store.
                     if is_check(entry.name):
                         yield entry.path
                 elif is_our_folder(below) and is_part(entry.name):
@@ -145,17 +145,17 @@ class DiskUpload:
         """Append `data`."""
         if self._file is None:
             _make_folder(os.path.dirname(self.path))
-            # Unbuffered: a full disk shows where it is met, not again when closing.
+            # Unbuffered: a full disk is an error of the write, and not once more of closing.
             self._file = io.FileIO(self.part, "xb")
             _hold(self._file)
         _write_all(self._file, data)
 
     def sync(self) -> None:
-        """Bring what was written onto the disk, under its passing name."""
+        """Bring what was written onto the disk, under its temporary name."""
         self.write(b"")  # an empty file is a file too
         assert self._file is not None  # noqa: S101 - for the type checker: write opened it
         os.fsync(self._file.fileno())
-        if fcntl is None:  # there an open file cannot be renamed
+        if fcntl is None:  # Windows cannot rename an open file
             self._file.close()
 
     def publish(self) -> None:
@@ -165,7 +165,7 @@ class DiskUpload:
         _sync_folder(os.path.dirname(self.path))
 
     def discard(self) -> None:
-        """Remove what is left under the passing name."""
+        """Remove what is left under the temporary name."""
         if self._file is not None:
             self._file.close()
             with suppress(FileNotFoundError):
@@ -173,7 +173,7 @@ class DiskUpload:
 
 
 def _hold(file: io.FileIO) -> None:
-    """Show that the file's writer lives: the lock goes with the process, however it ends."""
+    """Lock the file to show that its writer lives: the lock ends with the process, however."""
     if fcntl is not None:
         with suppress(OSError):  # a file system without locks; others go by the file's age
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,7 +194,7 @@ def _is_held(part: str) -> bool | None:
 
 
 def _link(part: str, path: str) -> bool | None:
-    """Give the file its final name: False if that is taken, None where links are unknown."""
+    """Give the file its final name: False if it is taken, None where there are no hard links."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -214,9 +214,9 @@ def _write_all(file: io.FileIO, data: bytes) -> None:
 
 
 def _create_in_place(path: str, data: bytes) -> bool:
-    """Create where no hard links are: exclusive, but a crash can leave a torn file.
+    """Create a file where there are no hard links: exclusive, but a crash can leave it torn.
 
-    Whoever reads records meets a torn one without falling over.
+    Code that reads records copes with a torn one.
     """
     try:
         file = io.FileIO(path, "xb")

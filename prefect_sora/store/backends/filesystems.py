@@ -1,4 +1,4 @@
-"""File systems: each kind keeps the same promises, by the means it has.
+"""File systems: each kind keeps the same promises by its own means.
 
 `create` lets exactly one of all writers win; `replace` and an upload show a file
 whole or not at all; `names` never answers from a cache. All of it is synchronous
@@ -42,10 +42,10 @@ class FileSystem(Protocol):
     """What a store needs of a file system."""
 
     def create(self, path: str, data: bytes) -> bool | None:
-        """Write a file that is not there yet: True if we did, None if undecided, ask again."""
+        """Write a file that is not there yet: True if this call did; None: undecided, ask again."""
 
     def create_blindly(self, path: str, data: bytes) -> bool | None:
-        """Do the same without a look first, so that what makes it exclusive decides alone."""
+        """Create without looking first, so that only the exclusive write itself decides."""
 
     def replace(self, path: str, data: bytes) -> None:
         """Write a small file in one step, in place of any other."""
@@ -67,7 +67,7 @@ class FileSystem(Protocol):
         """Read a file, with a small read-ahead."""
 
     def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
-        """Remove what writers left at and below `path`: the dead, and those of `age` and more.
+        """Remove what dead writers left at and below `path`, and what is of `age` or older.
 
         Only files with names that this package alone gives, below the store's `root`.
         """
@@ -76,7 +76,7 @@ class FileSystem(Protocol):
 class Memory:
     """fsspec's memory, shared within one process."""
 
-    # fsspec looks and then writes; between the two another thread could do the same.
+    # fsspec looks, then writes; between the two another thread could write.
     _lock = threading.RLock()
 
     def __init__(self, fs: Any) -> None:
@@ -115,7 +115,7 @@ class Memory:
             self._fs.rm_file(path)
 
     def upload(self, path: str) -> Upload:
-        """Gather in a buffer of its own: fsspec would show the file from its first byte."""
+        """Gather the file in a buffer: fsspec would show it from its first byte."""
         return _MemoryUpload(self, path)
 
     @contextmanager
@@ -156,7 +156,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "gs": {"use_listings_cache": False},
     "abfs": {"use_listings_cache": False},
 }
-# Threads share one client: fsspec before 2026 would make one for each. Forks do not.
+# Threads share one client: fsspec before 2026 would make one for each. Forks share none.
 _opened: dict[tuple[int, str, str], tuple[FileSystem, str]] = {}
 _opening = threading.Lock()
 
@@ -207,10 +207,10 @@ def _open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem,
             f"{plain_url(root)}: the URL holds a password, a signature or other parameters.",
             next_step="Move them into the store's options.",
         )
-    # An instance of our own: what we set on it is not for the user's other code.
+    # A separate instance: the settings made here are not for the user's other code.
     settings = {"skip_instance_cache": True, **_DEFAULTS.get(kind, {}), **options}
     if kind == "s3":
-        # Botocore's ten would be taken by videos on their way, and a record would wait for one.
+        # Videos would take botocore's ten connections, and a record would wait for one.
         connections = {"max_pool_connections": sum(lane.threads for lane in Lane)}
         settings["config_kwargs"] = {**connections, **(options.get("config_kwargs") or {})}
     fs, path = fsspec.url_to_fs(root, **settings)

@@ -74,13 +74,13 @@ class VideoFolder:
     async def create(self, name: str, data: bytes, *, blindly: bool = False) -> bool:
         """Write a file that nobody has written yet; one of all racing writers wins.
 
-        Put something unique to the writer into `data`: where the outcome cannot be
-        told otherwise, reading it back tells whose file it is.
+        Put something unique to the writer into `data`: where the outcome is not known
+        otherwise, reading the file back tells who wrote it.
 
         Args:
             name: Path below the root.
             data: All of it.
-            blindly: Do not look first, so that what makes it exclusive decides alone.
+            blindly: Do not look first, so that only the exclusive write itself decides.
 
         Returns:
             True for the winner, whose file is then whole and durable; False if a
@@ -193,7 +193,7 @@ class VideoFolder:
                 await to_its_end(check.finish, BYTES)
             await to_its_end(partial(self._attempt, url, upload.publish), BYTES)
         finally:
-            # What it raises says less than the error that led here; `sweep_parts`
+            # An error of `discard` says less than the one that led here; `sweep_parts`
             # removes what cannot be removed now.
             with suppress(Exception):
                 await to_its_end(upload.discard, BYTES)
@@ -225,10 +225,10 @@ class VideoFolder:
         """Remove what killed writers left at and below a folder; return what it was.
 
         On a disk these are `.part` files, on S3 unfinished uploads, which are
-        invisible and billed. Only what has the shape of this package's own names, in its
-        own folders, is ever removed: a store may share its place with others. What a dead
-        process left on a disk goes at once; where it is not known to be dead, its age
-        protects writers that are still alive.
+        invisible and billed. Only files named as this package names them, in its
+        own folders, are ever removed: a store may share its place with others. What a dead
+        process left on a disk is removed at once. Where nobody knows whether the process is
+        dead, only old files are removed, to protect writers that are still alive.
 
         Args:
             folder: Path below the root.
@@ -241,7 +241,7 @@ class VideoFolder:
         )
 
     async def check(self) -> None:
-        """Try everything that a store must be able to do, and leave no trace.
+        """Try everything that a store must be able to do, and leave nothing behind.
 
         Raises:
             StorageError: It says what is wrong and what to do next.
@@ -251,8 +251,8 @@ class VideoFolder:
     async def require_exclusive(self) -> None:
         """Make sure, once in a process, that of two writers only one can create a file here.
 
-        It costs four small requests of an object store, and leaves no trace. Whoever asks
-        while it goes on waits for it, too; a store that failed is tried again.
+        This costs four small requests to an object store, and leaves nothing behind. Callers that
+        ask meanwhile wait for the same check; a store that failed is tried again.
 
         Raises:
             StorageError: Two writers can, or it cannot be tried. Nothing may be paid on it.
@@ -277,7 +277,7 @@ class VideoFolder:
             raise
         except Exception as error:
             refused = refusal(error, url, self.options)
-        # Out here, so that the original does not travel along: it may hold secrets.
+        # Raised out here, so that the original error does not travel along: it may hold secrets.
         raise refused
 
     async def _do(

@@ -13,7 +13,7 @@ _HIDDEN: Final = r"\.(?:characters|claims|open|paces|paid|spending|written)"
 _FOLDER: Final = re.compile(rf"{_RENDER}|(?:films|batches)/{_RENDER}|{_HIDDEN}(?:/[^/]+)?")
 _ABOVE: Final = re.compile(rf"|films|batches|{_HIDDEN}")
 
-# What `VideoFolder.write` brings to a store; S3 holds the parts of it while it is written.
+# Files that `VideoFolder.write` writes; S3 holds their parts until they are whole.
 _UPLOAD: Final = re.compile(
     rf"{_RENDER}/(?:video\.mp4|image(?:-\d+)?(?:\.attempt-\d+)?\.(?:png|jpg|webp|gif))"
     rf"|films/{_RENDER}/film\.mp4"
@@ -24,17 +24,17 @@ _CHECK: Final = re.compile(r"\.check-[0-9a-f]{32}|\.\.check-[0-9a-f]{32}\.[0-9a-
 
 
 def part_name(name: str) -> str:
-    """A passing name beside a file's own; unique, so that two writers never share one."""
+    """A temporary name beside a file's own; unique, so that two writers never share one."""
     return f".{name}.{uuid4().hex}.part"
 
 
 def is_part(name: str) -> bool:
-    """Whether a file is one that is still being written, or never was finished."""
+    """Whether a file is still being written, or was never finished."""
     return _PART.fullmatch(name) is not None
 
 
 def check_name() -> str:
-    """A name for a file that is there while a store is tried, and no longer."""
+    """A name for a file that exists only while a store is tried."""
     return f"{CHECK_PREFIX}{uuid4().hex}"
 
 

@@ -9,8 +9,8 @@ from prefect_sora.store.backends.refusals import service_code
 def s3_pages(fs: Any, path: str, starting: str, delimiter: str) -> Iterator[list[str]]:
     """List S3 page by page, in its order; without a delimiter, all that is below.
 
-    s3fs would hold all it learns of each file, and looks for an absent folder by listing
-    the one above it, which is the whole store.
+    s3fs itself would hold all it learns of each file. It looks for an absent folder by listing
+    the folder above, which is the whole store.
     """
     bucket, prefix, _ = fs.split_path(path)
     prefix = f"{prefix}/" if prefix else ""
@@ -36,7 +36,7 @@ def names_below(fs: Any, path: str) -> list[str]:
     prefix = path.strip("/") + "/" if path.strip("/") else ""
     names = set()
     for entry in entries:
-        # The folder's own entry, or the file that bears the folder's name, is not below it.
+        # The folder's own entry, and a file with the folder's name, are not below the folder.
         below = entry["name"].strip("/").removeprefix(prefix)
         if below and "/" not in below:
             names.add(below + "/" * (entry["type"] == "directory"))
@@ -44,7 +44,7 @@ def names_below(fs: Any, path: str) -> list[str]:
 
 
 def unless_bucket_is_missing(error: FileNotFoundError) -> None:
-    """Raise the error again where the whole bucket is missing: that is no empty folder.
+    """Raise the error again where the whole bucket is missing, which is more than an empty folder.
 
     Raises:
         FileNotFoundError: The bucket or container does not exist.

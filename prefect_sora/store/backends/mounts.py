@@ -22,7 +22,7 @@ _OF_THIS_MACHINE: Final = re.compile(
 
 
 def shared_kind(path: str) -> str | None:
-    """The file system's type where other machines may write to it, too; None for a disk of ours.
+    """The file system's type where other machines may write, too; None for this machine's disk.
 
     Args:
         path: An absolute path; it need not be there yet.
@@ -32,7 +32,7 @@ def shared_kind(path: str) -> str | None:
 
 
 def kind_among(path: str, mounts: Iterable[tuple[str, str]]) -> str | None:
-    """The same from a list of mount points with their types; of one point the last counts."""
+    """Find that type in a list of mount points and types; the last entry of a point counts."""
     best, kind = "", ""
     for point, fstype in mounts:
         below = point.rstrip(os.sep) + os.sep

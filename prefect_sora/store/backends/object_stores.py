@@ -1,8 +1,8 @@
 """S3, Google and Azure: conditional writes, and uploads that end in one commit.
 
-Azure's was built from the source of adlfs 2026.8, not run. Google's was run once with
-gcsfs 2026.10 on an emulator, which knows no conditional writes. The tests run against
-S3's interface, and drive the others' way of uploading there.
+The code for Azure was built from the source of adlfs 2026.8, not run. The code for Google was
+run once with gcsfs 2026.10 on an emulator, which knows no conditional writes. The tests run
+against S3's interface, and drive Google's and Azure's way of uploading there.
 """
 
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ class ObjectStore:
             # s3fs repeats a request with a body that has been read to its end, and so
             # would store an empty part. botocore repeats it too, and rewinds it first.
             fs.retries = 1
-            # With more s3fs asks for a file's size before it reads the file.
+            # With more than 1, s3fs asks for a file's size before it reads the file.
             fs.max_concurrency = 1
 
     def create(self, path: str, data: bytes) -> bool | None:
-        """Write if nothing is there; where the answer got lost, look whose file stands there.
+        """Write if nothing is there; where the answer got lost, look who wrote the file there.
 
         Drivers repeat a request whose answer did not come, and then meet their own
         object: so "it exists" alone does not mean that another writer won.
@@ -48,7 +48,7 @@ class ObjectStore:
                 return self._is_ours(path, mark, data)
             if isinstance(error, FileNotFoundError) or (status and status < 500):
                 raise
-            with suppress(Exception):  # what the look raises says less than the first error
+            with suppress(Exception):  # an error of the look says less than the first error
                 ours = self._is_ours(path, mark, data)
                 if ours is not None:
                     return ours
@@ -153,8 +153,8 @@ class ObjectStore:
         return False
 
     def is_published(self, path: str, mark: str) -> bool:
-        """Look whether a commit without an answer was carried out all the same."""
-        with suppress(Exception):  # what the look raises says less than the commit's error
+        """Look whether a commit whose answer got lost was carried out."""
+        with suppress(Exception):  # an error of the look says less than the commit's error
             return self.bears(path, mark)
         return False
 

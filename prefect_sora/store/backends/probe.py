@@ -1,4 +1,4 @@
-"""Probe: everything that a store must be able to do is done there once, without a trace."""
+"""Probe: everything that a store must be able to do is tried once, and leaves nothing behind."""
 
 from contextlib import suppress
 from typing import Protocol
@@ -41,7 +41,7 @@ async def check(store: Store, url: str) -> None:
 
 
 async def two_writers(store: Store, url: str) -> None:
-    """Try the one thing that no payment is safe without.
+    """Try that only one of two writers can create a file: no payment is safe without it.
 
     Raises:
         StorageError: Two writers can create the same file, or it cannot be tried.
@@ -50,7 +50,7 @@ async def two_writers(store: Store, url: str) -> None:
     try:
         await _create_twice(store, url, name)
     finally:
-        with suppress(SoraError):  # a store that lets nobody delete can hold records all the same
+        with suppress(SoraError):  # a store where nobody may delete can still hold records
             await store.delete(name)
 
 

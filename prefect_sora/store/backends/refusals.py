@@ -1,6 +1,6 @@
 """Refusals: a file system's error becomes one that says what is wrong and what to do next.
 
-The file system's own words are kept, but no value of an option is: options hold
+The file system's own words are kept, but the values of options are left out: options hold
 secrets, and an error travels into logs, the Prefect UI and pickles.
 """
 
@@ -94,7 +94,7 @@ _BY_ERRNO = {
 }
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "abfs", "abfss": "abfs", "az": "abfs"}
 
-# Values that are no secrets and that a reader needs in order to mend them.
+# Options whose values are no secrets; a reader needs the values in order to mend them.
 _HARMLESS = {
     "account_name",
     "addressing_style",
@@ -119,7 +119,7 @@ def refusal(error: Exception, url: str, options: Mapping[str, Any]) -> StorageEr
     else:
         what, next_step = _meaning(error)
     detail = f"{type(error).__name__}: {error}".removesuffix(": ")
-    # Not the URL: a bucket's name may well hold an access key's name.
+    # The URL stays as it is: a bucket's name may well hold an access key's name.
     return StorageError(f"{url}: {what} ({_hide(detail, options)}).", next_step=next_step)
 
 
@@ -203,6 +203,6 @@ def _values(options: Any, key: str = "") -> Iterator[str]:
             yield from _values(value, key)
     elif key not in _HARMLESS and not isinstance(options, int | float | None):
         text = options.decode(errors="replace") if isinstance(options, bytes) else str(options)
-        # Blanking out "1" or "eu" would hide nothing but the sense of the message.
+        # Hiding "1" or "eu" would protect nothing and make the message unreadable.
         if len(text) > 3:
             yield text

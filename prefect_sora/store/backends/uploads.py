@@ -23,10 +23,10 @@ _CHECKSUMS = (
 
 
 class S3Upload:
-    """One part in memory, the others on the server; they have no name until joined.
+    """One part in memory, the others on the server; parts have no name until they are joined.
 
     s3fs's own file would do, but holds three times as much: it copies each part
-    while sending it, and leaves the copies to the allocators of many threads.
+    while sending it, and the allocators of many threads keep the copies.
     """
 
     def __init__(self, store: "ObjectStore", path: str) -> None:
@@ -58,7 +58,7 @@ class S3Upload:
             parts = {"Parts": self._sent}
             call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload=parts)
         except Exception:
-            # A repeated request whose first answer got lost finds no upload any more.
+            # Where the first answer got lost, a repeated request finds no upload any more.
             if not self._store.is_published(self._path, self._mark):
                 raise
         self._upload_id = None

@@ -1,4 +1,4 @@
-"""Walk: the names below a folder of a store are listed no further than they are needed."""
+"""Walk: the names below a folder of a store are listed only as far as they are needed."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import groupby, islice
@@ -12,7 +12,7 @@ from prefect_sora.store.backends.object_stores import ObjectStore
 async def names_starting(
     store: VideoFolder, folder: str, starting: str = "", *, at_most: int | None = None
 ) -> list[str]:
-    """Return the names directly below a folder that begin like that.
+    """Return the names directly below a folder that begin as given.
 
     Args:
         store: Where to look.
@@ -36,8 +36,8 @@ async def names_starting(
 async def folders_and_names(store: VideoFolder) -> AsyncIterator[tuple[str, list[str]]]:
     """Go through all folders directly below the root, each with the names in it.
 
-    On S3 that is one request per 1,000 files, elsewhere one look per folder. Little of it
-    is held at a time.
+    On S3 this takes one request per 1,000 files, elsewhere one look per folder. Few names
+    are held at a time.
 
     Raises:
         StorageError: The store refused, or is missing itself.
