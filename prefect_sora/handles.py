@@ -1,6 +1,6 @@
 """One small value per step: `VideoJob` → `RenderedVideo` → `StoredVideo`.
 
-Frozen, plain JSON, under 1 kB, with no client, no secret and no bytes, so that
+They are frozen, plain JSON, under 1 kB, with no client, no secret and no bytes, so
 they travel through Prefect, a queue or a file as they are.
 """
 
@@ -32,7 +32,7 @@ class _Handle(BaseModel):
 
 
 class VideoJob(_Handle):
-    """A render that the server accepted, so one that is paid for."""
+    """A render that the server accepted, so it counts as paid."""
 
     kind: Kind = "create"
     size: str | None = None
@@ -90,7 +90,7 @@ class RemoteVideo(BaseModel):
 
 
 class Character(BaseModel):
-    """Somebody whom prompts of one server can name, made from a video."""
+    """A character that one server made from a video, and that prompts there can name."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -111,7 +111,7 @@ class ImageFile(BaseModel):
 
 
 class StoredImage(BaseModel):
-    """The pictures of one image render that are kept: where they are, and who made them."""
+    """The kept pictures of one image render: where they are, and who made them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -144,8 +144,8 @@ class StoredImage(BaseModel):
 class StoredVideo(_Handle):
     """A video that is kept: where it is, what it is, and who made it.
 
-    As JSON its pictures are relative to `url`, or a long store's name would stand
-    there four times; read back, they are whole again.
+    As JSON its pictures' URLs are relative to `url`, so that a long store's name does not
+    stand there four times. Read back, they are whole again.
     """
 
     url: str = Field(description="The video file's URL in the store.")

@@ -73,7 +73,7 @@ class SoraError(Advised, Exception):
     def about(
         self, *, key: str | None = None, video_id: str | None = None, paid: Paid | None = None
     ) -> Self:
-        """Fill in what a lower layer could not know; what is set stays, but for `paid`."""
+        """Fill in what a lower layer could not know; what is set stays, except `paid`."""
         self.key, self.video_id = self.key or key, self.video_id or video_id
         self.paid = paid or self.paid
         return self.known(key=self.key)
@@ -116,7 +116,7 @@ class InvalidRequestError(SoraError, ValueError):
 
 
 class RetiredModelError(InvalidRequestError):
-    """The model's own service has ended it: by the catalogue, or by the server's own word."""
+    """The model's own service has ended it, as the catalogue or the server says."""
 
 
 class PromptTemplateError(InvalidRequestError):
@@ -281,7 +281,7 @@ class StoryboardError(SoraError):
 
     Attributes:
         failures: What went wrong, by the shot's number.
-        waiting: Numbers of the shots that were not begun, for they start from one of these.
+        waiting: Numbers of the shots that were not begun, because they wait for a failed one.
     """
 
     def __init__(

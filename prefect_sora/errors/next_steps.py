@@ -1,7 +1,8 @@
-"""Next steps: what a person can do about an error, as data. Here, and only here, it becomes words.
+"""Next steps: what a person can do about an error, as data; this module alone puts it in words.
 
-Whoever raises an error says what can be done; who catches it fills in the render's key, the
-store and the provider. So a command in an error is complete, and can be run as it stands.
+The code that raises an error says what can be done; the code that catches it fills in the
+render's key, the store and the provider. So a command in an error is complete, and
+can be run as it stands.
 """
 
 import shlex
@@ -49,13 +50,13 @@ class NextStep:
             home, `wait` waits for it, `fetch` fetches its finished video, `adopt` takes a video of
             the server as its outcome, `resubmit` pays for it again. `doctor` looks at provider,
             server and store. `renderer` starts the local renderer.
-        text: Words that stand before the sentence of any other kind.
+        text: The words of `tell`; for any other kind, words before its sentence.
         key: The render's key; None: all that are unfinished.
         video_id: The video to adopt; None: a person finds it at the server.
-        scope: What to run again with; None: the scope of before.
+        scope: The scope to run again with; None: the same as before.
         store: The store, as --store takes it.
         provider: Who renders, as --provider takes it.
-        folder: The local renderer's.
+        folder: The local renderer's folder.
         until: How long the server has the video, in Unix seconds; None: it does not say.
     """
 
@@ -114,18 +115,18 @@ class NextStep:
             )
             sentence = _SENTENCES[self.kind].format(command=f"`{self.command}`", until=until)
         if self.text and self.text[-1] not in ".:" and sentence:
-            sentence = sentence[0].lower() + sentence[1:]  # it goes on from there
+            sentence = sentence[0].lower() + sentence[1:]  # it continues the text
         return " ".join(filter(None, (self.text, sentence)))
 
 
 NOTHING_SENT: Final = NextStep("tell", "Nothing was sent this time.")
 
 Advice = str | NextStep | Sequence[str | NextStep] | None
-"""Next steps as an error is given them; a text is one that says all in words."""
+"""How an error is given its next steps; a text is a step that says all in words."""
 
 
 def steps_of(advice: Advice, key: str | None = None) -> tuple[NextStep, ...]:
-    """Take advice as next steps, about this render where they name none."""
+    """Turn advice into next steps; a step that names no render is about this one."""
     several = [advice] if isinstance(advice, (str, NextStep)) else advice or []
     steps = (NextStep("tell", one) if isinstance(one, str) else one for one in several)
     return tuple(step.known(key=key) for step in steps)
@@ -162,7 +163,7 @@ class Advised:
     def known(
         self, *, key: str | None = None, store: str | None = None, provider: str | None = None
     ) -> Self:
-        """Fill in what the steps do not say; see `NextStep.known`."""
+        """Fill in what the steps do not say; what is set stays."""
         self.steps = tuple(
             step.known(key=key, store=store, provider=provider) for step in self.steps
         )

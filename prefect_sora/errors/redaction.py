@@ -14,7 +14,7 @@ _in_private: ContextVar[bool] = ContextVar("prefect_sora_in_private", default=Fa
 
 @contextmanager
 def in_private() -> Iterator[None]:
-    """Keep requests made inside the block out of the logs; others' go on being logged."""
+    """Keep requests made inside the block out of the logs; all others are still logged."""
     token = _in_private.set(True)
     try:
         yield
@@ -26,14 +26,14 @@ def _may_be_logged(_: logging.LogRecord) -> bool:
     return not _in_private.get()
 
 
-# They log a URL with its query, and the place that a redirect leads to. A filter asks the
-# context of the one who logs.
+# These loggers write a URL with its query, and the place that a redirect leads to. The filter
+# runs in the context of the code that logs.
 for _name in ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "proxy"))):
     logging.getLogger(_name).addFilter(_may_be_logged)
 
 
 def usable(secret: SecretStr | None, name: str) -> SecretStr | None:
-    """Return a secret that is one.
+    """Return a secret, unless it is a mask.
 
     Raises:
         InvalidRequestError: It is a mask.
@@ -44,12 +44,12 @@ def usable(secret: SecretStr | None, name: str) -> SecretStr | None:
 
 
 def is_mask(value: object) -> bool:
-    """Whether it is a row of asterisks: Prefect shows eight, or ten, of them."""
+    """Whether a value is a row of asterisks: Prefect shows eight, or ten, in place of a secret."""
     return isinstance(value, str) and set(value) == {"*"}
 
 
 def masked(name: str) -> InvalidRequestError:
-    """Say how a secret reaches a deployment."""
+    """Make the error for a mask; it says how a secret reaches a deployment."""
     return InvalidRequestError(
         f"{name} is a row of asterisks: Prefect hides secrets in a run's parameters.",
         next_step="Pass a saved block to a deployment by reference, as "

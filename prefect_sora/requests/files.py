@@ -1,7 +1,7 @@
 """Files that users point at: read from wherever they are, and YAML and JSON as plain values.
 
-A path, an http(s), file: or data: URL, or any URL that fsspec opens. Whatever is
-said of a source leaves out its query, user and password: a presigned URL is a secret.
+A source is a path, an http(s), file: or data: URL, or any URL that fsspec opens. Messages and
+records leave out its query, user and password, because a presigned URL is a secret.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
 
 ADDRESS_MAX_CHARACTERS: Final = 300
-"""Longest address of one that is written down. Ours: a line or two of a record."""
+"""Longest address of a file that is written down. Ours: a line or two of a record."""
 
 
 class UnreadableError(Exception):
@@ -87,13 +87,13 @@ def is_missing(source: str | Path) -> bool:
 
 
 def seen_from(source: str | Path, name: str) -> str | Path:
-    """The address of a file that another file names: a relative path begins in its folder."""
+    """The address of a file that a source names: a relative path begins in the source's folder."""
     path = Path(name).expanduser()
     return name if _SCHEME.match(name) or path.is_absolute() else beside(source, name)
 
 
 async def names_beside(source: str | Path, suffix: str) -> list[str]:
-    """Files with a suffix in a source's folder; none where that cannot be told."""
+    """List the files with a suffix in a source's folder; none where that cannot be told."""
     folder = str(beside(source, ""))
 
     def listed() -> list[str]:
@@ -110,9 +110,9 @@ async def names_beside(source: str | Path, suffix: str) -> list[str]:
 
 
 def may_change(source: str | Path | bytes | None) -> bool:
-    """Whether a source is a URL, whose bytes may be others when it is asked again.
+    """Whether a source is a URL that may give other bytes when it is asked again.
 
-    A file of this machine is not: who edits one between two runs means another picture.
+    A file of this machine does not count: who edits it between two runs means another picture.
     """
     if source is None or isinstance(source, (bytes, Path)) or not _SCHEME.match(source):
         return False
@@ -120,9 +120,9 @@ def may_change(source: str | Path | bytes | None) -> bool:
 
 
 def as_written(url: str) -> str:
-    """A URL as it tells one picture from another: whole, but without user and password.
+    """Return a URL without user and password, to tell one picture from another.
 
-    It may hold secrets: hash it.
+    Its query may still hold secrets: hash the result.
     """
     return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
@@ -130,9 +130,9 @@ def as_written(url: str) -> str:
 def public_address(source: str | Path | bytes | None) -> str | None:
     """Say where a source is, for records and people.
 
-    Without user, password, query and fragment, any of which may be a secret, and
-    never longer than `ADDRESS_MAX_CHARACTERS`. Bytes came from nowhere: None. Of a
-    data: URL the type alone is told.
+    The address has no user, password, query or fragment, any of which may be a secret,
+    and is never longer than `ADDRESS_MAX_CHARACTERS`. Bytes have no address: None. A
+    data: URL tells its type alone.
     """
     if source is None or isinstance(source, bytes):
         return None
@@ -149,7 +149,7 @@ def public_address(source: str | Path | bytes | None) -> str | None:
 
 
 async def _read(source: str | Path | bytes, max_bytes: int, options: dict[str, Any]) -> bytes:
-    """Up to one byte more than is allowed."""
+    """Read up to one byte more than is allowed."""
     if isinstance(source, bytes):
         return source
     url = str(source)
@@ -168,7 +168,7 @@ async def _read(source: str | Path | bytes, max_bytes: int, options: dict[str, A
 _SCHEME = re.compile(r"data:|[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)
 
 
-# What comes before a query, or before the file system that another is in.
+# The place ends before a query, or before the `::` that chains file systems.
 _PLACE = re.compile(r"(.*?)((?:\?|::).*|)$", re.DOTALL)
 
 

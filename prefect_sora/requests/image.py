@@ -30,7 +30,7 @@ MAX_INPUTS: Final = 16
 """OpenAI's openapi.yaml, `CreateImageEditRequest.image` (2026-08-21)."""
 
 MAX_COUNT: Final = 10
-"""OpenAI's openapi.yaml, `n` of both (2026-08-21)."""
+"""OpenAI's openapi.yaml, `n` of both requests (2026-08-21)."""
 
 _SIZE = re.compile(r"\d{2,5}x\d{2,5}")
 
@@ -101,7 +101,7 @@ class ImageRequest(BaseModel):
 
     @classmethod
     def of(cls, **fields: Any) -> Self:
-        """Make a request, or say in one sentence each what is wrong with it."""
+        """Make a request, or say what is wrong with it, one sentence for each problem."""
         try:
             return cls(**fields)
         except ValidationError as error:
@@ -149,7 +149,7 @@ class ImageRequest(BaseModel):
 
     @property
     def title(self) -> str:
-        """The prompt as `title` shortens it."""
+        """The prompt on one line of at most 60 characters."""
         return title(self.prompt)
 
     def canonical(self, reference_sha256: str | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Prompts: a shot becomes the text that is sent, by this package's template or by your own.
 
-A template of your own is a file that jinja2 renders, sandboxed; it includes and
-extends others of its folder, and the package's. Whatever is wrong with it is
-found here, before a render is paid.
+A template of your own is a file that jinja2 renders in a sandbox. It may include and
+extend others of its folder, and the package's. Its mistakes are found here, before a
+render is paid for.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def written(prompt: str | ShotPrompt, template: str | Path | None = None) 
 
     Args:
         prompt: Text, or a shot.
-        template: Path or URL of the template for a shot, in place of its own.
+        template: Path or URL of the template for a shot, in place of the shot's own.
 
     Raises:
         PromptTemplateError: The template is missing, has an error, or makes no prompt.

@@ -1,7 +1,7 @@
 """Shots: what a prompt says about one shot, field by field, and the prose that it becomes.
 
-The vocabulary is closed where the craft's is: a form can offer it, and a typing
-error is found before anything is paid. All else is in your own words.
+Shot types, camera angles, camera movements and depths of field are closed lists: a form can
+offer them, and a typing error is found before anything is paid. All else is in your own words.
 """
 
 from collections.abc import Mapping
@@ -223,14 +223,14 @@ def shot_of(value: Any) -> Any:
     if isinstance(value, dict):
         return ShotPrompt.model_validate(value)
     if not isinstance(value, (str, ShotPrompt)):
-        # No TypeError, which pydantic would let pass as no error of the value.
+        # Not a TypeError: pydantic would not take it for an error of the value.
         raise ValueError("is text, or the fields of a shot")  # noqa: TRY004
     return value
 
 
 Prompt = Annotated[
     str | ShotPrompt,
-    # So that an error names the field of the shot alone, not that it is no text either.
+    # So an error names the shot's field alone, and does not add that the value is no text.
     BeforeValidator(shot_of),
     Field(description="What to show: text, or a shot field by field."),
 ]
@@ -245,12 +245,13 @@ def prose(text: str) -> str:
 
 
 def sandbox(templates: Mapping[str, str]) -> "Environment":
-    """Make what renders templates: it runs no code of theirs, and lets no name go unknown.
+    """Make the jinja2 environment for templates: it runs no code of theirs, and no unknown name.
 
     Args:
         templates: Sources by name; those of this package are there, too.
     """
-    # Here, for whoever never writes a shot: it is half of what this module costs to import.
+    # Imported here, because jinja2 is half of what this module costs to import, and not all
+    # who import it write shots.
     from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

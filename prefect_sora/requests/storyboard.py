@@ -17,7 +17,7 @@ MAX_SHOTS: Final = 200
 """Ours: some half an hour of film, and a contact sheet that can still be opened."""
 
 MAX_TAKES: Final = 20
-"""Of one shot. Ours: a typing error costs no more than that."""
+"""The most takes of one shot. Ours: a typing error costs no more than that."""
 
 Continuity = Literal["last_frame", "cut"]
 
@@ -140,7 +140,7 @@ class Storyboard(BaseModel):
         return said == "last_frame"
 
     def chains(self) -> list[list[int]]:
-        """The shots' numbers, those that wait for one another together."""
+        """Group the shots' numbers: those that wait for one another stand together."""
         chains: list[list[int]] = []
         for number in range(1, len(self.shots) + 1):
             if chains and self.is_chained(number):
@@ -150,7 +150,7 @@ class Storyboard(BaseModel):
         return chains
 
     async def requests(self) -> list[VideoRequest]:
-        """Make each shot's request, of its first take; a chained one still has no reference.
+        """Make the request of each shot's first take; a chained shot has no reference yet.
 
         Raises:
             InvalidRequestError: A shot cannot be rendered as it stands; it says which.
@@ -158,17 +158,17 @@ class Storyboard(BaseModel):
         return [await self._request(number, shot) for number, shot in enumerate(self.shots, 1)]
 
     def renders(self, requests: Sequence[VideoRequest]) -> list[VideoRequest]:
-        """List what is paid for: each take of each shot, and what is asked for twice once.
+        """List what is paid for: each take of each shot; equal requests of unchained shots once.
 
         Args:
-            requests: The shots', as `requests` makes them.
+            requests: One for each shot, as `requests` makes them.
         """
         renders: list[VideoRequest] = []
         cuts: list[VideoRequest] = []
         for number, (shot, request) in enumerate(zip(self.shots, requests, strict=True), 1):
             for take in range(1, shot.takes + 1):
                 render = request.model_copy(update={"take": take})
-                # What a chained one begins with is not known before, so it is like no other.
+                # The picture that a chained shot begins with is not known yet: it equals no other.
                 if not self.is_chained(number):
                     if render in cuts:
                         continue
@@ -203,7 +203,7 @@ def naming(number: int) -> Iterator[None]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a storyboard's file, which editors check YAML with, too."""
+    """The JSON schema of a storyboard's file; editors check YAML with it, too."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Storyboard.model_json_schema(),

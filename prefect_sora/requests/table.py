@@ -1,7 +1,7 @@
 """Table: requests from a list, CSV, JSON lines, JSON or Parquet, all checked before any is sent.
 
-Columns are the fields of `VideoRequest`. What is wrong is told of all rows at once, with
-row and column.
+Columns are the fields of `VideoRequest`. The problems of all rows are told at once,
+with row and column.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Row:
         where: Its number, and its line in the file where that is another.
         request: What it asks for; None where it is broken.
         problems: What is wrong with it, each with its column.
-        prompt: What stands under prompt, for people.
+        prompt: The text in its column prompt, for people.
     """
 
     number: int
@@ -58,7 +58,7 @@ async def read_table(
 
     Args:
         source: Path, http(s) URL, or any URL that fsspec opens; its suffix says what it is.
-        defaults: Fields of the rows that do not have them.
+        defaults: Fields for the rows that lack them.
         options: For fsspec's file system.
 
     Raises:
@@ -158,7 +158,7 @@ def _checked(number: int, where: str, request: VideoRequest) -> Row:
 
 
 def _read(given: dict[str, Any]) -> dict[str, Any]:
-    """Read what a cell can hold as text alone."""
+    """Read the fields that a cell can only hold as text."""
     if isinstance(extra := given.get("extra"), str):
         try:
             given["extra"] = json.loads(extra)
@@ -170,7 +170,7 @@ def _read(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(error: ValidationError, given: dict[str, Any]) -> list[str]:
-    """Say all that is wrong: a size that is none keeps pydantic from looking at the rest."""
+    """Say all that is wrong: pydantic stops at a wrong size, so the rest is checked without it."""
     found = error.errors(include_url=False)
     if [each["loc"] for each in found] == [()] and (given.keys() & _SIZE):
         try:

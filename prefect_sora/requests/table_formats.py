@@ -31,9 +31,9 @@ def read_rows(
     """Read the rows of a file.
 
     Args:
-        data: All of it.
-        suffix: One of `SUFFIXES`: what it is.
-        named: The file, at the start of a sentence.
+        data: All of the file.
+        suffix: One of `SUFFIXES`: the file's format.
+        named: What errors call the file, at the start of a sentence.
         defaults: Fields that its rows need not have.
 
     Returns:

@@ -37,7 +37,7 @@ SIZES_BY_NAME: Final = {
 }
 
 DERIVED: Final[frozenset[Kind]] = frozenset({"remix", "edit", "extend"})
-"""What starts from a finished video, whose size, length and model it takes over."""
+"""The kinds that start from a finished video, and take over its size, length and model."""
 
 MAX_CHARACTERS: Final = 2
 """How many characters one video shows: OpenAI's video guide (2026)."""
@@ -54,8 +54,8 @@ _OWN_FIELDS: Final = {
 }
 """What the wire calls the fields that are checked, fitted and priced, and what we call them."""
 
-# What the key is made of leaves these out: the picture stands in it by its
-# hash, and whether a check was on changes no pixel.
+# The key leaves these out: the picture stands in it by its hash, and whether a check
+# was on changes no pixel.
 NOT_IN_FINGERPRINT: Final = frozenset({"reference", "allow_unlisted"})
 
 
@@ -118,7 +118,7 @@ class VideoRequest(BaseModel):
 
     @classmethod
     def of(cls, **fields: Any) -> Self:
-        """Make a request, or say in one sentence each what is wrong with it."""
+        """Make a request, or say what is wrong with it, one sentence for each problem."""
         try:
             return cls(**fields)
         except ValidationError as error:
@@ -127,7 +127,7 @@ class VideoRequest(BaseModel):
                 next_step="Change the request; nothing was sent.",
             ) from None
 
-    # The key is the text's, however it was written.
+    # The key depends on the text alone, however the prompt was given.
     @field_validator("prompt", mode="before", json_schema_input_type=str | ShotPrompt)
     @classmethod
     def _a_shot_becomes_its_text(cls, prompt: Any) -> Any:
@@ -179,7 +179,7 @@ class VideoRequest(BaseModel):
 
     @property
     def title(self) -> str:
-        """The prompt as `title` shortens it."""
+        """The prompt on one line of at most 60 characters."""
         return title(self.prompt)
 
     def canonical(self, reference_sha256: str | None) -> dict[str, Any]:

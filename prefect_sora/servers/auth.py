@@ -1,4 +1,4 @@
-"""Auth: tokens fetched anew before they end, and accounts known again without their key."""
+"""Auth: tokens are renewed before they end, and an account is recognised without its key."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from prefect_sora.errors import AuthenticationError, InvalidRequestError
 from prefect_sora.limits import limits
 
 ENTRA_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
-"""Microsoft, azure-ai-docs "Video generation" (2026): what a token for Azure OpenAI is good for."""
+"""The scope of a token for Azure OpenAI: Microsoft, azure-ai-docs "Video generation" (2026)."""
 
 
 class _Access(Protocol):
@@ -27,8 +27,8 @@ class TokenSource:
     """Gives a token that is good for the next minutes; one fetch serves all who ask.
 
     Args:
-        begin: Makes what fetches, with a memory of its own; made anew where the server
-            refuses what that remembers.
+        begin: Makes the function that fetches, which may cache. It is called again when the
+            server refuses a token, so that no cached token comes back.
     """
 
     def __init__(self, begin: Callable[[], Callable[[], _Access]]) -> None:
@@ -58,13 +58,13 @@ class TokenSource:
                 self._access = await asyncio.shield(fetching)
         except TimeoutError:
             said = f"no answer within {limits().token_seconds:g} s"
-        except Exception as error:  # azure-identity's own, whose text may hold an address
+        except Exception as error:  # azure-identity's errors may quote an address
             said = type(error).__name__
         else:
             return self._access.token
         if self._access and time() < self._access.expires_on:
-            return self._access.token  # the identity endpoint is away, and it is good for a while
-        # Out here, so that no cause travels along.
+            return self._access.token  # the identity endpoint is away; the last token is still good
+        # Raised outside the `except`, so that no cause travels along.
         raise AuthenticationError(
             f"No Entra ID token for Azure OpenAI could be had ({said}).",
             next_step="Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
@@ -73,7 +73,7 @@ class TokenSource:
         )
 
     def forget(self) -> None:
-        """The server did not take the token: fetch another, which no memory holds."""
+        """Drop a token that the server refused, and all that is cached: the next is a new one."""
         self._access = self._fetch = self._fetching = None
 
     def _fetched(self) -> _Access:
@@ -109,12 +109,12 @@ def entra_tokens() -> TokenSource:
 
 
 NO_KEY: Final = "no key"
-"""What is written down of a server that was asked without one."""
+"""Stands in a record for the account, where no key is sent or all keys see the same list."""
 
 _COST: Final = 2**14
 """scrypt's N, with r = 8: 16 MiB and some 50 ms a guess, as its author gives for a log-in
 (Percival, 2009). A provider's key cannot be guessed at any cost, but a gateway's may be
-`sk-1234`, and whoever may read a store may guess at leisure."""
+`sk-1234`, and whoever can read a store can guess for any length of time."""
 
 _SCHEME: Final = "scrypt"
 
@@ -142,7 +142,7 @@ def _salt(pid: int) -> str:
     return os.urandom(8).hex()
 
 
-@lru_cache(maxsize=4096)  # one for each process that wrote a record that is looked at
+@lru_cache(maxsize=4096)  # one for each process whose records are looked at
 def _digest(salt: str, credentials: bytes) -> str:
     return hashlib.scrypt(
         credentials, salt=salt.encode(), n=_COST, r=8, p=1, maxmem=2**26, dklen=16

@@ -71,8 +71,8 @@ def price(request: VideoRequest, server: Server) -> Price:
     if request.kind == "create":
         usd = server.cost_usd(request.model, request.size, request.seconds)
         return Price(usd, None if usd is not None else _why(request, server))
-    # Of a video that starts from another, size and length are the other's; an extension
-    # says what it adds, and only that is charged.
+    # A video that starts from another has the other's size and length. An extension
+    # says how much it adds, and only that is charged.
     seconds = request.seconds if request.kind == "extend" else None
     usd = server.cost_usd(request.model, None, seconds)
     return Price(usd, None if usd is not None else _SOURCE)

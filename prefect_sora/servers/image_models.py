@@ -22,7 +22,7 @@ OPTIONS: Final = (
     *("size", "quality", "style", "background", "output_format", "output_compression"),
     *("moderation", "input_fidelity"),
 )
-"""The fields that not every model takes, as we and the wire call them."""
+"""The fields that only some models take; their names are the same here and on the wire."""
 
 _GPT: Final = frozenset(
     {"size", "quality", "background", "output_format", "output_compression", "moderation"}
@@ -53,20 +53,20 @@ class ImageModel:
     """One model of the catalogue.
 
     Attributes:
-        name: As it stands on the wire; a dated name of it counts as it.
-        takes: The optional fields that it takes; `style` and the like are refused by others.
-        sizes: What it draws; None: any that `_free` allows.
+        name: Its name on the wire; a dated name means the same model.
+        takes: The optional fields that it takes; any other is refused.
+        sizes: The sizes that it draws; None: any that `_free` allows.
         max_count: Pictures of one request.
         max_inputs: Pictures of one edit; 0: it edits nothing.
         qualities: None where they are not known, so that any is sent.
         styles: Of dall-e-3.
         backgrounds: None where they are not known.
-        preview_backgrounds: Offered, and said to be a preview.
+        preview_backgrounds: Backgrounds that it offers as a preview.
         max_prompt: Longest prompt, characters.
         response_format: It takes that field; without it, it answers with a URL.
         ended: The day that each service ends it.
-        usd: Price of one picture by quality and size; the pictures and words that it is given
-            are charged besides. What is missing has no known price.
+        usd: Price of one picture by quality and size; input pictures and words are charged on
+            top. A price that is missing is not known.
     """
 
     name: str
@@ -97,7 +97,7 @@ _MORE_LEVELS: Final = ("low", "medium", "high", "xhigh", "max", "auto")
 _FIDELITY: Final = _GPT | {"input_fidelity"}
 
 _LISTED: Final = (
-    # What 2.6 offers is not published where we could read it: what is set is sent.
+    # We could read nowhere what 2.6 offers: what is set is sent.
     ImageModel("gpt-image-2.6-sunburst", qualities=None, backgrounds=None, sizes=None),
     ImageModel("gpt-image-2.6-flare", qualities=None, backgrounds=None, sizes=None),
     ImageModel("gpt-image-2.5-sunburst", qualities=_MORE_LEVELS, sizes=None),
@@ -119,13 +119,13 @@ _LISTED: Final = (
         "chatgpt-image-latest",
         takes=_FIDELITY,
         ended={"openai": date(2026, 12, 1)},
-        usd=_usd((0.009, 0.034, 0.133), (0.013, 0.05, 0.2)),  # the same
+        usd=_usd((0.009, 0.034, 0.133), (0.013, 0.05, 0.2)),  # the same source
     ),
     ImageModel(
         "gpt-image-1-mini",
         takes=_FIDELITY,
         ended={"openai": date(2026, 12, 1), "azure": date(2027, 4, 7)},
-        # The same, of 2026-03-23; of the longer sizes no two sources agree.
+        # The same source, of 2026-03-23; on the longer sizes no two sources agree.
         usd={
             "low": {"1024x1024": 0.005},
             "medium": {"1024x1024": 0.011},
@@ -184,7 +184,7 @@ def check(
 
     Args:
         request: What is to be drawn.
-        service: Whose own service the server is, where it is one.
+        service: `openai` or `azure` where the server is that service; None otherwise.
         today: For tests; the current day otherwise.
 
     Raises:
@@ -218,10 +218,10 @@ def check(
 
 
 def usd_each(request: ImageRequest, server: Server) -> float | None:
-    """Price one picture in USD, without what it is made from; None where that is not known.
+    """Price one picture in USD, without its input; None where the price is not known.
 
-    A server's own prices come first: what is a second's price of a video model is a picture's
-    of an image model.
+    A server's own prices come first: they are per second for a video model, and per picture
+    for an image model.
     """
     own = server.cost_usd(request.model, request.size, 1)
     model = find(request.model)
@@ -232,10 +232,10 @@ def usd_each(request: ImageRequest, server: Server) -> float | None:
 
 
 def nearest_size(name: str | None, pixels: tuple[int, int] | None) -> str | None:
-    """Choose the size that a model draws for a picture of so many pixels; None: its default.
+    """Choose the size to ask a model for, given a picture's pixels; None: the model's default.
 
-    Its own size where the model offers it, else the one of the nearest ratio. A model that is
-    not known is asked for the picture's own.
+    It is the picture's own size where the model offers that, else the size of the nearest
+    ratio. An unknown model is asked for the picture's own size.
     """
     if pixels is None:
         return None

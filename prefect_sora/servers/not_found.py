@@ -1,7 +1,8 @@
-"""Not found: when a server that says it does not know a job may be believed.
+"""Not found: when to believe a server that says that it does not know a job.
 
 Behind one address there may be several replicas, and each may know the jobs that it
-accepted itself. So one answer is one replica's, and proves nothing about a paid video.
+accepted itself. So one answer comes from one replica, and proves nothing about a
+paid video.
 """
 
 from dataclasses import dataclass, field
@@ -18,14 +19,14 @@ ROUTE_ALIKE: Final = (
 
 @dataclass
 class Absence:
-    """What a server has said of one job, as far as it did not know it.
+    """What a server has said of one job that it did not know.
 
     Attributes:
-        lasting_s: How long it must say so: its profile's `lost_after_s`.
+        lasting_s: How long the server must say so: its profile's `lost_after_s`.
         needed: How many answers in a row must say so at least.
-        answers: How often it has, since it last knew the job.
-        known: Whether it ever knew it.
-        contradicted: Whether it knew the job, did not, and knew it again.
+        answers: How often the server has said so since it last knew the job.
+        known: Whether the server ever knew the job.
+        contradicted: Whether the server knew the job, then did not, then knew it again.
     """
 
     lasting_s: float
@@ -45,7 +46,7 @@ class Absence:
     def missed(self, now: float) -> bool:
         """Take note that the job is not known; say whether that may be believed.
 
-        What was contradicted once never may: another replica may know it still.
+        After one contradiction it is never believed: another replica may still know the job.
 
         Args:
             now: A clock's seconds, always the same clock's.
@@ -58,5 +59,5 @@ class Absence:
 
     @property
     def pace_s(self) -> float:
-        """The longest pause between two questions with which this ends in time."""
+        """The longest pause between two questions that brings enough answers in time."""
         return self.lasting_s / self.needed

@@ -1,6 +1,6 @@
 """What a server can do, as data: code branches on these, never on a server's name.
 
-A profile of your own is one of these with what differs, in the block or in a file:
+A profile of your own names one of these and what differs from it, in the block or in a file:
 `{"base": "generic", "name": "my gateway", "can_list": false}`.
 """
 
@@ -98,7 +98,7 @@ class Profile(BaseModel):
     )
 
     def __hash__(self) -> int:
-        """By its name: equality decides the rest."""
+        """Hash the name alone; equality compares all fields."""
         return hash(self.name)
 
 
@@ -220,7 +220,7 @@ LITELLM_PROXY: Final = Profile(
     can_list=False,
     can_delete=False,
     characters=False,
-    # Its create answers after the server behind it, which it tries for up to this long.
+    # Its create answers only after the server behind it, which it tries for up to this long.
     longest_create_s=120.0,
 )
 # new-api, relay/channel/task/sora/adaptor.go and router/video-router.go (2026).
@@ -244,7 +244,7 @@ LOCAL: Final = Profile(
 )
 GENERIC: Final = Profile(name="generic")
 AUTO: Final = Profile(name="auto")
-"""Not known yet: `detect.recognised` puts the server's own in its place."""
+"""The profile is not known yet: `detect.recognised` puts the server's own in its place."""
 
 _RENDER: Final = (OPENAI, AZURE, SGLANG, VLLM_OMNI, FASTVIDEO, TENSORRT_LLM, LOCAL)
 _PASS_ON: Final = (LITELLM_PROXY, NEW_API)
@@ -267,7 +267,7 @@ Name = Literal[
 
 
 def read_profile(given: str | Mapping[str, Any]) -> Profile:
-    """Take a profile by its name, or make one of what is written of it.
+    """Return a built-in profile by its name, or make a profile from its fields.
 
     Args:
         given: A built-in's name, or a mapping of `Profile`'s fields with a `base`, the

@@ -37,8 +37,8 @@ class Server:
         auth: `bearer` in the Authorization header, or the `api-key` header.
         query: Sent with every request, such as Azure's api-version; a gateway's key, too.
         deployment: Azure's name for the model, sent in the model's place.
-        local: Made here, by the local renderer, so it costs nothing.
-        prices: Its own, in place of the published ones.
+        local: The local renderer is the server, so a render costs nothing.
+        prices: Its own prices, in place of the published ones.
         token: Gives bearer tokens, in place of a key.
 
     Raises:
@@ -60,7 +60,7 @@ class Server:
     token: TokenSource | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what the HTTP library cannot send, for it would quote it, in its logs too."""
+        """Refuse what the HTTP library cannot send: its errors and logs would quote the text."""
         key = self.api_key.get_secret_value() if self.api_key else None
         given = {"api_key": key, "organization": self.organization, "project": self.project}
         for name, text in given.items():
@@ -72,7 +72,7 @@ class Server:
 
     @property
     def service(self) -> Service | None:
-        """Whose own service this is, where it is one: it decides which models have ended."""
+        """`openai` or `azure` where this is that service; it decides which models have ended."""
         host = urlsplit(self.base_url).hostname or ""
         if host == "api.openai.com":
             return "openai"
@@ -91,9 +91,9 @@ class Server:
 
     @property
     def account(self) -> str | None:
-        """What a record may say of who asks: no key, but what `is_account` knows one by.
+        """What a record may say of who asks: no key, but a text that `is_account` recognises.
 
-        None where it cannot be told: a token's text changes, and its owner with the machine.
+        None for a token: its text changes, and its owner may change with the machine.
         """
         if self._has_one_account:
             return accounts.NO_KEY
@@ -109,8 +109,8 @@ class Server:
             stored: The record's `account`.
 
         Returns:
-            True for the same, False for another, whose list is its own, and None where
-            nobody can tell: an older record, or a token.
+            True for the same account, False for another, which has a list of its own, and
+            None where nobody can tell: an older record, or a token.
         """
         if self._has_one_account:
             return True
@@ -123,7 +123,7 @@ class Server:
 
     @property
     def _has_one_account(self) -> bool:
-        """Whether all keys see one list: an Azure resource has two, and tokens, for its own."""
+        """Whether all keys see one list: an Azure resource has two, and tokens, for one list."""
         return self.local or self.service == "azure"
 
     @property
@@ -137,7 +137,7 @@ class Server:
         return json.dumps([self.identity, key, query]).encode() if key or query else b""
 
     async def authorisation(self) -> dict[str, str]:
-        """The same, with a token that is good now where there are tokens.
+        """Give the `credentials`, with a token that is good now where there are tokens.
 
         Raises:
             AuthenticationError: None is to be had.
@@ -159,15 +159,15 @@ class Server:
         return None if seconds is None else round(price * seconds, 6)
 
     def model_for(self, name: str | None) -> str | None:
-        """Name a model as this server is told of it.
+        """Return the model's name to send to this server; None: none is sent.
 
-        One that serves a model of its own is not told of a Sora model, which is what flows
-        name where nobody has said another: some refuse any name but theirs.
+        Flows name a Sora model where nobody names another. A server with a model of its own
+        is not sent that name: some refuse any name but their own.
         """
         return None if self.profile.own_model and find(name) else name
 
     def redacted(self, text: str) -> str:
-        """Blank out the key, and the query's, in what somebody else has written."""
+        """Blank out the key, the token and the query's secrets in what somebody else wrote."""
         secrets = [value for name, value in self.query if name != "api-version"]
         if self.api_key:
             secrets.append(self.api_key.get_secret_value())
@@ -254,7 +254,7 @@ def azure_server(
 
 def local_server(address: RendererAddress) -> Server:
     """Describe a local renderer; its port may change, its identity stays."""
-    key = os.environ.get(KEY_VARIABLE)  # it demands the one that it was started with
+    key = os.environ.get(KEY_VARIABLE)  # the renderer demands the key that it was started with
     return Server(
         base_url=address.base_url,
         identity=f"local:{address.identity}",

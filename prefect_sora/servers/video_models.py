@@ -2,7 +2,7 @@
 
 Sources: OpenAI's openapi.yaml (2026-08-21); OpenAI's guide "Video generation
 with Sora" (2026); OpenAI's "Deprecations" (read 2026-11); Microsoft's model
-retirement schedule for Foundry (2026-07). What it costs: `prices`.
+retirement schedule for Foundry (2026-07). Prices: `video_prices`.
 """
 
 from collections.abc import Mapping
@@ -94,7 +94,7 @@ def check(
 
     Args:
         request: What is to be rendered.
-        service: Whose own service the server is, where it is one.
+        service: `openai` or `azure` where the server is that service; None otherwise.
         today: For tests; the current day otherwise.
 
     Raises:
@@ -143,7 +143,7 @@ def check_extensions(
         count: How many follow one another.
         seconds: How long each is.
         source_seconds: Length of the video that is extended, where it is known.
-        allow_unlisted: Have the server decide.
+        allow_unlisted: Let the server decide.
 
     Raises:
         InvalidRequestError: Too many, too long, or no step that is allowed; nothing was sent.

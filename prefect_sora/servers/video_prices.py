@@ -20,7 +20,7 @@ ANY: Final = "*"
 """Stands for any size, or for any model, in a server's own prices."""
 
 Prices = tuple[tuple[str, str, float], ...]
-"""A server's own: model, size and USD per second; a model that stands here has no others."""
+"""A server's own prices: model, size and USD per second; a model listed here has no others."""
 
 HOW_TO_GIVE_ONE: Final = (
     'Give it in the provider block\'s prices, in USD per second, such as {"my-model": 0.04}, or '
@@ -103,7 +103,7 @@ def usd_per_second(
 
 
 def dollars(usd: float | None) -> str:
-    """Write an amount: what is not known is never written as 0, nor what is next to nothing."""
+    """Write an amount; neither an unknown amount nor a tiny one is written as 0."""
     if usd is None:
         return "unknown"
     return f"${usd:.2f}" if round(usd, 2) == round(usd, 6) else f"${usd:.6f}".rstrip("0")
@@ -113,8 +113,8 @@ def read_prices(given: object) -> Prices:
     """Read a server's own prices, as a provider block holds them.
 
     Args:
-        given: By model a price, or prices by size; `*` is any. A size's name, such as
-            720p, is its sizes of both orientations.
+        given: For each model a price, or prices by size; `*` is any. A size's name, such as
+            720p, means its sizes of both orientations.
 
     Raises:
         InvalidRequestError: They have another shape, or a price is no amount of money.
@@ -135,7 +135,7 @@ def prices_from_json(text: str | None, name: str) -> Prices:
     """Read a server's own prices from JSON.
 
     Args:
-        text: The JSON; nothing is no prices.
+        text: The JSON; where it is empty, there are no prices.
         name: Where it stands, for the error.
 
     Raises:

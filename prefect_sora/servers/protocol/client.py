@@ -1,7 +1,7 @@
 """One call per method: a request in, a value or a typed error out; nothing is retried here.
 
-Our errors do not carry the SDK's as their cause: its text repeats what the server
-said, a key too.
+Our errors do not carry the SDK's error as their cause, because its text repeats what the
+server said, even a key.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class VideoClient(Transport):
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
-        self.watcher: object | None = None  # see watcher.watcher_of: it lives as long as we do
+        self.watcher: object | None = None  # set by `watcher_of`; lives as long as this
 
     async def submit(
         self,
@@ -60,8 +60,8 @@ class VideoClient(Transport):
 
         Args:
             request: What is to be rendered.
-            reference: Its picture.
-            idempotency_key: For servers that know a request again by it.
+            reference: The picture that it starts from.
+            idempotency_key: For servers that recognise a repeated request by it.
             departure: Until when it may leave; tells afterwards when it left.
 
         Raises:
@@ -93,7 +93,7 @@ class VideoClient(Transport):
         return video
 
     async def create_character(self, name: str, filename: str, video: bytes) -> Character:
-        """Send a video of somebody whom prompts shall be able to name.
+        """Send a video from which the server makes a character that prompts can name.
 
         Raises:
             ApiError: Refused, or no answer came.

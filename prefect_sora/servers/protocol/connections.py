@@ -31,7 +31,7 @@ def connect(server: Server) -> VideoClient:
 
 
 def _warn_of_an_open_way(server: Server) -> None:
-    """Say where a key would travel so that all on its way can read it."""
+    """Warn where a key would travel unencrypted to another machine."""
     url = urlsplit(server.base_url)
     if url.scheme != "http" or not (server.api_key or server.token or server.query):
         return

@@ -1,6 +1,6 @@
 """Detect: which kind of server this is, by at most three harmless GETs.
 
-What tells them apart was read in their sources, or seen (marked so in docs/servers):
+The signs that tell servers apart were read in their sources, or seen (docs/servers marks those):
 SGLang 0.5.23, vLLM-Omni 0.30.0, FastVideo 0.2.1, TensorRT-LLM (2026), LiteLLM 1.109.1,
 new-api (2026), Azure's and OpenAI's answers as recorded in public (2026).
 """
@@ -48,7 +48,7 @@ class Recognised:
 
     Attributes:
         profile: Its profile; generic where nothing told more.
-        by: What told it, for people.
+        by: The sign that told it, for people.
         models: The models that it names.
     """
 
@@ -61,7 +61,7 @@ _known: dict[Server, Profile] = {}
 
 
 async def recognised(server: Server) -> Server:
-    """Give a server whose profile is `auto` its own; asked once in a process.
+    """Give a server whose profile is `auto` its own profile; a process asks each server once.
 
     Raises:
         ApiError: As `recognise` says.

@@ -1,10 +1,10 @@
 """A file on its way: opened wherever the server says that it lies, and read while it keeps coming.
 
 The server may send us elsewhere, by a redirect or by a job's own `url`. Such an address is
-often signed: it is in no log and in no error, and is given no credentials of ours.
+often signed, so it goes into no log and no error, and our credentials are never sent there.
 
-A body that is cut goes on where it was cut, if the server shows that it is the same file;
-else whoever reads it is told, and begins anew.
+A download that is cut goes on where it was cut, if the server shows that the file is the same.
+Otherwise an error tells the reader, who begins anew.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ async def opened(
                 response = httpx2.Response(status, headers=kept, request=request)
             if url is None and _is_own(server, response.url):
                 raise status_error(server, response, verb="content", video_id=video_id)
-            # A signature that has run out, or a file not there yet: the job may name it anew.
+            # The signature has run out, or the file is not there yet: the job may name it anew.
             raise UnavailableError(
                 f"The place where the video server {server.base_url} keeps the file answered "
                 f"{response.status_code}.",
@@ -93,7 +93,7 @@ async def _answer(
 ) -> AsyncIterator[httpx2.Response]:
     """Follow redirects by hand: credentials go to the server's own origin only."""
     at = f"{server.base_url}/"
-    stale = server.token  # which may have ended, once, while we waited
+    stale = server.token  # it may have ended while we waited; it is renewed once
     for _ in range(2 + limits().redirects):
         try:
             at = urljoin(at, target)
@@ -137,7 +137,7 @@ async def _answer(
 async def _to_its_end(
     server: Server, response: httpx2.Response, ask: _Ask
 ) -> AsyncGenerator[bytes]:
-    """Pass a body on, and where it is cut or stalls, the rest of the same file."""
+    """Pass a body on; where it is cut or stalls, go on with the rest of the same file."""
     first, at_byte, clock = response, 0, _Clock()
     cut = UnavailableError(f"{_place(server, response.url)} does not send the whole file.")
     async with contextlib.AsyncExitStack() as connection:
@@ -162,7 +162,7 @@ async def _to_its_end(
             else:
                 return
             if clock.left_seconds <= 0 or not at_byte or _length(first) is None:
-                break  # nothing to go on from, or no end to go on to
+                break  # no time left, nothing to go on from, or no known end
     raise cut
 
 
@@ -174,7 +174,7 @@ def _rest_of(first: httpx2.Response, at_byte: int) -> dict[str, str]:
 
 
 def _goes_on(first: httpx2.Response, rest: httpx2.Response, at_byte: int) -> bool:
-    """Say whether an answer is the rest of the file, and of no other."""
+    """Say whether an answer is the rest of this very file."""
     length, tags = _length(first), [r.headers.get("etag") for r in (first, rest)]
     return (
         rest.status_code == 206
@@ -192,9 +192,10 @@ def _length(response: httpx2.Response) -> int | None:
 
 
 class _Clock:
-    """Counts the time that a body is waited for, and not what its reader takes.
+    """Counts the time spent waiting for a body, and not the time that its reader takes.
 
-    A body that drips is never silent, and would hold its place among the downloads for hours.
+    A body that drips is never silent: with no limit it would hold its place among the
+    downloads for hours.
     """
 
     def __init__(self) -> None:
@@ -204,7 +205,7 @@ class _Clock:
 
     @property
     def left_seconds(self) -> float:
-        """How much longer the body may be waited for, with what has come of it."""
+        """How much longer to wait for the body, given the bytes that have come."""
         due_s = self.bytes / self._within.body_bytes_per_second
         return self._within.body_grace_seconds + due_s - self._waited_seconds
 
@@ -219,7 +220,7 @@ class _Clock:
 
 
 async def _steady(server: Server, response: httpx2.Response, clock: _Clock) -> AsyncIterator[bytes]:
-    """Pass a body on while it keeps coming, as fast as is of use."""
+    """Pass a body on while it keeps coming fast enough."""
     chunks = response.aiter_bytes(limits().chunk_bytes)
     while True:
         longest = min(limits().chunk_seconds, max(clock.left_seconds, 0.0))
@@ -251,7 +252,7 @@ def _cut_off(server: Server, url: httpx2.URL, error: httpx2.HTTPError) -> Unavai
 
 
 def _is_own(server: Server, url: httpx2.URL) -> bool:
-    # Judged by the parser that also decides where the request goes.
+    # Read by httpx2's parser, which also decides where the request goes.
     base = httpx2.URL(server.base_url)
     return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
 

@@ -1,8 +1,8 @@
 """Why a server refused or failed, read from errors of all shapes, and what kind of refusal it is.
 
-Codes come first: they are made to be read. A message decides only where the code says
-nothing, and only if it says both what it is about and that something was refused, for
-"the moderation service is unavailable" is an outage and no verdict on a prompt.
+Codes come first, because they are made for programs. A message decides only where the code
+says nothing, and only if the message names a topic and says that something was refused:
+"the moderation service is unavailable" is an outage, and no verdict on a prompt.
 """
 
 import json
@@ -63,7 +63,7 @@ _MODEL_UNKNOWN: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SECOND_HAND: Final = re.compile(
-    # What one that asks another server for us says of that server's silence: LiteLLM's
+    # What a gateway says where the server behind it is silent: LiteLLM's
     # APIConnectionError and "Server disconnected", new-api's do_request_failed.
     r"connection|disconnect|connect error|time[ds]?[ _-]?out|deadline|upstream|gateway|proxy"
     r"|backend|unreachable|could not reach|reset by|do_request_failed|bad_response|read_response",
@@ -96,7 +96,7 @@ class Failure(BaseModel):
 
     @property
     def is_coded_moderation(self) -> bool:
-        """The same, said by a code of the server's and not only in words."""
+        """Moderation refused it, as a code of the server says, and not only its words."""
         return any(_MODERATION_CODES.search(word) for word in self._codes)
 
     @property
@@ -113,7 +113,7 @@ class Failure(BaseModel):
 
     @property
     def is_coded_unknown_model(self) -> bool:
-        """The same, said by a code of the server's and not only in words."""
+        """The model is unknown, as a code of the server says, and not only its words."""
         return any(_MODEL_CODES.search(word) for word in self._codes)
 
     @property
@@ -130,7 +130,7 @@ class Failure(BaseModel):
 
     @property
     def is_second_hand(self) -> bool:
-        """It tells of another server's answer, which did not come or was not understood."""
+        """It tells of a server behind this one, whose answer did not come or was not understood."""
         return any(_SECOND_HAND.search(text) for text in (self.message, *self._codes))
 
     @property

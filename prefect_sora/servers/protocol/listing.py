@@ -20,8 +20,8 @@ async def every_video(
 ) -> AsyncIterator[Video]:
     """Yield each job that the server lists, once; the newest first unless asked otherwise.
 
-    A list goes on until a page says that it is the last, is empty, or shows nothing new,
-    as servers do that page without saying so, or not at all.
+    The list ends with a page that says that it is the last, is empty, or shows nothing new:
+    some servers do not say which page is the last, and some do not page at all.
 
     Args:
         client: The server.

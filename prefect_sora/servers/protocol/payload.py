@@ -13,7 +13,7 @@ def order(request: VideoRequest, model: str | None) -> tuple[str, dict[str, Any]
 
     Args:
         request: What is to be rendered.
-        model: The model's name as this server knows it; None is not said.
+        model: The model's name as this server knows it; None is not sent.
     """
     source = str(request.source_video_id)
     fields: dict[str, Any] = {"prompt": request.prompt}

@@ -1,8 +1,9 @@
 """Payment outcome: what an answer to a request that costs money says of the money.
 
-Between us and the server may stand gateways, which answer in its place while it goes on. So
-two kinds of answer alone close a request: a status that says that it was not begun, which
-nobody sends of a request that he has passed on, and the server's own word that it has ended.
+Gateways may stand between us and the server, and answer in its place while it goes on. So only
+two kinds of answer settle a request. One is a status that says that the request was not begun:
+no gateway sends it for a request that it has passed on. The other is the server's own word
+that it has ended with the request.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,9 @@ import httpx2
 from prefect_sora.servers.protocol.error_bodies import read_failure
 
 REFUSED: Final = frozenset(
-    # RFC 9110, 15.4 and 15.5, and RFC 6585; 451 is RFC 7725. Not among them: 408, 409, 425 and
-    # 499 (nginx), of a request that may be under way; 424, of a server behind that failed; 302
-    # and 303, with which a form that was carried out is answered, too.
+    # RFC 9110, 15.4 and 15.5, and RFC 6585; 451 is RFC 7725. Left out: 408, 409, 425 and 499
+    # (nginx), because the request may be under way; 424, because a server behind failed; 302
+    # and 303, because they also answer a form that was carried out.
     {301, 307, 308}
     | {400, 401, 402, 403, 404, 405, 406, 407, 410, 411, 412, 413, 414, 415, 416, 417}
     | {421, 422, 423, 426, 428, 429, 431, 451}
@@ -28,7 +29,7 @@ tell of another server (RFC 9110, 15.6)."""
 
 
 def has_ended(response: httpx2.Response, body: object) -> bool:
-    """Say whether the server itself has ended with the request, and not a gateway with waiting.
+    """Say whether the server itself has ended with the request, not a gateway that gave up waiting.
 
     Args:
         response: An answer with an error status.
@@ -43,9 +44,10 @@ def has_ended(response: httpx2.Response, body: object) -> bool:
 def is_the_protocols(body: object) -> bool:
     """Say whether an error has a shape in which video servers are known to answer.
 
-    These are OpenAI's and vLLM's `error` object, which LiteLLM and new-api repeat; FastAPI's
-    `detail`, alone, for beside a title it is a gateway's problem (RFC 9457); and TensorRT-LLM's
-    flat object. An `error` that is a text is no server's but in a 401: gateways write so.
+    The shapes are OpenAI's and vLLM's `error` object, which LiteLLM and new-api repeat;
+    FastAPI's `detail`, if it stands alone (beside a title it is a gateway's problem, RFC 9457);
+    and TensorRT-LLM's flat object. Gateways write an `error` that is a text; servers do so only
+    in a 401.
     """
     if not isinstance(body, Mapping):
         return False

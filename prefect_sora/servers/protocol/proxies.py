@@ -28,13 +28,13 @@ def is_here(base_url: str) -> bool:
 
 
 def certificates() -> ssl.SSLContext:
-    """Say which certificates are believed; they are read once, for that takes 20 ms."""
+    """Return the certificates that are believed; they are read once, because that takes 20 ms."""
     return _read(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 @cache
 def _read(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """Read them as httpx2 does, which looks at the two variables itself."""
+    """Read the certificates by httpx2, which looks at the two variables itself."""
     return httpx2.create_ssl_context()
 
 

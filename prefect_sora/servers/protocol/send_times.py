@@ -1,6 +1,6 @@
 """Send times: when a request that costs money left, if it left at all; it never leaves late.
 
-The HTTP library's errors do not tell it: a time-out may have come in the queue for a
+The HTTP library's errors do not tell this: a time-out may have come in the queue for a
 connection, in a proxy's handshake, or after the whole request was read.
 """
 
@@ -20,13 +20,12 @@ class Departure:
     """One request on its way out; give it as the `trace` of a request.
 
     Args:
-        within_s: How long from now it may leave at the latest, seconds; None where nobody says:
-            `Limits.departure_seconds`.
-        has_place: It waits for no others any more: see `Transport.place`.
+        within_s: Seconds from now within which it may leave; None: `Limits.departure_seconds`.
+        has_place: It already has a place among the requests under way, and waits for no others.
 
     Attributes:
         at: When it left, Unix seconds; None: it did not.
-        had_its_time: It was begun with half of its time left, and not kept by others from it.
+        had_its_time: It was begun with half of its time left, so others did not hold it up.
     """
 
     def __init__(self, within_s: float | None = None, *, has_place: bool = False) -> None:
@@ -40,9 +39,10 @@ class Departure:
 
     @property
     def left_s(self) -> float:
-        """Seconds until it leaves no more.
+        """Seconds until it may no longer leave.
 
-        By both clocks: one may be set back, and the other may stand while a machine sleeps.
+        Both clocks count: the date may be set back, and the monotonic clock may stand still
+        while a machine sleeps.
         """
         by_date, by_time = self._since
         return self._within_s - max(time() - by_date, monotonic() - by_time)
@@ -54,11 +54,11 @@ class Departure:
         return self._limit
 
     def begin(self) -> None:
-        """It need no longer wait for others."""
+        """Take note that it need no longer wait for others."""
         self.had_its_time = self.left_s >= self._within_s / 2
 
     def refused(self) -> None:
-        """What left was refused, unbegun: it may leave anew."""
+        """Take note that the server refused it, unbegun: it may leave anew."""
         self.at = None
         if self._limit:
             self._limit.reschedule(asyncio.get_running_loop().time() + max(0.0, self.left_s))
@@ -72,7 +72,7 @@ class Departure:
         if not event.endswith("send_request_headers.started"):
             return
         if info["request"].method == b"CONNECT":
-            return  # to a proxy, which is told no more than where to
+            return  # it goes to a proxy, which learns the address alone
         if self.left_s <= 0:
             raise TooLateError
         if self._limit:

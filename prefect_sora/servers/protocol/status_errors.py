@@ -37,8 +37,8 @@ _NEVER_SENT: Final = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
-    httpx2.ProxyError,  # it did not open the way
-    httpx2.LocalProtocolError,  # what we were to send is no HTTP
+    httpx2.ProxyError,  # it let nothing through
+    httpx2.LocalProtocolError,  # our request is no valid HTTP
     httpx2.UnsupportedProtocol,
     httpx2.InvalidURL,
 )
@@ -74,7 +74,7 @@ def no_answer(
         left: Whether the request had begun to leave; None: the cause alone tells.
     """
     never_sent = left is False or isinstance(cause, _NEVER_SENT)
-    # A header that cannot be sent is quoted, escaped, so that no key in it would be recognised.
+    # The error quotes a header that cannot be sent, escaped: a key in it would not be recognised.
     quotable = isinstance(cause, (httpx2.HTTPError, openai.APIError))
     quotable &= not isinstance(cause, httpx2.LocalProtocolError)
     said = server.redacted(str(cause)) if quotable else ""
@@ -99,25 +99,25 @@ def not_the_protocol(
     wanted: str = "a video job",
     is_an_api: bool = True,
 ) -> UnavailableError | RejectedError:
-    """Say that an answer came, with success for its status, and was no answer to this.
+    """Say that an answer came with a status of success, but without what was asked for.
 
     Args:
         server: Who was asked.
         response: What came.
-        verb: See `error_of`.
+        verb: What was asked, as in `error_of`.
         wanted: What should have come.
         is_an_api: Something at this address is known to answer as an API.
     """
     kind = response.headers.get("content-type", "no type").partition(";")[0]
     message = f"{_named(server)} answered {response.status_code} with {kind}, not with {wanted}."
     if kind != "text/html" or verb in ("retrieve", "list") or is_an_api:
-        # A page comes from a proxy, in a trouble that passes; behind it the server may go on.
+        # A proxy in passing trouble sends a page; the server behind it may go on.
         return UnavailableError(
             message,
             status=response.status_code,
             next_step=("Check that base_url is a video API's.", NextStep("doctor")),
         )
-    # It comes from a login or a website: the request went no further.
+    # The page comes from a login or a website: the request went no further.
     return RejectedError(
         message,
         status=response.status_code,
@@ -135,7 +135,7 @@ def status_error(
 ) -> SoraError:
     """Turn an answer with an error status into the error that it is.
 
-    See `error_of`, and `not_the_protocol`.
+    Its arguments are those of `error_of` and `not_the_protocol`.
     """
     status, body = response.status_code, json_of(response)
     failure = read_failure(body) or Failure()
@@ -160,7 +160,7 @@ def status_error(
         return QuotaError(message, **about)
     if asks_for_a_video and _is_retired(status, failure, verb):
         return RetiredModelError(message, next_step=RENDER_ELSEWHERE)
-    # LiteLLM without a database says so of a key that it does not know (1.109.1).
+    # LiteLLM without a database answers so to a key that it does not know (1.109.1).
     if status in (401, 403) or failure.type == "no_db_connection":
         about["next_step"] = (
             "Check api_key, and that it may use this model.",
@@ -170,7 +170,7 @@ def status_error(
     if status == 429:
         about["next_step"] = "Wait, then run the same again; fewer renders at a time need no wait."
         return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
-    # new-api says so with a 503, before it looks for anybody who could render.
+    # new-api says so with a 503, before it looks for a server that could render.
     refused = status in (400, 404, 422) or failure.is_coded_unknown_model
     if asks_for_a_video and refused and failure.is_about_the_model:
         about["next_step"] = (
@@ -249,6 +249,6 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _count(text: str | None) -> float | None:
-    """Read a number of plain digits, with a fraction or without; all else is none."""
+    """Read a number of plain digits, with a fraction or without; anything else gives None."""
     text = (text or "").strip()
     return float(text) if _NUMBER.fullmatch(text) else None

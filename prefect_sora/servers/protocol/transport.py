@@ -1,8 +1,9 @@
 """Transport: one way to a server, for videos and pictures, with its credentials and none logged.
 
-What only asks goes by the openai SDK's verbs, with its retries and redirects off. The SDK would
-send a create over an idle connection, which may be closing at the other end, and leave unknown
-whether it was read. So what costs money leaves once, over a connection of its own.
+Requests that only ask go by the openai SDK's verbs, with its retries and redirects off. The SDK
+would send a create over an idle connection, which may be closing at the other end; then nobody
+knows whether the create was read. So a request that costs money leaves once, over a connection
+of its own.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ class Transport:
             default_query=dict(server.query),
             http_client=self.http,
         )
-        # Nothing waits in it, for the gate is before it, and nothing is used twice.
+        # No request waits in it, because the gate is before it, and no connection is used twice.
         self._once = http_client(
             server.base_url,
             verify,
@@ -73,10 +74,10 @@ class Transport:
         self._openai.project = server.project
 
     def place(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Wait for a place among the requests under way that cost money; have it for the block.
+        """Wait for a place among the requests under way that cost money; hold it for the block.
 
-        It is waited for before a reservation is stamped: under one, a request that others keep
-        from leaving would soon be too late.
+        Wait before a reservation is stamped: after that, a request that others keep from
+        leaving would soon be too late.
         """
         return self._gate
 
@@ -123,18 +124,18 @@ class Transport:
         timeout_seconds: float | None = None,
         max_bytes: int | None = None,
     ) -> httpx2.Response:
-        """Send something once: as JSON, or where `files` is a list, empty too, as a form.
+        """Send something once: as a form where `files` is a list, even an empty one; else as JSON.
 
         Args:
             path: Below /v1.
             fields: What is sent; texts where it is a form.
             files: Names, each with a file's name, bytes and type.
             more: Further headers.
-            verb: See `status_errors.error_of`.
+            verb: What is asked, as in `status_errors.error_of`.
             departure: Until when it may leave; tells afterwards when it left.
-            timeout_seconds: How long the answer may take from then on, to its end; None: as long
-                as that of a create.
-            max_bytes: How long the answer may be; None: the same.
+            timeout_seconds: How long the answer may take to its end, once the request has left;
+                None: `Limits.create_seconds`.
+            max_bytes: How many bytes the answer may have; None: `Limits.job_max_bytes`.
 
         Returns:
             An answer of success, read to its end.
@@ -182,7 +183,7 @@ class Transport:
         departure: Departure,
         max_bytes: int,
     ) -> httpx2.Response:
-        """Send it, and anew with a new token where that was refused, unbegun."""
+        """Send it; where the server refuses the token, send it once more with a new one."""
         for renewed in (False, True):
             headers = {**await self.server.authorisation(), **(more or {})}
             try:
@@ -213,9 +214,10 @@ class Transport:
     async def is_an_api(self) -> bool:
         """Say whether anything here answers as an API, where a page came in its place.
 
-        A page in place of a new job is a gateway's in trouble, behind which the server may go
-        on, or a website's, which renders nothing. Other questions tell: a website has no answer
-        to any. Where nothing answers them, or with a trouble, it is taken for an API.
+        A page in place of a new job comes from a gateway in trouble, and the server behind it
+        may go on; or it comes from a website, which renders nothing. Other questions tell which:
+        a website answers none of them as an API. Where no answer comes, or one that tells of
+        trouble, the address counts as an API.
         """
         for path in ("/videos?limit=1", "/models"):
             if self._is_an_api:
@@ -261,7 +263,7 @@ class Transport:
     ) -> httpx2.Response:
         """Send with credentials; a token that is no longer taken is fetched anew, once.
 
-        What a server answers with 401 it has not carried out, a create too.
+        A server that answers 401 has not carried out the request, not even a create.
         """
         with self._unlogged():
             try:
@@ -273,11 +275,11 @@ class Transport:
                 return await send(await self._headers())
 
     def _unlogged(self) -> contextlib.AbstractContextManager[None]:
-        """Some gateways take their key in the query, which the HTTP library logs."""
+        """Keep a query out of the HTTP library's logs: some gateways take their key in it."""
         return in_private() if self.server.query else contextlib.nullcontext()
 
     async def _headers(self) -> dict[str, Any]:
-        """Say the key where the SDK would not, and silence it where there is none."""
+        """Send the key where the SDK would not, and drop the SDK's header where there is no key."""
         server = self.server
         if server.auth == "bearer" and server.api_key is not None and server.token is None:
             return {}
@@ -285,7 +287,7 @@ class Transport:
 
 
 async def _read(response: httpx2.Response, max_bytes: int) -> httpx2.Response:
-    """Read an answer to its end, decoded; of a refusal, what comes of it."""
+    """Read an answer to its end, decoded; a refusal may break off before."""
     data = bytearray()
     try:
         async for chunk in response.aiter_bytes(64 * 1024):

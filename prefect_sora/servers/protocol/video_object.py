@@ -31,8 +31,8 @@ _CANONICAL: Final[Mapping[str, Status]] = {
 _COSTS: Final = ("cost", "cost_usd", "total_cost")
 
 
-# 2020 to 2100: no server of this protocol has rendered earlier, and a time that is later, or 0,
-# is none. Of two ways to write one, seconds and milliseconds, only one lies between. Ours.
+# 2020 to 2100: no server of this protocol has rendered earlier, and a later time, or 0, is none.
+# A time lies between them either as seconds or as milliseconds, never as both. Ours.
 _EARLIEST: Final = 1_577_836_800.0
 _LATEST: Final = 4_102_444_800.0
 _MILLISECONDS: Final = 1_000 * _EARLIEST
@@ -80,7 +80,7 @@ class Video(BaseModel):
 
     @property
     def is_estimate(self) -> bool:
-        """Whether its progress is what such renders took before, and not the server's word."""
+        """Whether its progress is estimated from earlier renders, and not the server's word."""
         return self._is_estimate
 
     def estimated(self, progress: float) -> Self:
@@ -115,7 +115,7 @@ class Video(BaseModel):
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        return text if text.strip() else None  # some write nothing so
+        return text if text.strip() else None  # some servers send a blank for nothing
 
     @field_validator("failure", mode="before")
     @classmethod
@@ -141,7 +141,7 @@ def read_video(
     Args:
         value: What came as JSON.
         poll_after_s: When the server wants to be asked again, in seconds.
-        statuses: A server's own words for the protocol's.
+        statuses: A server's own words for a status, each with the protocol's word.
     """
     if not isinstance(value, Mapping):
         return None
@@ -184,7 +184,7 @@ class ServedModel(BaseModel):
 
     Attributes:
         id: Its name.
-        shutdown_date: The day that the server ends it, as it writes it, where it says.
+        shutdown_date: The day that the server ends it, as the server writes it, where it says.
     """
 
     id: str
