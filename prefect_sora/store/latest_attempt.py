@@ -1,6 +1,6 @@
 """Latest attempt: which of a render's attempts says where it stands; no store is asked here.
 
-The newest attempt does, with two exceptions that count before any later attempt: one that is
+The newest attempt does, with two exceptions that outrank all later attempts: one that is
 kept, and one that was accepted and has not failed. The answer to an accepted one may have come
 late, when later attempts had begun and been refused; it is paid for nevertheless.
 """

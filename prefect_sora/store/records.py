@@ -180,7 +180,7 @@ class Failed(Record):
 
 @dataclass(frozen=True)
 class RenderState:
-    """Where a render stands: the attempt that says so, chosen by `latest_attempt`, its records."""
+    """Where a render stands: the attempt that `latest_attempt` chooses, and its records."""
 
     folder: str
     attempt: int = 0

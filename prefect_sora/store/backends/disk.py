@@ -173,7 +173,7 @@ class DiskUpload:
 
 
 def _hold(file: io.FileIO) -> None:
-    """Lock the file to show that its writer lives: the lock ends with the process, however."""
+    """Lock the file to show that its writer lives; the lock ends when the process ends."""
     if fcntl is not None:
         with suppress(OSError):  # a file system without locks; others go by the file's age
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -67,7 +67,7 @@ class FileSystem(Protocol):
         """Read a file, with a small read-ahead."""
 
     def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
-        """Remove what dead writers left at and below `path`, and what is of `age` or older.
+        """Remove what dead writers left at and below `path`, and what is at least `age` old.
 
         Only files with names that this package alone gives, below the store's `root`.
         """
