@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.handles import Kind
+from prefect_sora.handles import Kind, StoredVideo, VideoJob
 from prefect_sora.requests.shots import ShotPrompt, shot_of
 
 MAX_PROMPT_CHARACTERS: Final = 32_000
@@ -232,6 +232,29 @@ def resolve_size(size: str | None, aspect_ratio: str | None) -> str:
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
         raise ValueError(f"size {size!r}: each side has 16 to 8192 pixels")
     return f"{width}x{height}"
+
+
+def derived(
+    kind: Kind, prompt: str, source: StoredVideo | VideoJob | str, **fields: Any
+) -> VideoRequest:
+    """Make the request for a video that starts from a finished one.
+
+    Args:
+        kind: What is made of it.
+        prompt: What to change, or what happens next.
+        source: The finished video, whose model is taken over; or the server's id of it.
+        fields: The request's other fields.
+
+    Raises:
+        InvalidRequestError: It cannot be rendered as it stands.
+    """
+    return VideoRequest.of(
+        prompt=prompt,
+        kind=kind,
+        model=None if isinstance(source, str) else source.model,
+        source_video_id=source if isinstance(source, str) else source.video_id,
+        **fields,
+    )
 
 
 def in_words(error: ValidationError) -> str:

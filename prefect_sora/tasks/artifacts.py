@@ -79,7 +79,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
     artifact = None
     shown_at, latest, guessed = float("-inf"), 0.0, ""
     soon: asyncio.Task[None] | None = None
-    in_run = TaskRunContext.get() or FlowRunContext.get()
+    has_page = in_run()
 
     async def show() -> None:
         nonlocal artifact, shown_at
@@ -104,7 +104,7 @@ async def progress_of(job: VideoJob, also: OnProgress | None = None) -> AsyncIte
         # A hint, clamped and never falling: some servers send none, or start again at 0.
         latest = max(latest, min(max(video.progress or 0.0, 0.0), 100.0))
         completed = video.status == "completed"
-        if not in_run or (completed and artifact is None):
+        if not has_page or (completed and artifact is None):
             return
         if completed:
             latest = 100.0
@@ -151,31 +151,45 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
         video.height,
         video.url,
     )
-    if not (TaskRunContext.get() or FlowRunContext.get()):
+    if not in_run():
         return
-    try:
+    with harmless("The clip is"):
         await acreate_markdown_artifact(
             key=f"video-{video.key}",
             markdown=await _markdown(video, folder),
             description=plain(_in_short(video)),
         )
-    except Exception as error:
-        logger().warning("The clip is kept, but cannot be shown in the UI: %s", error)
 
 
 async def show_image(image: StoredImage, folder: VideoFolder) -> None:
     """Put kept pictures into the UI: small ones to look at, and the facts."""
     logger().info("Kept %d picture(s) of render %s at %s", len(image.files), image.key, image.url)
-    if not (TaskRunContext.get() or FlowRunContext.get()):
+    if not in_run():
         return
-    try:
+    with harmless("The pictures are"):
         await acreate_markdown_artifact(
             key=f"image-{image.key}",
             markdown=await _image_markdown(image, folder),
             description=plain(f"{image.title} · {image.width}x{image.height}"),
         )
+
+
+def in_run() -> bool:
+    """Whether a flow or a task runs here, in which something can be shown."""
+    return bool(TaskRunContext.get() or FlowRunContext.get())
+
+
+@contextmanager
+def harmless(what_is: str) -> Iterator[None]:
+    """Show something in the UI; where that fails, the log says so, and the run goes on.
+
+    Args:
+        what_is: How the warning begins: what is kept all the same.
+    """
+    try:
+        yield
     except Exception as error:
-        logger().warning("The pictures are kept, but cannot be shown in the UI: %s", error)
+        logger().warning("%s kept, but cannot be shown in the UI: %s", what_is, error)
 
 
 async def _image_markdown(image: StoredImage, folder: VideoFolder) -> str:

@@ -1,12 +1,11 @@
 """Film artifacts: what the Prefect UI shows of a film. A report that fails keeps no film back."""
 
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_sora.limits import limits
 from prefect_sora.renders.film import CutList
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.tasks.artifacts import listener, logger
+from prefect_sora.tasks.artifacts import harmless, in_run, listener, logger
 from prefect_sora.tasks.markdown import code, cost, data_url, plain, player, read_small, size, table
 
 
@@ -21,16 +20,14 @@ async def show_film(kept: CutList, folder: VideoFolder) -> None:
     """Put the film into the UI: its contact sheet, the film itself, its cuts."""
     film = kept.film
     logger().info("Kept the film %r (%s) at %s", film.title, size(film.size_bytes), film.url)
-    if not (TaskRunContext.get() or FlowRunContext.get()):
+    if not in_run():
         return
-    try:
+    with harmless("The film is"):
         await acreate_markdown_artifact(
             key=f"film-{film.key}",
             markdown=await _markdown(kept, folder),
             description=plain(f"{film.title} · {film.shots} shots · {film.duration_seconds:.1f} s"),
         )
-    except Exception as error:
-        logger().warning("The film is kept, but cannot be shown in the UI: %s", error)
 
 
 async def _markdown(kept: CutList, folder: VideoFolder) -> str:

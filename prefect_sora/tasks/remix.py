@@ -1,14 +1,14 @@
 """Remix, edit, extend: tasks that have a new video made from a finished one."""
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from prefect import task
 
 from prefect_sora.blocks import Provider, VideoStore, store_of
-from prefect_sora.handles import Kind, StoredVideo, VideoJob
+from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.renders import film
-from prefect_sora.requests.video import VideoRequest
+from prefect_sora.requests.video import VideoRequest, derived
 from prefect_sora.servers import video_models
 from prefect_sora.tasks.artifacts import logger
 from prefect_sora.tasks.flow_runs import task_named
@@ -122,21 +122,6 @@ async def extend_video(
         "extend", prompt, source, take=take, seconds=seconds, allow_unlisted=allow_unlisted
     )
     return await _submit(request, source, provider, store, how)
-
-
-def derived(kind: Kind, prompt: str, source: Source, **fields: Any) -> VideoRequest:
-    """Make the request for a video that starts from a finished one.
-
-    Raises:
-        InvalidRequestError: It cannot be rendered as it stands.
-    """
-    return VideoRequest.of(
-        prompt=prompt,
-        kind=kind,
-        model=None if isinstance(source, str) else source.model,
-        source_video_id=source if isinstance(source, str) else source.video_id,
-        **fields,
-    )
 
 
 async def _from_last_frame(

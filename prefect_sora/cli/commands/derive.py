@@ -16,7 +16,7 @@ from prefect_sora.cli.options import (
 )
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
-from prefect_sora.requests.video import VideoRequest
+from prefect_sora.requests.video import derived
 from prefect_sora.servers import video_models
 
 
@@ -42,13 +42,7 @@ def edit(
 
     def body(screen: Screen) -> int:
         video_id, kept = signals.run(lambda: find_source(video, where.store))
-        request = VideoRequest.of(
-            prompt=prompt,
-            kind="edit",
-            model=kept.model if kept else None,
-            source_video_id=video_id,
-            take=shared.take,
-        )
+        request = derived("edit", prompt, kept or video_id, take=shared.take)
         order = Order(request, (chosen(where.provider),), where.store, shared, waiting, source=kept)
         return carry_out(order, screen)
 
@@ -83,11 +77,10 @@ def extend(
         video_id, kept = signals.run(lambda: find_source(video, where.store))
         length = kept.duration_seconds if kept else None
         video_models.check_extensions(1, seconds, length, allow_unlisted)
-        request = VideoRequest.of(
-            prompt=prompt,
-            kind="extend",
-            model=kept.model if kept else None,
-            source_video_id=video_id,
+        request = derived(
+            "extend",
+            prompt,
+            kept or video_id,
             take=shared.take,
             seconds=seconds,
             allow_unlisted=allow_unlisted,

@@ -24,7 +24,7 @@ from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests.image import DEFAULT_MODEL
-from prefect_sora.requests.video import VideoRequest
+from prefect_sora.requests.video import VideoRequest, derived
 
 
 def render(
@@ -137,6 +137,4 @@ def _remix(prompt: str, source: str, take: int, given: dict[str, Any]) -> VideoR
             f"A remix takes its size, length and picture from its source: {words} cannot be given.",
             next_step="Leave it out; nothing was sent.",
         )
-    return VideoRequest.of(
-        prompt=prompt, kind="remix", model=None, source_video_id=source, take=take
-    )
+    return derived("remix", prompt, source, take=take)
