@@ -53,11 +53,6 @@ def provider(renderer: Renderer) -> OpenAICredentials:
     return OpenAICredentials(base_url=renderer.base_url, prices={"wan": 0.1})
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> VideoStore:
-    return VideoStore(url=str(tmp_path / "clips"))
-
-
 def told(store: VideoStore, result: BatchResult) -> list[dict[str, str]]:
     text = (Path(store.url) / result.folder / "results.csv").read_text()
     return [*csv.DictReader(io.StringIO(text))]

@@ -1,6 +1,5 @@
 """Chains: each clip is made from the one before it, kept, and paid for once."""
 
-from pathlib import Path
 from typing import Any
 
 import av
@@ -25,16 +24,6 @@ WAITING: dict[str, Any] = {"poll_interval_seconds": 0.05, "timeout_seconds": 60}
 SMALL: dict[str, Any] = {"model": None, "size": "64x64", "seconds": 1, **WAITING}
 
 pytestmark = pytest.mark.usefixtures("prefect")
-
-
-@pytest.fixture
-def provider(renderer: Renderer) -> OpenAICredentials:
-    return OpenAICredentials(base_url=renderer.base_url)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> VideoStore:
-    return VideoStore(url=str(tmp_path / "clips"))
 
 
 def frames(video: StoredVideo) -> list[Any]:

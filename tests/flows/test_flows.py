@@ -56,16 +56,6 @@ SMALL: dict[str, Any] = {
 pytestmark = pytest.mark.usefixtures("prefect")
 
 
-@pytest.fixture
-def provider(renderer: Renderer) -> OpenAICredentials:
-    return OpenAICredentials(base_url=renderer.base_url)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> VideoStore:
-    return VideoStore(url=str(tmp_path / "clips"))
-
-
 async def test_text_becomes_a_kept_video(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:

@@ -37,16 +37,6 @@ CLIP: dict[str, Any] = {
 pytestmark = pytest.mark.usefixtures("prefect")
 
 
-@pytest.fixture
-def provider(renderer: Renderer) -> OpenAICredentials:
-    return OpenAICredentials(base_url=renderer.base_url)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> VideoStore:
-    return VideoStore(url=str(tmp_path / "clips"))
-
-
 def file_of(kept: StoredImage | StoredVideo) -> Path:
     return Path(kept.url.removeprefix("file://"))
 

@@ -38,16 +38,6 @@ QUICK: dict[str, Any] = {"poll_interval_seconds": 0.05, "timeout_seconds": 30}
 pytestmark = pytest.mark.usefixtures("prefect")
 
 
-@pytest.fixture
-def provider(renderer: Renderer) -> OpenAICredentials:
-    return OpenAICredentials(base_url=renderer.base_url)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> VideoStore:
-    return VideoStore(url=str(tmp_path / "clips"))
-
-
 def board(*shots: Any, **fields: Any) -> Storyboard:
     said = [shot if isinstance(shot, dict) else {"prompt": shot} for shot in shots]
     small = {"model": None, "size": "192x128", "seconds": 1}

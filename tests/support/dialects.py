@@ -6,6 +6,7 @@ from typing import Any
 import av
 import httpx2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -67,3 +68,24 @@ def settled(renderer: Renderer) -> None:
 def words(text: str) -> list[str]:
     """The names of fields, in the order in which they are sent."""
     return text.split()
+
+
+FASTAPI_ROUTES_LACKING = pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/videos/edits", 405),
+        ("POST", "/videos/extensions", 405),
+        ("POST", "/videos/characters", 405),
+        ("POST", "/videos/x/remix", 404),
+        ("GET", "/videos/characters/x", 404),
+    ],
+)
+"""What servers that only create lack, and what FastAPI answers there."""
+
+
+def has_no_route(client: httpx2.Client, method: str, path: str, status: int) -> None:
+    """Check that a route is answered as FastAPI answers one that it does not have."""
+    answer = client.request(method, path, json={"prompt": "a fox"})
+
+    said = {404: "Not Found", 405: "Method Not Allowed"}
+    assert shape(answer) == (status, {"detail": said[status]})

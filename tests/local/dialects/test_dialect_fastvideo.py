@@ -10,7 +10,17 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.dialects import SMALL, ended, form, picture, settled, shape, words
+from tests.support.dialects import (
+    FASTAPI_ROUTES_LACKING,
+    SMALL,
+    ended,
+    form,
+    has_no_route,
+    picture,
+    settled,
+    shape,
+    words,
+)
 from tests.support.renderer import Renderer, SpeakDialect, StartRenderer, until
 
 FIELDS = words(
@@ -189,23 +199,11 @@ def test_what_it_did_not_foresee_is_a_plain_500(fastvideo: Renderer, client: htt
         assert (plain.status_code, plain.text) == (500, "Internal Server Error")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("POST", "/videos/edits", 405),
-        ("POST", "/videos/extensions", 405),
-        ("POST", "/videos/characters", 405),
-        ("POST", "/videos/x/remix", 404),
-        ("GET", "/videos/characters/x", 404),
-    ],
-)
+@FASTAPI_ROUTES_LACKING
 def test_what_it_lacks_has_no_route(
     client: httpx2.Client, method: str, path: str, status: int
 ) -> None:
-    answer = client.request(method, path, json={"prompt": "a fox"})
-
-    words = {404: "Not Found", 405: "Method Not Allowed"}
-    assert shape(answer) == (status, {"detail": words[status]})
+    has_no_route(client, method, path, status)
 
 
 def test_it_can_be_told_by_harmless_gets(fastvideo: Renderer, client: httpx2.Client) -> None:

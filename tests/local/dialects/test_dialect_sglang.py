@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from tests.support.dialects import (
+    FASTAPI_ROUTES_LACKING,
     SMALL,
     TEAL,
     ended,
     first_frame,
     form,
+    has_no_route,
     picture,
     settled,
     shape,
@@ -246,23 +248,11 @@ def test_in_cloud_mode_the_video_is_at_its_url_and_not_at_content(speak: SpeakDi
     assert httpx2.get(video["url"]).content[4:8] == b"ftyp"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("POST", "/videos/edits", 405),
-        ("POST", "/videos/extensions", 405),
-        ("POST", "/videos/characters", 405),
-        ("POST", "/videos/x/remix", 404),
-        ("GET", "/videos/characters/x", 404),
-    ],
-)
+@FASTAPI_ROUTES_LACKING
 def test_what_it_lacks_has_no_route(
     client: httpx2.Client, method: str, path: str, status: int
 ) -> None:
-    answer = client.request(method, path, json={"prompt": "a fox"})
-
-    words = {404: "Not Found", 405: "Method Not Allowed"}
-    assert shape(answer) == (status, {"detail": words[status]})
+    has_no_route(client, method, path, status)
 
 
 def test_it_can_be_told_by_harmless_gets(sglang: Renderer, client: httpx2.Client) -> None:
