@@ -39,7 +39,12 @@ app = App(
     help_format="plaintext",
     version=__version__,
 )
-_PLACES = {"list": "list:list_", "edit": "derive:edit", "extend": "derive:extend"}
+_PLACES = {
+    **{name: f"making.{name}:{name}" for name in ("render", "batch", "storyboard", "image")},
+    **{name: f"making.derive:{name}" for name in ("edit", "extend")},
+    "list": "server.list:list_",
+    "delete": "server.delete:delete",
+}
 """Where a command stands that is not the function of its name in the file of its name."""
 
 for _name, _help in _COMMANDS.items():

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from prefect_sora import OpenAICredentials, errors, render_batch, storyboard
 from prefect_sora.cli import app, exits
-from prefect_sora.cli.clip import Order, check
+from prefect_sora.cli.commands.making.clip import Order, check
 from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.renders.environment import named_provider

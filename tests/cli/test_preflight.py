@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prefect_sora.cli.clip import Order, check
+from prefect_sora.cli.commands.making.clip import Order, check
 from prefect_sora.cli.options import SHARING, Sharing
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.renders.environment import named_provider

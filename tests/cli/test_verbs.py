@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.commands.delete import _refuse_to_lose
+from prefect_sora.cli.commands.server.delete import _refuse_to_lose
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.identity import key_of

@@ -82,7 +82,7 @@ def doctor(
 
     def body(screen: Screen) -> int:
         if contract:
-            from prefect_sora.cli.contract import contract as try_contract
+            from prefect_sora.cli.commands.contract import contract as try_contract
 
             return try_contract(screen, where, model=model, size=size, seconds=seconds, yes=yes)
         if size or seconds or yes:

@@ -1,7 +1,7 @@
 """`prefect-sora edit` and `extend`: a video made from a finished one, as a Prefect flow here."""
 
 from prefect_sora.cli import signals
-from prefect_sora.cli.clip import Order, carry_out
+from prefect_sora.cli.commands.making.clip import Order, carry_out
 from prefect_sora.cli.options import (
     SHARING,
     SHOWN,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from prefect_sora.cli.clip import Order, carry_out
+from prefect_sora.cli.commands.making.clip import Order, carry_out
 from prefect_sora.cli.options import (
     SHARING,
     SHOWN,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.clip import refuse_twins
+from prefect_sora.cli.commands.making.clip import refuse_twins
 from prefect_sora.cli.options import (
     SHARING,
     SHOWN,

@@ -1,0 +1,1 @@
+"""Commands that make something: clips, pictures, films, batches."""
