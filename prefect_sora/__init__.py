@@ -64,8 +64,8 @@ if TYPE_CHECKING:
         StoredVideo,
         VideoJob,
     )
+    from prefect_sora.renders.batches.results import BatchResult
     from prefect_sora.renders.film import CutList, StoredFilm
-    from prefect_sora.renders.results import BatchResult
     from prefect_sora.requests.image import ImageRequest
     from prefect_sora.requests.shots import ShotPrompt
     from prefect_sora.requests.storyboard import Shot, Storyboard
@@ -150,7 +150,7 @@ _HOME = {
         "retrieve_video",
     ),
     "requests.video": ("VideoRequest",),
-    "renders.results": ("BatchResult",),
+    "renders.batches.results": ("BatchResult",),
     "requests.shots": ("ShotPrompt",),
     "requests.storyboard": ("Shot", "Storyboard"),
     "tasks.video": (

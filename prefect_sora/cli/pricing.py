@@ -13,7 +13,7 @@ from prefect_sora.servers.profiles import LOCAL
 from prefect_sora.servers.server import Server, remote
 
 if TYPE_CHECKING:
-    from prefect_sora.renders.batch import Plan
+    from prefect_sora.renders.batches.batch import Plan
 
 
 def server_of(provider: NamedProvider | None) -> Server:

@@ -14,9 +14,9 @@ from prefect_sora.errors import BatchError, Paid
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.limits import limits
-from prefect_sora.renders import results
-from prefect_sora.renders.batch import Batch, Plan, plan
-from prefect_sora.renders.results import BatchResult, Result
+from prefect_sora.renders.batches import results
+from prefect_sora.renders.batches.batch import Batch, Plan, plan
+from prefect_sora.renders.batches.results import BatchResult, Result
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.requests.table import Row, read_table, rows_of
 from prefect_sora.requests.video import VideoRequest

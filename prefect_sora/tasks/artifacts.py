@@ -19,8 +19,8 @@ from prefect.logging import get_run_logger
 
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.limits import limits
+from prefect_sora.renders.batches.results import Counts
 from prefect_sora.renders.finish.polling import OnProgress
-from prefect_sora.renders.results import Counts
 from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.tasks.listener import Listener

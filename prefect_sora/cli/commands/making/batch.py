@@ -23,12 +23,12 @@ from prefect_sora.cli.progress import BatchDisplay
 from prefect_sora.cli.run import chosen, run_command, run_flow
 from prefect_sora.cli.screen import Screen, describe, place
 from prefect_sora.errors import BatchError
+from prefect_sora.renders.batches.results import BatchResult
 from prefect_sora.renders.environment import NamedProvider
-from prefect_sora.renders.results import BatchResult
 from prefect_sora.store.identity import title_slug
 
 if TYPE_CHECKING:
-    from prefect_sora.renders.batch import Plan
+    from prefect_sora.renders.batches.batch import Plan
 
 
 def batch(
@@ -119,7 +119,7 @@ def _planned(
     max_cost: float | None,
     skip_bad_rows: bool,
 ) -> "Plan":
-    from prefect_sora.renders.batch import plan
+    from prefect_sora.renders.batches.batch import plan
     from prefect_sora.renders.submit.options import Budget
     from prefect_sora.requests.table import read_table
 

@@ -15,8 +15,8 @@ from prefect_sora.errors import (
     UnavailableError,
 )
 from prefect_sora.handles import StoredVideo
-from prefect_sora.renders import results
-from prefect_sora.renders.results import Counts, Result
+from prefect_sora.renders.batches import results
+from prefect_sora.renders.batches.results import Counts, Result
 from prefect_sora.requests.table import Row, refuse_broken
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models

@@ -1,0 +1,1 @@
+"""Batches: many requests, a few at a time, and what became of each."""
