@@ -1,27 +1,23 @@
 """Batch: the flow `render_batch`, a table of requests with one task run for each render."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Unpack
+from typing import Annotated, Any, Unpack
 
 from prefect import flow, task
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field, JsonValue, WithJsonSchema
 
 from prefect_sora.blocks import Store, VideoStore, store_of
-from prefect_sora.errors import BatchError, Paid
-from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
-from prefect_sora.renders.batches.batch import Batch, Plan, plan
-from prefect_sora.renders.batches.results import BatchResult, Result
+from prefect_sora.renders.batches.batch import Batch, Plan, name_of, plan
+from prefect_sora.renders.batches.results import BatchResult
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.requests.table import Row, read_table, rows_of
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.store.backends.filesystems import scheme_of
-from prefect_sora.store.identity import title_slug
 from prefect_sora.tasks import artifacts
 from prefect_sora.tasks.batch_artifacts import Reporter
 from prefect_sora.tasks.flow_runs import by_a_person, task_named
@@ -140,10 +136,10 @@ async def render_batch(
         return await render_video(request, several, block, show=show, **how)
 
     rows_done = await batch.run(render_one, max_concurrent)
-    result = await _written(name, options.scope, planned, batch, rows_done, block)
+    result = await batch.written(name, options.scope, rows_done, block.folder)
     await reporter.finish(batch.counts, result, rows_done)
-    if fail_on_error and result.failed + result.not_started:
-        raise _error(result, rows_done)
+    if fail_on_error:
+        results.refuse_failed(result, rows_done)
     return result
 
 
@@ -162,7 +158,7 @@ async def _rows(
 
 def _name_of(requests: object) -> str:
     if isinstance(requests, (str, Path)):
-        return Path(str(requests).partition("?")[0]).stem
+        return name_of(requests)
     return f"{len(requests)} requests" if isinstance(requests, Sequence) else "requests"
 
 
@@ -175,54 +171,3 @@ def _announce(name: str, planned: Plan) -> None:
     logger.info("Batch %s: %s", name, planned)
     for why in planned.estimate.whys[:5]:
         logger.info("A price is unknown: %s", why)
-
-
-async def _written(
-    name: str, scope: str, planned: Plan, batch: Batch, rows: list[Result], store: VideoStore
-) -> BatchResult:
-    """Write the results next to the videos, under the same name for the same batch."""
-    digest = hashlib.sha256(scope.encode())
-    for row in planned.renders:
-        digest.update(row.request.model_dump_json().encode() if row.request else b"")
-    slug = title_slug(name)
-    folder = f"batches/{slug}-{digest.hexdigest()[:12]}" if slug else digest.hexdigest()[:12]
-    urls = [
-        await store.folder.put(f"{folder}/results.{suffix}", write(rows))
-        for suffix, write in _WRITERS
-    ]
-    counts = batch.counts
-    return BatchResult(
-        name=name,
-        scope=scope,
-        folder=folder,
-        rows=len(rows),
-        kept=results.count(rows, "kept"),
-        failed=results.count(rows, "failed"),
-        broken=results.count(rows, "broken"),
-        duplicates=results.count(rows, "duplicate"),
-        not_started=results.count(rows, "not_started"),
-        estimated_usd=planned.estimate.usd,
-        cost_usd=None if counts.unpriced else round(counts.spent_usd, 6),
-        csv_url=urls[0],
-        jsonl_url=urls[1],
-        videos=batch.in_order(),
-    )
-
-
-_WRITERS: Final[tuple[tuple[str, Callable[[Sequence[Result]], bytes]], ...]] = (
-    ("csv", results.as_csv),
-    ("jsonl", results.as_json_lines),
-)
-
-
-def _error(result: BatchResult, rows: Sequence[Result]) -> BatchError:
-    bad = [row for row in rows if row.outcome in ("failed", "not_started")]
-    first = next((row for row in bad if row.outcome == "failed"), bad[0])
-    told = {row.paid for row in bad}
-    paid: Paid = "unknown" if "unknown" in told else "yes" if "yes" in told else "no"
-    return BatchError(
-        f"{result}. Row {first.row}: {first.error}",
-        result=result,
-        paid=paid,
-        next_step=(f"{result.csv_url} tells all rows.", NextStep("again", scope=result.scope)),
-    )

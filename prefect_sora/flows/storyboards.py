@@ -5,8 +5,6 @@ starts from another's last frame gets the same frame, and the same clips make th
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Unpack
 
@@ -15,15 +13,13 @@ from prefect.runtime import flow_run as running_flow
 from pydantic import Field, WithJsonSchema
 
 from prefect_sora.blocks import Store, VideoStore, store_of
-from prefect_sora.errors import SoraError, StoryboardError
-from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders import film as films
 from prefect_sora.renders.film import Cut, StoredFilm
-from prefect_sora.renders.run import render
+from prefect_sora.renders.film.shots import Filming
 from prefect_sora.renders.submit.prepare import identify
 from prefect_sora.requests import storyboard as storyboards
-from prefect_sora.requests.storyboard import Shot, Storyboard, naming
+from prefect_sora.requests.storyboard import Storyboard, naming
 from prefect_sora.requests.video import VideoRequest, title
 from prefect_sora.servers.estimates import estimate
 from prefect_sora.tasks import film_artifacts
@@ -68,17 +64,15 @@ async def storyboard(
         board = await storyboards.read(board)
     steps = await TaskSteps.of(provider, store, how)
     requests = await _checked(board, provider, steps.options.scope)
-    filming = _Filming(board, requests, steps, asyncio.Semaphore(max_concurrent))
-    async with asyncio.TaskGroup() as group:
-        for chain in board.chains():
-            group.create_task(filming.chain(chain))
-    if filming.failures:
-        raise filming.failed()
-    if filming.defects:
-        raise filming.defects[0]
-    for (number, take), error in sorted(filming.spare_failures.items()):
-        logger().warning("Take %d of shot %d, which the film needs not: %s", take, number, error)
-    return await keep_film(board.title, filming.cuts(), store, filming.cost_usd())
+
+    async def last_frame(clip: StoredVideo) -> str:
+        frame: str = await take_last_frame(clip, store)
+        return frame
+
+    gate, scope = asyncio.Semaphore(max_concurrent), steps.options.scope
+    filming = Filming(board, requests, steps, scope, last_frame, gate, logger())
+    cuts = await filming.film()
+    return await keep_film(board.title, cuts, store, filming.cost_usd())
 
 
 async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[VideoRequest]:
@@ -93,122 +87,6 @@ async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[V
     total = estimate(renders, first.server)
     logger().info("%d shots, %d renders, estimated cost: %s", len(requests), len(renders), total)
     return requests
-
-
-@dataclass
-class _Filming:
-    """The shots of one run: what is kept, what failed, what was not begun."""
-
-    board: Storyboard
-    requests: list[VideoRequest]
-    steps: TaskSteps
-    gate: asyncio.Semaphore
-    clips: dict[tuple[int, int], StoredVideo] = field(default_factory=dict)
-    failures: dict[int, SoraError] = field(default_factory=dict)
-    spare_failures: dict[tuple[int, int], SoraError] = field(default_factory=dict)
-    defects: list[Exception] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)
-
-    async def chain(self, numbers: Sequence[int]) -> None:
-        """Render shots that each start from the last; takes that no shot needs go on beside."""
-        before: StoredVideo | None = None
-        async with asyncio.TaskGroup() as spare_takes:
-            for position, number in enumerate(numbers):
-                shot, request = self.board.shots[number - 1], self.requests[number - 1]
-                try:
-                    if before is not None:
-                        frame = await take_last_frame(before, self.steps.store)
-                        request = request.model_copy(update={"reference": frame})
-                    for take in range(1, shot.takes + 1):
-                        if take != shot.use_take:
-                            spare_takes.create_task(self.spare(number, take, request))
-                    before = await self.render(number, shot.use_take, request)
-                except SoraError as error:
-                    self.failures[number] = error
-                    self.waiting += numbers[position + 1 :]
-                    return
-                except Exception as error:
-                    self.defect(number, error)
-                    return
-
-    async def render(self, number: int, take: int, request: VideoRequest) -> StoredVideo:
-        """Render one take, when it is its turn."""
-        async with self.gate:
-            clip = await render(request.model_copy(update={"take": take}), self.steps)
-        self.clips[number, take] = clip
-        return clip
-
-    async def spare(self, number: int, take: int, request: VideoRequest) -> None:
-        """Render a take that the film does not show; its failure stops nothing."""
-        try:
-            await self.render(number, take, request)
-        except SoraError as error:
-            self.spare_failures[number, take] = error
-        except Exception as error:
-            self.defect(number, error)
-
-    def defect(self, number: int, error: Exception) -> None:
-        """Note an unexpected error; the other shots are paid for, and go on."""
-        logger().exception("Shot %d", number)
-        self.defects.append(error)
-
-    def cuts(self) -> list[Cut]:
-        """What the film shows."""
-        return [
-            self._cut(number, shot, self.clips[number, shot.use_take])
-            for number, shot in enumerate(self.board.shots, start=1)
-        ]
-
-    def _cut(self, number: int, shot: Shot, clip: StoredVideo) -> Cut:
-        chained = self.board.is_chained(number)
-        return Cut(
-            number=number,
-            title=shot.name,
-            prompt=self.requests[number - 1].prompt,
-            take=shot.use_take,
-            takes=shot.takes,
-            continuity="last_frame" if chained else "keyframe" if shot.keyframe else "cut",
-            key=clip.key,
-            video_id=clip.video_id,
-            provider=clip.provider,
-            folder=clip.folder,
-            url=clip.url,
-            sha256=clip.sha256,
-        )
-
-    def cost_usd(self) -> float | None:
-        """What all takes cost together; None where one cost is not known."""
-        costs = [clip.cost_usd for clip in {c.key: c for c in self.clips.values()}.values()]
-        known = [cost for cost in costs if cost is not None]
-        return round(sum(known), 6) if len(known) == len(costs) else None
-
-    def failed(self) -> StoryboardError:
-        """Say which shots failed, which are kept, and how to go on."""
-        shots = len(self.board.shots)
-        kept = [
-            number
-            for number, shot in enumerate(self.board.shots, start=1)
-            if (number, shot.use_take) in self.clips
-        ]
-        said = [f"{len(kept)} of {shots} shots are kept."]
-        for number, error in sorted(self.failures.items()):
-            alone = len(self.failures) == 1
-            said.append(f"Shot {number} has none: {error if alone else error.message}")
-        if self.waiting:
-            numbers = ", ".join(map(str, sorted(self.waiting)))
-            said.append(f"Not begun, for they start from another's last frame: {numbers}.")
-        everything = [*self.failures.values()]
-        return StoryboardError(
-            " ".join(said),
-            failures=self.failures,
-            waiting=sorted(self.waiting),
-            paid="yes"
-            if self.clips or any(error.paid == "yes" for error in everything)
-            else "unknown"
-            if any(error.paid == "unknown" for error in everything)
-            else "no",
-            next_step=NextStep("again", scope=self.steps.options.scope),
-        )
 
 
 @task(name="take-last-frame", task_run_name="last frame · {video.title}", **AGAIN)

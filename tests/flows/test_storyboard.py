@@ -23,13 +23,12 @@ from prefect_sora import (
     VideoStore,
     storyboard,
 )
-from prefect_sora.flows import storyboards
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.renders.run import render
+from prefect_sora.renders.film import shots
+from prefect_sora.renders.run import Steps, render
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.tasks.artifacts import listening
 from prefect_sora.tasks.listener import Listener
-from prefect_sora.tasks.video import TaskSteps
 from tests.support.renderer import Renderer, until
 from tests.support.s3 import S3
 
@@ -117,13 +116,13 @@ async def test_a_defect_in_one_shot_loses_no_other(
     store: VideoStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def breaks(request: VideoRequest, steps: TaskSteps) -> StoredVideo:
+    async def breaks(request: VideoRequest, steps: Steps) -> StoredVideo:
         if request.prompt == "a fox":
             await asyncio.to_thread(until, lambda: renderer.requests("retrieve"), "it waits")
             raise RuntimeError("a defect")
         return await render(request, steps)
 
-    monkeypatch.setattr(storyboards, "render", breaks)
+    monkeypatch.setattr(shots, "render", breaks)
     with pytest.raises(RuntimeError, match="a defect"):
         await storyboard(
             board("a kite", "a fox"), provider, store, scope="A", on_cancel="delete", **QUICK

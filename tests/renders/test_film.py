@@ -12,8 +12,8 @@ from PIL import Image
 
 from prefect_sora.errors import JoinError, NewerStoreError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.renders import film as films
 from prefect_sora.renders.film import Cut, CutList, keep_film, last_frame_of
+from prefect_sora.renders.film import keep as films
 from prefect_sora.store.backends import VideoFolder
 from tests.support.films import BLUE, GREEN, RED, Colour, clip, colours, near
 

@@ -1,8 +1,10 @@
 """Batch: many rows, a few renders at a time; what fails is collected, and the rest is kept."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from prefect_sora.errors import (
@@ -16,7 +18,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.batches import results
-from prefect_sora.renders.batches.results import Counts, Result
+from prefect_sora.renders.batches.results import BatchResult, Counts, Result
 from prefect_sora.requests.table import Row, refuse_broken
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
@@ -24,6 +26,8 @@ from prefect_sora.servers.estimates import Estimate, estimate, unknown_price
 from prefect_sora.servers.profiles import Service
 from prefect_sora.servers.server import Server
 from prefect_sora.servers.video_prices import dollars
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.identity import title_slug
 
 _ENDS_ALL: Final = (AuthenticationError, QuotaError, BudgetExceededError, StorageError)
 """Errors of the account, the money or the store, which concern every row."""
@@ -138,6 +142,11 @@ def _refuse_over(told: Estimate, renders: Sequence[Row], max_cost_usd: float) ->
         )
 
 
+def name_of(file: str | Path) -> str:
+    """Name a batch after the path or URL of its table."""
+    return Path(str(file).partition("?")[0]).stem
+
+
 def _requests(rows: Sequence[Row]) -> Iterator[VideoRequest]:
     return (row.request for row in rows if row.request is not None)
 
@@ -184,6 +193,43 @@ class Batch:
                 workers.create_task(work())
         await self._told(self.counts)
         return [self._result(row) for row in self.plan.rows]
+
+    async def written(
+        self, name: str, scope: str, rows: Sequence[Result], store: VideoFolder
+    ) -> BatchResult:
+        """Write what became of the rows next to the videos, and sum it up.
+
+        Args:
+            name: The batch's; the same batch in the same scope has the same files.
+            scope: Whom its renders are shared with.
+            rows: From `run`.
+            store: Where the videos are kept.
+
+        Raises:
+            StorageError: The store refuses; the videos are kept.
+        """
+        digest = hashlib.sha256(scope.encode())
+        for row in self.plan.renders:
+            digest.update(row.request.model_dump_json().encode() if row.request else b"")
+        slug = title_slug(name)
+        folder = f"batches/{slug}-{digest.hexdigest()[:12]}" if slug else digest.hexdigest()[:12]
+        csv_url, jsonl_url = await results.write(rows, folder, store)
+        return BatchResult(
+            name=name,
+            scope=scope,
+            folder=folder,
+            rows=len(rows),
+            kept=results.count(rows, "kept"),
+            failed=results.count(rows, "failed"),
+            broken=results.count(rows, "broken"),
+            duplicates=results.count(rows, "duplicate"),
+            not_started=results.count(rows, "not_started"),
+            estimated_usd=self.plan.estimate.usd,
+            cost_usd=None if self.counts.unpriced else round(self.counts.spent_usd, 6),
+            csv_url=csv_url,
+            jsonl_url=jsonl_url,
+            videos=self.in_order(),
+        )
 
     def in_order(self) -> tuple[StoredVideo, ...]:
         """All that is kept, in the order of the rows, each once."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_sora.errors import Paid, SoraError
+from prefect_sora.errors import BatchError, Paid, SoraError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.video_prices import dollars
 
-if TYPE_CHECKING:  # it brings an HTTP library, which a command's --help does not need
+if TYPE_CHECKING:  # they bring an HTTP library, which a command's --help does not need
     from prefect_sora.requests.table import Row
+    from prefect_sora.store.backends import VideoFolder
 
 Outcome = Literal["kept", "failed", "duplicate", "broken", "not_started"]
 
@@ -191,6 +193,43 @@ def as_csv(results: Iterable[Result]) -> bytes:
 def as_json_lines(results: Iterable[Result]) -> bytes:
     """Write results as JSON lines."""
     return "".join(f"{result.model_dump_json()}\n" for result in results).encode()
+
+
+async def write(results: Sequence[Result], path: str, store: "VideoFolder") -> tuple[str, str]:
+    """Write results as CSV and as JSON lines, and return the files' URLs.
+
+    Args:
+        results: All rows.
+        path: Where, below the store's root.
+        store: Where the videos are kept.
+
+    Raises:
+        StorageError: The store refuses.
+    """
+    return (
+        await store.put(f"{path}/results.csv", as_csv(results)),
+        await store.put(f"{path}/results.jsonl", as_json_lines(results)),
+    )
+
+
+def refuse_failed(result: BatchResult, rows: Sequence[Result]) -> None:
+    """Stop where a row made no video.
+
+    Raises:
+        BatchError: Some made none; the others are kept.
+    """
+    bad = [row for row in rows if row.outcome in ("failed", "not_started")]
+    if not bad:
+        return
+    first = next((row for row in bad if row.outcome == "failed"), bad[0])
+    told = {row.paid for row in bad}
+    paid: Paid = "unknown" if "unknown" in told else "yes" if "yes" in told else "no"
+    raise BatchError(
+        f"{result}. Row {first.row}: {first.error}",
+        result=result,
+        paid=paid,
+        next_step=(f"{result.csv_url} tells all rows.", NextStep("again", scope=result.scope)),
+    )
 
 
 def count(results: Sequence[Result], outcome: Outcome) -> int:
