@@ -4,6 +4,7 @@ They are frozen, plain JSON, under 1 kB, with no client, no secret and no bytes,
 they travel through Prefect, a queue or a file as they are.
 """
 
+from collections.abc import Callable
 from typing import Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
@@ -15,6 +16,9 @@ nothing: it keeps one."""
 Status = Literal[
     "queued", "in_progress", "completed", "failed", "cancelled", "deleted", "expired", "unknown"
 ]
+
+UrlOf = Callable[[str], str]
+"""Gives a file's URL from its name below the store's root."""
 
 
 class _Handle(BaseModel):
@@ -140,6 +144,11 @@ class StoredImage(BaseModel):
         beside = self.url.rpartition("/")[0]
         return [f"{beside}/{file.name}" for file in self.files]
 
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same pictures in a folder of a store, wherever that was when they were kept."""
+        url = url_of(f"{folder}/{self.url.rpartition('/')[2]}")
+        return self.model_copy(update={"folder": folder, "url": url})
+
 
 class StoredVideo(_Handle):
     """A video that is kept: where it is, what it is, and who made it.
@@ -161,6 +170,15 @@ class StoredVideo(_Handle):
         default=None, description="By the server's prices; None where the price is unknown."
     )
     created_at: float = Field(description="When it was kept, Unix seconds.")
+
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same video in a folder of a store, wherever that was when it was kept."""
+        files = {
+            name: url and url_of(f"{folder}/{url.rpartition('/')[2]}")
+            for name, url in self
+            if name == "url" or name.endswith("_url")
+        }
+        return self.model_copy(update={"folder": folder, **files})
 
     @field_validator("thumbnail_url", "spritesheet_url", "preview_url")
     @classmethod

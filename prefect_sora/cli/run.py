@@ -200,7 +200,7 @@ async def _what_goes_on(store: str, provider: str, prompt: str | None) -> str:
 
 async def _still_unfinished(store: str, provider: str | None) -> str:
     """Say which renders of the store are unfinished when a resume is stopped."""
-    states = await Ledger(VideoFolder(store)).unfinished()
+    states = await Ledger(VideoFolder(store)).unfinished(left=lambda *_: None)
     if not states:
         return "Stopped. Nothing is unfinished."
     keys = ", ".join(state.key for state in states)

@@ -32,9 +32,10 @@ from prefect_sora.store.backends.filesystems import local_path, scheme_of
 from prefect_sora.store.backends.refusals import plain_url
 from prefect_sora.store.claims import Claims
 from prefect_sora.store.identity import KEY_DIGITS, key_of
-from prefect_sora.store.open_renders import Openings
+from prefect_sora.store.open_renders import Left, Openings
 from prefect_sora.store.reading import Reading, path_of
 from prefect_sora.store.records import (
+    IN_STORE,
     Accepted,
     Failed,
     Record,
@@ -89,18 +90,22 @@ class Ledger(Claims, Reading):
         folders = [folder for folder in marked if key_of(folder) == key.lower()]
         return folders or [f for f in await self.folders() if key_of(f).startswith(key.lower())]
 
-    async def unfinished(self, slug: str | None = None, *, tidy: bool = False) -> list[RenderState]:
+    async def unfinished(
+        self, slug: str | None = None, *, tidy: bool = False, left: Left | None = None
+    ) -> list[RenderState]:
         """Find the renders that were begun and have neither been kept nor failed.
 
         Args:
             slug: Only those whose folder begins so, before the key.
             tidy: Remove the markers of all others, and look at the whole store where that was
                 last done long ago.
+            left: Hears of each render that cannot be read, such as one of a later version, and
+                of the error. Without it the first such error is raised.
 
         Raises:
             StorageError: The store cannot be read.
         """
-        return await self._openings.unfinished(slug, tidy=tidy)
+        return await self._openings.unfinished(slug, tidy=tidy, left=left)
 
     async def paid(self, period: str, still_open: Sequence[RenderState]) -> list[float | None]:
         """Read what each attempt that was paid in a period cost in USD; None where nobody knows it.
@@ -202,7 +207,15 @@ class Ledger(Claims, Reading):
         await self._openings.close(folder)
 
     async def _create(self, folder: str, kind: str, record: Record) -> bool:
+        if isinstance(record, Reserved):
+            record = record.with_pictures(self._written)
+        else:
+            record = record.placed(folder, lambda name: name)
         return await self.store.create(path_of(folder, kind, record.attempt), _json(record))
+
+    def _written(self, place: str) -> str:
+        name = self.store.name_of(place)
+        return place if name is None else f"{IN_STORE}{name}"
 
 
 def _json(record: BaseModel) -> bytes:

@@ -5,11 +5,11 @@ closes it. So a crash between two steps may leave one marker too many, never one
 """
 
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import Any, Final
 
-from prefect_sora.errors import StorageError
+from prefect_sora.errors import NewerStoreError, StorageError
 from prefect_sora.limits import limits
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import in_bounds
@@ -23,6 +23,9 @@ from prefect_sora.store.records import Failed, RenderState, Reserved
 log = logging.getLogger(__name__)
 
 _FIRST_NAMES: Final = 1000
+
+Left = Callable[[str, StorageError], None]
+"""Hears of a render's folder that cannot be read, and why."""
 
 # Stores in which this process has made a reservation, and stores known to be marked.
 _entered: set[VideoFolder] = set()
@@ -101,14 +104,22 @@ class Openings:
         """List the folders of the renders that are open, or may be."""
         return [*await self._markers.all()]
 
-    async def unfinished(self, slug: str | None, *, tidy: bool) -> list[RenderState]:
+    async def unfinished(
+        self, slug: str | None, *, tidy: bool, left: Left | None
+    ) -> list[RenderState]:
         """Find the open renders; `tidy` removes the markers of all others."""
         await self._see_that_all_are_marked(anew=tidy)
         marked = await self._markers.all(slug)
 
         async def read(folder: str) -> RenderState | None:
             attempts = {marker.attempt for marker in marked[folder]}
-            state = await self._records.among(folder, attempts)
+            try:
+                state = await self._records.among(folder, attempts)
+            except StorageError as error:
+                if left is None:
+                    raise
+                left(folder, error)
+                return None
             if state and state.is_open:
                 return state
             if tidy:
@@ -213,10 +224,14 @@ class Openings:
                 or ("failed" in kinds[max(kinds)] and not is_on_its_way)
             ):
                 return
-            state = await self._records.state(folder)
             standing = {marker.attempt for marker in marked.get(folder, [])}
-            if state.is_open and state.attempt not in standing:
-                for attempt in range(state.attempt, max(kinds) + 1):
+            try:
+                state = await self._records.state(folder)
+                is_open, first = state.is_open, state.attempt
+            except NewerStoreError:  # maybe open: whoever reads what is marked tells of it
+                is_open, first = True, min(kinds)
+            if is_open and first not in standing:
+                for attempt in range(first, max(kinds) + 1):
                     await self._markers.put_again(folder, attempt)
 
         await in_bounds(look, folders_and_names(self._store))

@@ -108,17 +108,20 @@ class Reading:
         if not any(one is not None for one in data.values()):
             return None
         reserved, accepted, stored, failed = names
-        with _about(folder):
-            kept = read_record(Stored, data[stored], stored)
-            return RenderState(
-                folder,
-                attempt,
-                read_record(Reserved, data[reserved], reserved),
-                read_record(Accepted, data[accepted], accepted),
-                kept,
-                read_record(Failed, data[failed], failed),
-                None if kept else read_record(StoredPictures, data[stored], stored),
-            )
+
+        def read(model: type[_R], name: str) -> _R | None:
+            return self._understood(model, data[name], name)
+
+        kept = read(Stored, stored)
+        return RenderState(
+            folder,
+            attempt,
+            read(Reserved, reserved),
+            read(Accepted, accepted),
+            kept,
+            read(Failed, failed),
+            None if kept else read(StoredPictures, stored),
+        )
 
     async def folders(self) -> list[str]:
         """List the folders of all renders in the store."""
@@ -148,8 +151,13 @@ class Reading:
 
     async def _read(self, folder: str, kind: str, attempt: int, model: type[_R]) -> _R | None:
         name = path_of(folder, kind, attempt)
+        return self._understood(model, await self.store.read(name), name)
+
+    def _understood(self, model: type[_R], data: bytes | None, name: str) -> _R | None:
+        folder = name.rpartition("/")[0]
         with _about(folder):
-            return read_record(model, await self.store.read(name), name)
+            record = read_record(model, data, name)
+        return record.placed(folder, self.store.url) if record else None
 
 
 def is_render(name: str) -> bool:

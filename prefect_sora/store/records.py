@@ -1,15 +1,16 @@
 """Records: what is written down of a render; each is written once and never changed."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from prefect_sora.errors import ModerationError, NewerStoreError, Paid, RenderFailedError
 from prefect_sora.errors.next_steps import CHANGE_THE_PROMPT, NOTHING_SENT, NextStep
-from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
+from prefect_sora.handles import StoredImage, StoredVideo, UrlOf, VideoJob
 from prefect_sora.store.identity import Owner, key_of, new_owner
 
 SCHEMA: Final = 1
@@ -18,6 +19,9 @@ has a default, and what it changes is turned into the new form in `read_record`.
 
 PASSED_ON: Final = "passed_on"
 """The code of an attempt that was closed, unsent, so that another server may be asked."""
+
+IN_STORE: Final = "store:"
+"""How the address of a picture begins that lies in the same store; its name there follows."""
 
 UNSAID_LEASE_SECONDS: Final = 180.0
 UNSAID_SEND_SECONDS: Final = 10.0
@@ -69,6 +73,17 @@ class Record(BaseModel):
     attempt: int
     at: float
 
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same record with places as `url_of` gives them, for files of this store.
+
+        Args:
+            folder: The render's folder, which may have another name than it had.
+            url_of: Gives a file's place from its name below the store's root. Written down is the
+                name itself, so that a store may be copied, moved and mounted anywhere.
+        """
+        del folder, url_of
+        return self
+
 
 class Reserved(Record):
     """Somebody is about to send the create request."""
@@ -98,6 +113,31 @@ class Reserved(Record):
     """How long after `at` its create may leave at the latest."""
     account: str | None = None
     """Who was, or may have been, asked, as `Server.account` says it; None where not known."""
+
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same, with pictures of this store where they are now."""
+        del folder
+        return self.with_pictures(
+            lambda place: (
+                url_of(place.removeprefix(IN_STORE)) if place.startswith(IN_STORE) else place
+            )
+        )
+
+    def with_pictures(self, changed: Callable[[str], str]) -> Self:
+        """The same, with another address of each picture that the request starts from."""
+
+        def one(place: JsonValue) -> JsonValue:
+            return changed(place) if isinstance(place, str) else place
+
+        images = self.request.get("images")
+        several = {"images": [one(place) for place in images]} if isinstance(images, list) else {}
+        mask = {"mask": one(self.request["mask"])} if "mask" in self.request else {}
+        return self.model_copy(
+            update={
+                "request": {**self.request, **several, **mask},
+                "reference": one(self.reference),
+            }
+        )
 
     @property
     def charged_as(self) -> int:
@@ -147,11 +187,19 @@ class Stored(Record):
 
     video: StoredVideo
 
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same, with the video's files where they are now."""
+        return self.model_copy(update={"video": self.video.placed(folder, url_of)})
+
 
 class StoredPictures(Record):
     """The pictures of an image render are kept."""
 
     image: StoredImage
+
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same, with the pictures where they are now."""
+        return self.model_copy(update={"image": self.image.placed(folder, url_of)})
 
 
 class Failed(Record):

@@ -1,5 +1,6 @@
 """Resume: what was paid for comes home, and is not paid again."""
 
+import json
 from pathlib import Path
 
 import httpx2
@@ -42,6 +43,24 @@ def test_without_a_key_all_of_this_server_come_home_and_others_are_named(
     assert f"- It was sent to {other.base_url}" in ended.err
     assert ended.code == exits.UNDECIDED
     assert other.requests("retrieve") == []
+
+
+@pytest.mark.parametrize("by_key", [True, False], ids=["named by its key", "among all"])
+def test_a_render_of_a_later_version_is_told_and_left_and_the_others_come_home(
+    cli: Cli, renderer: Renderer, store: str, begin: Begin, by_key: bool
+) -> None:
+    ours, later = begin(renderer, "a kite"), begin(renderer, "a boat")
+    record = Path(store) / later.folder / "accepted.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"schema_version": 99}))
+    keys = (later.key, ours.key) if by_key else ()
+
+    ended = cli("resume", *keys, "--store", store, "--json", OPENAI_BASE_URL=renderer.base_url)
+
+    found = {render["key"]: render for render in ended.json["renders"]}
+    assert found[ours.key]["outcome"] == "kept"
+    assert found[later.key]["error"]["type"] == "NewerStoreError"
+    assert "pip install -U prefect-sora" in ended.err
+    assert ended.code != exits.OK
 
 
 def test_nothing_unfinished_is_fine(cli: Cli, renderer: Renderer, store: str, begin: Begin) -> None:

@@ -82,7 +82,8 @@ async def test_clips_of_any_store_become_a_film_with_its_cut_list_and_contact_sh
     sheet = Image.open(io.BytesIO(await folder.read(f"{film.folder}/contact_sheet.jpg") or b""))
     assert sheet.width == 3 * 412 + 12
     said = json.loads(await folder.read(f"{film.folder}/cut_list.json") or b"")
-    assert CutList.model_validate(said) == made
+    assert said["film"]["url"] == f"{film.folder}/film.mp4"
+    assert CutList.model_validate(said).placed(film.folder, folder.url) == made
     assert [c["sha256"] for c in said["cuts"]] == [c.sha256 for c in made.cuts]
 
 

@@ -96,10 +96,17 @@ async def _resumed(
     if not keys:
         return await _all(ledger, origins, way, display)
     folders = dict.fromkeys([await _folder(key, ledger) for key in keys])
-    states = [await ledger.state(folder) for folder in folders]
-    return list(
-        await asyncio.gather(*(_resume(state, ledger, origins, way, display) for state in states))
-    )
+
+    async def one(folder: str) -> "Swept":
+        from prefect_sora.renders.recovery.sweep import Swept
+
+        try:
+            state = await ledger.state(folder)
+        except SoraError as error:  # one that cannot be read keeps no other from coming home
+            return Swept(RenderState(folder), "failed", error=error)
+        return await _resume(state, ledger, origins, way, display)
+
+    return list(await asyncio.gather(*map(one, folders)))
 
 
 async def _all(ledger: Ledger, origins: Origins, way: _Way, display: Display) -> "list[Swept]":

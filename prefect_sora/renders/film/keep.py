@@ -21,12 +21,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_sora.errors import CorruptVideoError, JoinError
-from prefect_sora.handles import StoredVideo
+from prefect_sora.handles import StoredVideo, UrlOf
 from prefect_sora.limits import limits
 from prefect_sora.media.join import Film, contact_sheet, join, last_frame
 from prefect_sora.media.mp4 import Mp4Scanner
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 FOLDER: Final = "films"
 LAST_FRAME: Final = "last_frame.png"
+CUT_LIST: Final = "cut_list.json"
+CONTACT_SHEET: Final = "contact_sheet.jpg"
 
 
 class Cut(BaseModel):
@@ -101,6 +103,30 @@ class CutList(BaseModel):
     film: StoredFilm
     cuts: tuple[Cut, ...]
 
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same film in a folder of a store, wherever that was when it was kept."""
+        names = {"url": "film.mp4", "cut_list_url": CUT_LIST, "contact_sheet_url": CONTACT_SHEET}
+        film = {"folder": folder, **{key: url_of(f"{folder}/{n}") for key, n in names.items()}}
+        cuts = (
+            cut.model_copy(update={"url": url_of(f"{cut.folder}/video.mp4")}) for cut in self.cuts
+        )
+        return self.model_copy(
+            update={"film": self.film.model_copy(update=film), "cuts": tuple(cuts)}
+        )
+
+
+async def read_film(folder: str, store: VideoFolder) -> CutList | None:
+    """Read the film that is kept in a folder of the store; None where it is not whole.
+
+    Raises:
+        StorageError: The store cannot be read, or a later version wrote it.
+    """
+    name = f"{folder}/{CUT_LIST}"
+    standing = read_record(CutList, await store.read(name), name)
+    if standing is None or "film.mp4" not in await store.names(folder):
+        return None
+    return standing.placed(folder, store.url)
+
 
 async def last_frame_of(video: StoredVideo, store: VideoFolder) -> str:
     """Keep the last frame of a clip beside it, and return its path or URL.
@@ -140,9 +166,7 @@ async def keep_film(
     key = _key(title, cuts)
     slug = title_slug(title)
     folder = f"{FOLDER}/{slug}-{key}" if slug else f"{FOLDER}/{key}"
-    name = f"{folder}/cut_list.json"
-    standing = read_record(CutList, await store.read(name), name)
-    if standing and "film.mp4" in await store.names(folder):
+    if standing := await read_film(folder, store):
         return standing
     with TemporaryDirectory(prefix="prefect-sora-", ignore_cleanup_errors=True) as scratch:
         path = Path(scratch) / "film.mp4"
@@ -156,7 +180,7 @@ async def keep_film(
             expected_bytes=path.stat().st_size,
             check=Mp4Scanner(),
         )
-    sheet_url = await store.put(f"{folder}/contact_sheet.jpg", sheet)
+    await store.put(f"{folder}/{CONTACT_SHEET}", sheet)
     kept = CutList(
         film=StoredFilm(
             key=key,
@@ -174,8 +198,8 @@ async def keep_film(
             copied_picture=film.copied_picture,
             copied_sound=film.copied_sound,
             cost_usd=cost_usd,
-            cut_list_url=store.url(name),
-            contact_sheet_url=sheet_url,
+            cut_list_url=store.url(f"{folder}/{CUT_LIST}"),
+            contact_sheet_url=store.url(f"{folder}/{CONTACT_SHEET}"),
             created_at=time(),
         ),
         cuts=tuple(
@@ -190,7 +214,8 @@ async def keep_film(
             for cut, part in zip(cuts, film.parts, strict=True)
         ),
     )
-    await store.put(name, json.dumps(kept.model_dump(mode="json"), indent=1).encode())
+    record = kept.placed(folder, lambda name: name).model_dump(mode="json")
+    await store.put(f"{folder}/{CUT_LIST}", json.dumps(record, indent=1).encode())
     return kept
 
 

@@ -16,6 +16,7 @@ from prefect_sora.errors import (
     InvalidRequestError,
     RenderTimeoutError,
     SoraError,
+    StorageError,
     UncertainSubmitError,
 )
 from prefect_sora.errors.next_steps import NextStep
@@ -89,6 +90,8 @@ async def sweep(
 ) -> list[Swept]:
     """Bring home all renders of a store that were begun and neither kept nor failed.
 
+    One whose records cannot be read, as of a later version, is skipped with its error.
+
     Args:
         ledger: The store's records.
         client_of: The server that a render was sent to; it raises for one that it
@@ -120,7 +123,12 @@ async def sweep(
             kept(video)
         return Swept(state, "kept", video=video)
 
-    states = await ledger.unfinished(tidy=True)
+    unread: list[Swept] = []
+
+    def left(folder: str, error: StorageError) -> None:
+        unread.append(Swept(RenderState(folder), "skipped", error=error))
+
+    states = await ledger.unfinished(tidy=True, left=left)
     looks = asyncio.Semaphore(limits().sweep_looks_at_once)
     looked = await asyncio.gather(
         *(_look(state, ledger, client_of, looks, older_than_seconds) for state in states)
@@ -129,6 +137,7 @@ async def sweep(
     return [
         *(await asyncio.gather(*(one(render) for render in found))),
         *(f for f in looked if isinstance(f, Swept)),
+        *unread,
     ]
 
 

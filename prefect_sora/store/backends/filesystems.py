@@ -166,6 +166,18 @@ def local_path(root: str) -> str:
     return cast("str", fsspec.get_filesystem_class("file")._strip_protocol(root))
 
 
+def url_of_root(root: str) -> str:
+    """The URL of a root, or of any other place: without secrets, and absolute on a disk."""
+    if scheme_of(root) in {"file", "local"}:
+        return f"file:///{local_path(root).lstrip('/')}"
+    return plain_url(root)
+
+
+def is_below_root(name: str) -> bool:
+    """Whether a name, with "/" between its parts, leads to a file below any root."""
+    return not ({"\\", "\0"} & {*name} or {"", ".", ".."} & {*name.split("/")})
+
+
 def scheme_of(root: str) -> str:
     """The scheme of a URL; `file` for a plain path."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)(?:://|::)", root)

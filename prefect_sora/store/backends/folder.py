@@ -19,12 +19,12 @@ from prefect_sora.store.backends import checks, probe
 from prefect_sora.store.backends.concurrency import BYTES, LOOKS, RECORDS, Lane, to_its_end
 from prefect_sora.store.backends.filesystems import (
     FileSystem,
-    local_path,
+    is_below_root,
     open_filesystem,
     place_of,
-    scheme_of,
+    url_of_root,
 )
-from prefect_sora.store.backends.refusals import plain_url, refusal
+from prefect_sora.store.backends.refusals import refusal
 
 _T = TypeVar("_T")
 
@@ -66,10 +66,16 @@ class VideoFolder:
         """The full URL of a name below the root."""
         return self._url(_relative(name))
 
+    def name_of(self, place: object) -> str | None:
+        """The name below the root of a file at a path or URL; None where it lies elsewhere."""
+        root = f"{self._url().rstrip('/')}/"
+        url = url_of_root(place) if isinstance(place, str) else ""
+        name = url.removeprefix(root)
+        return name if url.startswith(root) and is_below_root(name) else None
+
     def options_of(self, place: object) -> dict[str, Any] | None:
         """What fsspec needs to open a place, where that is below this folder; else None."""
-        inside = isinstance(place, str) and place.startswith(f"{self._url().rstrip('/')}/")
-        return dict(self.options) if inside else None
+        return None if self.name_of(place) is None else dict(self.options)
 
     async def create(self, name: str, data: bytes, *, blindly: bool = False) -> bool:
         """Write a file that nobody has written yet; one of all racing writers wins.
@@ -261,9 +267,7 @@ class VideoFolder:
         await checks.once(place, lambda: probe.two_writers(self, self._url()))
 
     def _url(self, name: str = "") -> str:
-        start = plain_url(self.root)
-        if scheme_of(self.root) in {"file", "local"}:
-            start = "file:///" + local_path(self.root).lstrip("/")
+        start = url_of_root(self.root)
         return start + "/" * (bool(name) and not start.endswith("/")) + name
 
     def _locate(self, name: str) -> tuple[FileSystem, str]:
@@ -295,11 +299,6 @@ class VideoFolder:
 
 
 def _relative(name: str) -> str:
-    if (
-        not name
-        or "\\" in name
-        or "\0" in name
-        or any(p in {"", ".", ".."} for p in name.split("/"))
-    ):
+    if not is_below_root(name):
         raise ValueError(f"{name!r} is not a path below the store's folder.")
     return name
