@@ -5,9 +5,19 @@ they travel through Prefect, a queue or a file as they are.
 """
 
 from collections.abc import Callable
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_serializer,
+)
 
 Kind = Literal["create", "remix", "edit", "extend", "existing"]
 """`create` renders anew; `remix`, `edit` and `extend` start from a finished video; `existing` pays
@@ -170,6 +180,33 @@ class StoredVideo(_Handle):
         default=None, description="By the server's prices; None where the price is unknown."
     )
     created_at: float = Field(description="When it was kept, Unix seconds.")
+    asked_size: str | None = Field(
+        default=None, description="The size that was asked for, where this is another."
+    )
+    asked_seconds: float | None = Field(
+        default=None, description="The length that was asked for, where this is another."
+    )
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What is not as it was asked for, such as `64x64 in place of 1280x720`."""
+        length = "no length" if self.duration_seconds is None else f"{self.duration_seconds:.2f} s"
+        size = f"{self.width}x{self.height} in place of {self.asked_size}"
+        return (
+            *([size] if self.asked_size else []),
+            *([f"{length} in place of {self.asked_seconds:g} s"] if self.asked_seconds else []),
+        )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_as_asked(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if info.mode == "json":  # a handle is small, and most clips are as they were asked for
+            for name in ("asked_size", "asked_seconds"):
+                if fields.get(name, "") is None:
+                    del fields[name]
+        return fields
 
     def placed(self, folder: str, url_of: UrlOf) -> Self:
         """The same video in a folder of a store, wherever that was when it was kept."""

@@ -141,6 +141,7 @@ class Limits:
     downloads_at_once: int = 8  # from one server: more share its line, and all of them are late
     download_attempts: int = 5  # for a video whose bytes come cut or wrong
     download_pause_max_seconds: float = 60.0
+    length_tolerance_seconds: float = 0.5  # of a clip: servers round to whole groups of frames
     """Longest pause between two of them, whatever the server asks for: it may forget the video
     meanwhile, and who waits for longer can run again."""
     headers_seconds: float = 60.0  # for all headers of an answer

@@ -71,7 +71,7 @@ class Sharing:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Waiting:
-    """How long to wait for each video."""
+    """How long to wait for each video, and whether another than was asked for is taken."""
 
     timeout: Annotated[
         Positive | None,
@@ -87,6 +87,10 @@ class Waiting:
     poll_interval: Annotated[
         Positive, Parameter(help="Shortest pause between two polls, in seconds.")
     ] = 5.0
+    strict: Annotated[
+        Flag,
+        Parameter(help="Fail where the kept clip has another size or length than was asked for."),
+    ] = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -95,6 +99,7 @@ class Waiting:
             "timeout_seconds": self.timeout,
             "stall_seconds": self.stall,
             "poll_interval_seconds": self.poll_interval,
+            "strict": self.strict,
         }
 
 

@@ -57,7 +57,10 @@ class Screen:
         """Tell where a kept video is and what it is, the path first."""
         length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
         cost = usd(video.cost_usd)
-        self.result(f"✓ {place(video.url)}  {size_of(video.size_bytes)}", style="green")
+        mark, style = ("!", "yellow") if video.differences else ("✓", "green")
+        self.result(f"{mark} {place(video.url)}  {size_of(video.size_bytes)}", style=style)
+        if video.differences:
+            self.result(f"  not as asked: {', '.join(video.differences)}", style=style)
         self.result(
             f"  {video.width}x{video.height}{length} · made by {video.provider} · cost {cost}"
         )

@@ -18,6 +18,7 @@ SoraError
 ├─ UncertainSubmitError                 sent, no answer, not found: a person decides
 ├─ RenderFailedError  .code             the job ended without a video
 │  └─ ModerationError                   by moderation, at once or later
+├─ NotAsAskedError  .video              kept, but of another size or length; strict=True
 ├─ RenderTimeoutError (TimeoutError)    our deadline passed; the job may still finish
 │  └─ RenderStalledError                nothing moved for too long
 ├─ DownloadError *                      VideoExpiredError (never), CorruptVideoError *
@@ -30,85 +31,11 @@ SoraError
 ```
 """
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any
 
-from prefect_sora.errors.next_steps import Advice, Advised, Reader, in_words, steps_of
-
-Paid = Literal["no", "yes", "unknown"]
-
-_PAID = {
-    "no": "Nothing was paid for it.",
-    "yes": "The server accepted it, so it counts as paid.",
-    "unknown": "Whether it was paid is not known.",
-}
-
-
-class SoraError(Advised, Exception):
-    """Base of all errors of this package.
-
-    Attributes:
-        message: What went wrong, without the rest.
-        video_id: The server's id of the job, where there is one.
-        key: The render's key: 12 hex digits, as in its folder's name.
-        paid: Whether the server accepted the render.
-        steps: What can be done next, as data; `next_step` says it in words.
-        retryable: Whether trying the same step again can help.
-    """
-
-    retryable: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        video_id: str | None = None,
-        key: str | None = None,
-        paid: Paid = "no",
-        next_step: Advice = None,
-    ) -> None:
-        super().__init__(message)
-        self.message, self.video_id, self.key, self.paid = message, video_id, key, paid
-        self.steps = steps_of(next_step, key)
-
-    def about(
-        self, *, key: str | None = None, video_id: str | None = None, paid: Paid | None = None
-    ) -> Self:
-        """Fill in what a lower layer could not know; what is set stays, except `paid`."""
-        self.key, self.video_id = self.key or key, self.video_id or video_id
-        self.paid = paid or self.paid
-        return self.known(key=self.key)
-
-    def told(self, reader: Reader = "api") -> str:
-        """One readable paragraph: what, about which render, paid or not, what next."""
-        named = {"render": self.key, "video": self.video_id}
-        about = ", ".join(f"{what} {name}" for what, name in named.items() if name)
-        parts = (
-            self.message,
-            about and f"({about})",
-            _PAID[self.paid],
-            in_words(self.steps, reader),
-        )
-        return " ".join(filter(None, parts))
-
-    def __str__(self) -> str:
-        """Tell it to whoever called."""
-        return self.told()
-
-    def __repr__(self) -> str:
-        """The same paragraph: Prefect shows a timeout, and each retry, by its repr."""
-        return f"{type(self).__name__}({str(self)!r})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Survive pickling, which Prefect does to a failed state's exception."""
-        return (_rebuild, (type(self), self.message, self.__dict__.copy()))
-
-
-def _rebuild(cls: type[SoraError], message: str, state: dict[str, Any]) -> SoraError:
-    error = cls.__new__(cls)
-    Exception.__init__(error, message)
-    state.setdefault("steps", steps_of(state.pop("next_step", None)))  # pickled as a sentence once
-    error.__dict__.update(state)
-    return error
+from prefect_sora.errors.base import Paid as Paid
+from prefect_sora.errors.base import SoraError as SoraError
+from prefect_sora.errors.base import _rebuild as _rebuild  # states that were pickled name it here
 
 
 class InvalidRequestError(SoraError, ValueError):
@@ -238,6 +165,18 @@ class RenderFailedError(SoraError):
 
 class ModerationError(RenderFailedError):
     """Moderation refused the prompt, the reference or the result."""
+
+
+class NotAsAskedError(SoraError):
+    """A kept clip has another size or length than was asked for, and `strict` refuses that.
+
+    Attributes:
+        video: The clip, as it is kept.
+    """
+
+    def __init__(self, message: str, *, video: Any, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.video = video
 
 
 class RenderTimeoutError(SoraError, TimeoutError):

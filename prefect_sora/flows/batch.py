@@ -59,7 +59,7 @@ async def render_video(
         show: Give the clip a page of its own in the UI.
         how: `scope`, `in_doubt` and `max_cost_usd`, as `submit_video` says;
             `timeout_seconds`, `poll_interval_seconds`, `stall_seconds` and `on_cancel`, as
-            `wait_for_video` does.
+            `wait_for_video` does; `strict`, as `persist_video` does.
 
     Raises:
         SoraError: Each says whether it was paid, and what to do next.

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from prefect_sora.errors import RenderFailedError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.renders.fallback import on_the_first, pass_on_failed
+from prefect_sora.renders.finish.as_asked import held_to
 from prefect_sora.renders.finish.cancel import ByPerson
 from prefect_sora.renders.finish.keep import keep
 from prefect_sora.renders.finish.wait import wait
@@ -106,7 +107,8 @@ class PlainSteps:
 
     async def keep(self, video: RenderedVideo) -> StoredVideo:
         """Keep the video in the store, with its stills."""
-        return await keep(video, await self._client_of(video), self.ledger)
+        kept = await keep(video, await self._client_of(video), self.ledger)
+        return held_to(self.options.strict, kept)
 
     async def pass_on(self, job: VideoJob, error: RenderFailedError) -> None:
         """Leave a failed job to the next server; see `fallback.pass_on_failed`."""

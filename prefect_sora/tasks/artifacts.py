@@ -151,6 +151,8 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
         video.height,
         video.url,
     )
+    if video.differences:
+        logger().warning("It is not as it was asked for: %s.", " and ".join(video.differences))
     if not in_run():
         return
     with harmless("The clip is"):
@@ -225,10 +227,11 @@ async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:
 def _facts(video: StoredVideo) -> list[tuple[str, str]]:
     """What there is to know of a video, the facts that people look for first."""
     length = f", {video.duration_seconds:.2f} s" if video.duration_seconds else ""
+    different = f" ({', '.join(video.differences)})" if video.differences else ""
     facts = [
         ("Video id", code(video.video_id)),
         ("Made by", plain(", ".join(filter(None, (video.provider, video.model))))),
-        ("Picture", f"{video.width} x {video.height}{length}"),
+        ("Picture", f"{video.width} x {video.height}{length}{different}"),
         ("Cost", cost(video.cost_usd)),
         ("Size", size(video.size_bytes)),
         ("SHA-256", code(video.sha256)),
@@ -241,4 +244,5 @@ def _facts(video: StoredVideo) -> list[tuple[str, str]]:
 def _in_short(video: StoredVideo) -> str:
     """Write the line that stands for the video in lists."""
     length = f" · {video.duration_seconds:.0f} s" if video.duration_seconds else ""
-    return f"{video.title} · {video.width}x{video.height}{length}"
+    different = " · not as asked" if video.differences else ""
+    return f"{video.title} · {video.width}x{video.height}{length}{different}"

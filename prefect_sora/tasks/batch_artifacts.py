@@ -74,11 +74,17 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
             "Prompt": _short(row.prompt, 80),
             "Render": row.key or "",
             "Cost": "" if row.outcome not in ("kept", "duplicate") else dollars(row.cost_usd),
-            "Where or why": _short(row.error or row.url or "", limits().said_characters),
+            "Where or why": _short(_why_or_where(row), limits().said_characters),
             "What to do": row.next_step or "",
         }
         for row in sorted_rows[: limits().rows_shown]
     ]
+
+
+def _why_or_where(row: Result) -> str:
+    if row.not_as_asked and not row.error:
+        return f"{row.not_as_asked}: {row.url}"
+    return row.error or row.url or ""
 
 
 def _short(text: str, characters: int) -> str:

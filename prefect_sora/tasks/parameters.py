@@ -92,6 +92,13 @@ WhenCancelled = Annotated[
         "submitted it: it goes on, or is deleted where the server stops by that.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    Field(
+        default=False,
+        description="Fail where the kept clip has another size or length than was asked for.",
+    ),
+]
 MaxCostUsd = Annotated[
     float | None,
     Field(
@@ -121,6 +128,7 @@ class RenderParameters(SubmitParameters, total=False):
     poll_interval_seconds: PollIntervalSeconds
     stall_seconds: StallSeconds
     on_cancel: WhenCancelled
+    strict: Strict
 
 
 class RequestParameters(TypedDict, total=False):

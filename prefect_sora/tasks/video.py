@@ -21,6 +21,7 @@ from prefect_sora.renders.fallback import on_the_first, pass_on_failed
 from prefect_sora.renders.finish import download_stills
 from prefect_sora.renders.finish import keep as keeping
 from prefect_sora.renders.finish import wait as rendering
+from prefect_sora.renders.finish.as_asked import held_to
 from prefect_sora.renders.finish.cancel import OnCancel
 from prefect_sora.renders.finish.download_stills import Variant
 from prefect_sora.renders.finish.options import WaitOptions
@@ -145,7 +146,11 @@ async def wait_for_video(
 
 @task(name="persist-video", task_run_name=task_named("persist", "video"), **AGAIN)
 async def persist_video(
-    video: RenderedVideo, provider: Providers, store: VideoStore | str | Path
+    video: RenderedVideo,
+    provider: Providers,
+    store: VideoStore | str | Path,
+    *,
+    strict: bool = False,
 ) -> StoredVideo:
     """Stream a finished video into the store, check it, record it, and show it in the UI.
 
@@ -153,14 +158,16 @@ async def persist_video(
         video: From `wait_for_video`.
         provider: Who holds it; of a list, the one that made it.
         store: Where to keep it.
+        strict: Fail, once it is kept, where it has another size or length than was asked for.
 
     Raises:
+        NotAsAskedError: It is another than was asked for, and `strict`; it is kept.
         SoraError: See `prefect_sora.renders.finish.keep.keep`; the job stays resumable.
     """
     block = store_of(store)
     stored = await keeping.keep(video, await client_of(video, provider), block.ledger)
     await artifacts.show(stored, block.folder)
-    return stored
+    return held_to(strict, stored)
 
 
 @task(name="download-video", task_run_name=task_named("download", "video"), **AGAIN)
@@ -246,7 +253,7 @@ class TaskSteps:
 
     async def keep(self, video: RenderedVideo) -> StoredVideo:
         """Run `persist_video`."""
-        return await persist_video(video, self.provider, self.store)
+        return await persist_video(video, self.provider, self.store, strict=self.options.strict)
 
     async def pass_on(self, job: VideoJob, error: RenderFailedError) -> None:
         """Pass a failed job on to the next provider of the list."""

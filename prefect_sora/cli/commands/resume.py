@@ -85,7 +85,8 @@ def resume(
             _tell(screen, outcome)
         if not outcomes:
             screen.result(f"Nothing is unfinished in {where.store}.")
-        return next(filter(None, map(_exit_code, outcomes)), exits.OK)
+        codes = (_exit_code(outcome, waiting.strict) for outcome in outcomes)
+        return next(filter(None, codes), exits.OK)
 
     return run_command(shown, body, where.store, where.provider)
 
@@ -211,10 +212,12 @@ def _tell(screen: Screen, outcome: "Swept") -> None:
         screen.trouble(outcome.error, skipped=outcome.outcome == "skipped")
 
 
-def _exit_code(outcome: "Swept") -> int:
-    """Its share in the command's exit code."""
+def _exit_code(outcome: "Swept", strict: bool) -> int:
+    """Say what exit code it gives the command."""
     if outcome.outcome == "skipped":
         return exits.UNDECIDED
+    if strict and outcome.video and outcome.video.differences:
+        return exits.FAILED
     return exits.exit_code(outcome.error) if outcome.error else exits.OK
 
 

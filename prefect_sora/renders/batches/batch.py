@@ -224,6 +224,7 @@ class Batch:
             broken=results.count(rows, "broken"),
             duplicates=results.count(rows, "duplicate"),
             not_started=results.count(rows, "not_started"),
+            not_as_asked=sum(row.not_as_asked is not None for row in rows),
             estimated_usd=self.plan.estimate.usd,
             cost_usd=None if self.counts.unpriced else round(self.counts.spent_usd, 6),
             csv_url=csv_url,

@@ -32,6 +32,7 @@ class Result(BaseModel):
         outcome: `duplicate` is the same render as an earlier row; `broken` could not be
             sent; `not_started` was not sent, because of what `error` says.
         same_as: The row that a duplicate repeats.
+        not_as_asked: What of a kept clip is another than was asked for.
         paid: Whether a failed one was charged, as far as that is known.
         next_step: What to do about the error.
     """
@@ -52,6 +53,7 @@ class Result(BaseModel):
     url: str | None = None
     sha256: str | None = None
     duration_seconds: float | None = None
+    not_as_asked: str | None = None
     cost_usd: float | None = None
     paid: Paid | None = None
     error_type: str | None = None
@@ -123,6 +125,9 @@ class BatchResult(BaseModel):
     broken: int = Field(description="Rows that could not be sent.")
     duplicates: int = Field(description="Rows that repeat an earlier one, and are its render.")
     not_started: int = Field(description="Rows that were not sent: something stopped the batch.")
+    not_as_asked: int = Field(
+        default=0, description="Rows whose clip has another size or length than was asked for."
+    )
     estimated_usd: float | None = Field(description="Before; None where a price is unknown.")
     cost_usd: float | None = Field(description="Of what is kept; None where a price is unknown.")
     csv_url: str = Field(description="All rows, as CSV.")
@@ -136,6 +141,7 @@ class BatchResult(BaseModel):
             "not started": self.not_started,
             "broken": self.broken,
             "duplicate": self.duplicates,
+            "not as asked": self.not_as_asked,
         }
         more = "".join(f", {count} {name}" for name, count in counts.items() if count)
         return f"{self.kept} of {self.rows} kept{more}; cost {dollars(self.cost_usd)}"
@@ -146,6 +152,7 @@ def kept(row: "Row", video: StoredVideo) -> Result:
     return Result(
         **_asked(row),
         outcome="kept",
+        not_as_asked=", ".join(video.differences) or None,
         **video.model_dump(
             include={
                 *("key", "video_id", "provider", "url", "sha256", "duration_seconds", "cost_usd")

@@ -87,10 +87,12 @@ async def _derive(trial: Trial, kind: Derives) -> Verdict:
         return by_the_server(error)
     expect(kind in trial.server.profile.derives, "made, though its profile says that it cannot")
     if kind == "extend":
-        return (
-            "held",
-            f"from {_length(source.duration_seconds)} to {_length(video.duration_seconds)}",
-        )
+        before_s, after_s = source.duration_seconds, video.duration_seconds
+        told = f"from {_length(before_s)} to {_length(after_s)}"
+        if before_s is None or after_s is None:
+            return "not tried", f"whether it got longer is not known: {told}"
+        expect(after_s > before_s, f"it did not get longer: {told}")
+        return "held", told
     return "held", f"kept as {video.folder}"
 
 

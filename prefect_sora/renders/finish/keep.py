@@ -30,6 +30,7 @@ from prefect_sora.errors import (
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.limits import limits
 from prefect_sora.media.mp4 import Mp4Info, Mp4Scanner
+from prefect_sora.renders.finish.as_asked import asked_instead
 from prefect_sora.renders.finish.expiry import Turns, expired, fetch_again, not_fetched
 from prefect_sora.renders.finish.stills import put_stills
 from prefect_sora.servers.not_found import ROUTE_ALIKE, Absence
@@ -118,6 +119,7 @@ def _read_back(store: VideoFolder, name: str) -> Fetched:
 async def _record(
     video: VideoJob, client: VideoClient, ledger: Ledger, fetched: Fetched, stills: dict[str, str]
 ) -> StoredVideo:
+    begun = await ledger.reservation(video.folder, video.attempt)
     stored = StoredVideo(
         key=video.key,
         attempt=video.attempt,
@@ -137,8 +139,8 @@ async def _record(
         cost_usd=_cost(video, client, fetched.info.duration_seconds),
         created_at=time(),
         **stills,
+        **await asked_instead(video, begun, fetched.info, ledger),
     )
-    begun = await ledger.reservation(video.folder, video.attempt)
     standing = await ledger.keep(video.folder, stored, begun)
     ours = video.attempt == 1 and begun is not None and begun.owner.is_this_process()
     await ledger.sweep(video.folder, all_of_it=not ours)

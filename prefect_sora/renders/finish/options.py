@@ -18,6 +18,8 @@ class WaitOptions:
         stall_seconds: How long status and progress may stay as they are, in a queue too.
         on_cancel: `leave` the job to the next run, or `delete` it where a person has cancelled
             the run that submitted it, and it is not finished.
+        strict: Whether a clip of another size or length than was asked for is an error, once it
+            is kept; else `StoredVideo.differences` tells it.
     """
 
     timeout_seconds: float | None = None
@@ -25,3 +27,4 @@ class WaitOptions:
     max_poll_attempts: int | None = None
     stall_seconds: float | None = None
     on_cancel: OnCancel = "leave"
+    strict: bool = False
