@@ -10,7 +10,7 @@ from prefect_sora import OpenAICredentials, text_to_video
 from prefect_sora.cli import exits
 from prefect_sora.errors import NotAsAskedError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.renders import results
+from prefect_sora.renders.batches import results
 from prefect_sora.renders.contract.creating import extend
 from prefect_sora.renders.contract.trial import BrokenError, CountingClient, Trial
 from prefect_sora.renders.run import PlainSteps, bring_home

@@ -84,6 +84,7 @@ async def test_prefect_runs_a_step_again_where_the_error_passes_and_else_once(
     further: dict[type[SoraError], dict[str, Any]] = {
         errors.BudgetExceededError: {"budget_usd": 1.0, "spent_usd": 1.0, "asked_usd": 1.0},
         errors.BatchError: {"result": None},
+        errors.NotAsAskedError: {"video": None},
     }
     failing = {
         kind.__name__: Fails(
