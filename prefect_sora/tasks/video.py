@@ -18,14 +18,14 @@ from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.errors import RenderFailedError, SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.renders.fallback import on_the_first, pass_on_failed
-from prefect_sora.renders.finish import download_stills
+from prefect_sora.renders.finish import downloads
 from prefect_sora.renders.finish import keep as keeping
 from prefect_sora.renders.finish import wait as rendering
 from prefect_sora.renders.finish.as_asked import held_to
 from prefect_sora.renders.finish.cancel import OnCancel
-from prefect_sora.renders.finish.download_stills import Variant
 from prefect_sora.renders.finish.options import WaitOptions
 from prefect_sora.renders.finish.polling import OnProgress
+from prefect_sora.renders.finish.stills import Variant
 from prefect_sora.renders.submit.options import RenderOptions
 from prefect_sora.renders.submit.submit import AskedVideo
 from prefect_sora.requests.video import VideoRequest
@@ -37,7 +37,7 @@ from prefect_sora.tasks.parameters import (
     options_of,
     spelled_out,
 )
-from prefect_sora.tasks.providers import Providers, client_of, listed, ways_to
+from prefect_sora.tasks.providers import Providers, client_of, listed, of_label, ways_to
 
 
 async def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -172,29 +172,36 @@ async def persist_video(
 
 @task(name="download-video", task_run_name=task_named("download", "video"), **AGAIN)
 async def download_video(
-    video: RenderedVideo, provider: Providers, path: str | Path, variant: Variant = "video"
+    video: VideoJob | StoredVideo | str,
+    provider: Providers,
+    path: str | Path,
+    variant: Variant = "video",
+    *,
+    store: VideoStore | str | Path | None = None,
 ) -> Path:
-    """Fetch a finished video, or a still of it, to a file on this machine, whole or not at all.
+    """Bring a finished video, or a still of it, to a file on this machine, whole or not at all.
+
+    What a store has kept is copied from there, and the server is asked nothing.
 
     Args:
-        video: From `wait_for_video`.
+        video: A handle, such as `wait_for_video` or a flow returns, the server's id of a video,
+            or, with `store`, a render's key.
         provider: Who holds it; of a list, the one that made it.
         path: The file to write; one that is there is replaced. A still gets the suffix
             that its content has.
-        variant: `video`, `thumbnail` or `spritesheet`; a still that the server does not
-            have is drawn from the video.
+        variant: `video`, `thumbnail` or `spritesheet`; a still that is not there is drawn from
+            the video.
+        store: Where it may be kept; a `StoredVideo` says so itself.
 
     Raises:
         DownloadError: It could not be fetched; the server still has it, unless it
             is a `VideoExpiredError`.
         StorageError: The path cannot be written.
     """
-    target = Path(path).expanduser().absolute()
-    client = await client_of(video, provider)
-    if variant != "video":
-        return await download_stills.download_still(video, client, target, variant)
-    await keeping.download(video, client, target)
-    return target
+    made_by = "" if isinstance(video, str) else video.provider
+    holder = await of_label(made_by, provider) if made_by else (await listed(provider))[0]
+    ledger = store_of(store).ledger if store is not None else None
+    return await downloads.download(video, holder, Path(path), variant, ledger)
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,6 @@ V1 = Path(__file__).parents[1] / "data" / "records-v1"
 KITE, FOX = "a-red-kite-c1c7fd06faa0", "a-fox-on-its-way-b0c52f807e93"
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Ledger:
-    return Ledger(VideoFolder(str(tmp_path / "clips")))
-
-
 def moved(ledger: Ledger, to: Path) -> Ledger:
     """Move a store on a disk to another folder."""
     shutil.move(ledger.store.root, to)

@@ -12,8 +12,9 @@ from prefect_sora.errors import InvalidRequestError, VideoNotFoundError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.characters import create_character
 from prefect_sora.renders.finish.cancel import cancel
-from prefect_sora.renders.finish.download_stills import Still, download_still
+from prefect_sora.renders.finish.downloads import download_still
 from prefect_sora.renders.finish.keep import keep
+from prefect_sora.renders.finish.stills import Still
 from prefect_sora.renders.recovery.clean_up import clean, look
 from prefect_sora.servers.profiles import LOCAL
 from prefect_sora.servers.protocol.client import VideoClient

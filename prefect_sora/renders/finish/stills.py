@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from prefect_sora.errors import SoraError
 from prefect_sora.limits import limits
@@ -21,6 +21,9 @@ _SUFFIXES: Final = {
     b"\x89PNG": ".png",
     b"RIFF": ".webp",
 }
+Still = Literal["thumbnail", "spritesheet"]
+Variant = Literal["video"] | Still
+
 DRAWN_SUFFIXES: Final = {"thumbnail": ".webp", "spritesheet": ".jpg", "preview": ".webp"}
 
 
