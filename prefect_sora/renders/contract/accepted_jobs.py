@@ -11,8 +11,9 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, SoraError, VideoNotFoundError
 from prefect_sora.renders.contract.trial import Trial, Verdict, by_the_server, expect
-from prefect_sora.renders.finish.downloads import download_still, fetch_still
+from prefect_sora.renders.finish.downloads import download_still
 from prefect_sora.renders.finish.keep import keep
+from prefect_sora.renders.finish.stills import fetch_still
 from prefect_sora.renders.finish.wait import wait
 from prefect_sora.servers.protocol.listing import every_video
 from prefect_sora.servers.protocol.video_object import Video
