@@ -66,6 +66,9 @@ class FileSystem(Protocol):
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Read a file, with a small read-ahead."""
 
+    def retype(self, path: str) -> bool:
+        """Give a file the content type of its name; False where it has it, or there are none."""
+
     def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
         """Remove what dead writers left at and below `path`, and what is at least `age` old.
 
@@ -123,6 +126,11 @@ class Memory:
         """Open a copy: fsspec's own file has one position for all its readers."""
         with io.BytesIO(self._fs.cat_file(path)) as file:
             yield file
+
+    def retype(self, path: str) -> bool:
+        """Know no types."""
+        del path
+        return False
 
     def sweep(self, root: str, path: str, age: timedelta | None) -> list[str]:
         """Nothing outlives the process."""

@@ -15,7 +15,16 @@ from prefect_sora.limits import limits
 from prefect_sora.store.backends.leftovers import CHECK_PREFIX, is_check, is_our_upload
 from prefect_sora.store.backends.listings import names_below, s3_pages, unless_bucket_is_missing
 from prefect_sora.store.backends.refusals import http_status
-from prefect_sora.store.backends.uploads import MARK, ObjectUpload, S3Upload
+from prefect_sora.store.backends.uploads import MARK, ObjectUpload, S3Upload, content_type_of
+
+_BESIDE = {"s3": ("ContentType", "Metadata"), "gs": ("content_type", "metadata")}
+"""The driver's arguments for a file's type and for what else is told of it."""
+
+_ON_S3 = (
+    *("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage"),
+    *("Metadata", "SSEKMSKeyId", "ServerSideEncryption", "StorageClass"),
+)
+"""What a copy of an object does not take over by itself."""
 
 
 class ObjectStore:
@@ -38,7 +47,7 @@ class ObjectStore:
         """
         mark = uuid4().hex
         try:
-            self._fs.pipe_file(path, data, mode="create", **self._marked(mark))
+            self._fs.pipe_file(path, data, mode="create", **self._about(path, mark))
         except FileExistsError:
             return self._is_ours(path, mark, data)
         except Exception as error:
@@ -59,7 +68,7 @@ class ObjectStore:
 
     def replace(self, path: str, data: bytes) -> None:
         """Put the object; readers see the old one or the new one."""
-        self._fs.pipe_file(path, data)
+        self._fs.pipe_file(path, data, **self._about(path))
 
     def read(self, path: str) -> bytes | None:
         """Get the object."""
@@ -133,11 +142,36 @@ class ObjectStore:
             asked["KeyMarker"] = page["NextKeyMarker"]
             asked["UploadIdMarker"] = page["NextUploadIdMarker"]
 
+    def retype(self, path: str) -> bool:
+        """Give a file its type, where it has another; all else of it stays as it is."""
+        wanted = content_type_of(path)
+        if self.kind == "gs":
+            wrong = bool(self._fs.info(path).get("contentType") != wanted)
+            if wrong:
+                self._fs.setxattrs(path, content_type=wanted)
+            return wrong
+        if self.kind != "s3":
+            raise NotImplementedError(f"{self.kind}:// is not known to change a file's type")
+        head = self.call_s3("head_object", path)
+        if head.get("ContentType") == wanted:
+            return False
+        bucket, key, _ = self._fs.split_path(path)
+        self.call_s3(
+            "copy_object",
+            path,
+            CopySource={"Bucket": bucket, "Key": key},
+            CopySourceIfMatch=head["ETag"],
+            MetadataDirective="REPLACE",
+            ContentType=wanted,
+            **{name: head[name] for name in _ON_S3 if name in head},
+        )
+        return True
+
     def begin(self, path: str, mark: str) -> Any:
         """Open fsspec's own upload, marked as ours."""
         # adlfs commits when closing, whatever it is told.
         settings = {"block_size": limits().part_bytes, "autocommit": self.kind == "abfs"}
-        return self._fs.open(path, "wb", **settings, **self._marked(mark))
+        return self._fs.open(path, "wb", **settings, **self._about(path, mark))
 
     def call_s3(self, method: str, path: str, **arguments: Any) -> Any:
         """Send one of S3's own requests about the object at `path`."""
@@ -158,10 +192,13 @@ class ObjectStore:
             return self.bears(path, mark)
         return False
 
-    def _marked(self, mark: str) -> dict[str, Any]:
-        # adlfs sets the metadata itself and takes no other.
-        argument = {"s3": "Metadata", "gs": "metadata"}.get(self.kind)
-        return {argument: {MARK: mark}} if argument else {}
+    def _about(self, path: str, mark: str | None = None) -> dict[str, Any]:
+        """What is written beside a file: its type, and whose it is."""
+        content_type = content_type_of(path)
+        if self.kind == "abfs":  # adlfs sets the metadata itself and takes no other
+            return {"content_settings": {"content_type": content_type}}
+        typed, marked = _BESIDE[self.kind]
+        return {typed: content_type, **({marked: {MARK: mark}} if mark else {})}
 
     def _is_ours(self, path: str, mark: str, data: bytes) -> bool | None:
         try:

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import groupby, islice
 
 from prefect_sora.limits import limits
+from prefect_sora.store.backends.concurrency import RECORDS, in_bounds
 from prefect_sora.store.backends.filesystems import FileSystem
 from prefect_sora.store.backends.folder import VideoFolder
+from prefect_sora.store.backends.leftovers import is_our_folder
 from prefect_sora.store.backends.object_stores import ObjectStore
 
 
@@ -47,6 +49,36 @@ async def folders_and_names(store: VideoFolder) -> AsyncIterator[tuple[str, list
     while step := await store._do("", lambda *_: [*islice(found, most)], folder=True):
         for each in step:
             yield each
+
+
+async def retype(store: VideoFolder) -> list[str]:
+    """Give this package's files in an object store the content types that they lack.
+
+    Earlier versions gave none, so that a link to a film downloaded it. A disk has no types.
+
+    Returns:
+        The names below the root of the files that have another type now.
+
+    Raises:
+        StorageError: The store refused, or cannot do this.
+    """
+    changed: list[str] = []
+
+    async def one(name: str) -> None:
+        if await store._do(name, lambda system, path: system.retype(path), lane=RECORDS):
+            changed.append(name)
+
+    await in_bounds(one, _ours(store))
+    return sorted(changed)
+
+
+async def _ours(store: VideoFolder) -> AsyncIterator[str]:
+    async for folder, names in folders_and_names(store):
+        for name in names:
+            inner = await store.names(f"{folder}/{name}") if name.endswith("/") else [""]
+            for path in (f"{folder}/{name}{below}" for below in inner):
+                if is_our_folder(path.rpartition("/")[0]) and not path.endswith("/"):
+                    yield path
 
 
 def _folders(system: FileSystem, path: str) -> Iterator[tuple[str, list[str]]]:
