@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
-from prefect import flow, task
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field, JsonValue, WithJsonSchema
 
@@ -20,6 +19,7 @@ from prefect_sora.requests.video import VideoRequest
 from prefect_sora.store.backends.filesystems import scheme_of
 from prefect_sora.tasks import artifacts
 from prefect_sora.tasks.batch_artifacts import Reporter
+from prefect_sora.tasks.calling import flow, task
 from prefect_sora.tasks.flow_runs import by_a_person, task_named
 from prefect_sora.tasks.parameters import Providers, RenderParameters, options_of, spelled_out
 from prefect_sora.tasks.providers import distinct, first_there, ways_to

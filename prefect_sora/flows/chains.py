@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Unpack
 
-from prefect import Task, flow
+from prefect import Task
 from pydantic import Field
 
 from prefect_sora.blocks import Store
@@ -14,6 +14,7 @@ from prefect_sora.requests.shots import ShotPrompt
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
 from prefect_sora.tasks.artifacts import logger
+from prefect_sora.tasks.calling import flow
 from prefect_sora.tasks.flow_runs import flow_named
 from prefect_sora.tasks.parameters import (
     ClipParameters,

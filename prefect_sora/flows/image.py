@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Annotated, Literal, Unpack
 
-from prefect import flow
 from pydantic import Field
 
 from prefect_sora.blocks import Store
@@ -13,6 +12,7 @@ from prefect_sora.requests.image import DEFAULT_MODEL, ImageRequest
 from prefect_sora.requests.prompts import written
 from prefect_sora.requests.shots import Prompt
 from prefect_sora.servers import image_models, video_models
+from prefect_sora.tasks.calling import flow
 from prefect_sora.tasks.flow_runs import flow_named
 from prefect_sora.tasks.image import generate_image
 from prefect_sora.tasks.parameters import (

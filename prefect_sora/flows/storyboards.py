@@ -8,7 +8,6 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from prefect import flow, task
 from prefect.runtime import flow_run as running_flow
 from pydantic import Field, WithJsonSchema
 
@@ -24,6 +23,7 @@ from prefect_sora.requests.video import VideoRequest, title
 from prefect_sora.servers.estimates import estimate
 from prefect_sora.tasks import film_artifacts
 from prefect_sora.tasks.artifacts import logger
+from prefect_sora.tasks.calling import flow, task
 from prefect_sora.tasks.parameters import Providers, RenderParameters, spelled_out
 from prefect_sora.tasks.providers import first_there
 from prefect_sora.tasks.video import AGAIN, TaskSteps

@@ -7,7 +7,6 @@ has kept. Neither flow pays for anything. Both may run beside anything else, as 
 import hashlib
 from typing import Annotated, Any, Final, Literal, cast
 
-from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
@@ -25,6 +24,7 @@ from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.backends.refusals import plain_url
 from prefect_sora.store.records import RenderState
 from prefect_sora.tasks.artifacts import logger
+from prefect_sora.tasks.calling import flow
 from prefect_sora.tasks.providers import listed, provider_of
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("in_doubt", "failed", "waiting", "skipped", "kept")

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from prefect import flow
 from pydantic import Field
 
 from prefect_sora.blocks import Store
@@ -11,6 +10,7 @@ from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.run import render
 from prefect_sora.requests.prompts import written
 from prefect_sora.requests.shots import Prompt
+from prefect_sora.tasks.calling import flow
 from prefect_sora.tasks.flow_runs import flow_named
 from prefect_sora.tasks.parameters import ClipParameters, Providers, request_of, spelled_out
 from prefect_sora.tasks.video import TaskSteps

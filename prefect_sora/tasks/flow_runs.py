@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run as running_flow
-from prefect.runtime import task_run as running_task
 
 from prefect_sora.requests.video import title
 
@@ -41,9 +41,14 @@ async def by_a_person() -> bool:
     return False
 
 
-def task_named(step: str, parameter: str) -> Callable[[], str]:
+def task_named(step: str, parameter: str) -> Any:
     """Name task runs for the timeline by a parameter: `submit · a red kite over…`."""
-    return lambda: f"{step} · {_shown(running_task.parameters[parameter])}"
+
+    def name(parameters: dict[str, Any]) -> str:
+        # Prefect passes what a future came to; its runtime still has the future itself.
+        return f"{step} · {_shown(parameters[parameter])}"
+
+    return name
 
 
 def flow_named(step: str) -> Callable[[], str]:

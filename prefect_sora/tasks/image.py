@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from prefect import task
-
 from prefect_sora.blocks import VideoStore, store_of
 from prefect_sora.handles import StoredImage
 from prefect_sora.renders.fallback import on_the_first
@@ -17,6 +15,7 @@ from prefect_sora.renders.images.submit import AskedPictures
 from prefect_sora.renders.submit.decide import Policy
 from prefect_sora.requests.image import DEFAULT_MODEL, ImageRequest, Source
 from prefect_sora.tasks import artifacts
+from prefect_sora.tasks.calling import task
 from prefect_sora.tasks.flow_runs import task_named
 from prefect_sora.tasks.parameters import SubmitParameters, options_of, spelled_out
 from prefect_sora.tasks.providers import Providers, ways_to

@@ -12,6 +12,7 @@ from prefect_sora.blocks import (
     Provider,
     ProviderOrName,
 )
+from prefect_sora.blocks.choices import awaited
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.renders import environment
@@ -26,8 +27,10 @@ async def provider_of(provider: ProviderOrName) -> Provider:
     """Take a provider as it is, or make the one that is named; a saved block is loaded.
 
     Raises:
-        InvalidRequestError: The name is none, or what it names is not set up.
+        InvalidRequestError: The name is none, what it names is not set up, or it is a coroutine
+            that nobody has awaited.
     """
+    provider = awaited(provider)
     if not isinstance(provider, str):
         return provider
     name = provider

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Unpack
 
-from prefect import task
-
 from prefect_sora.blocks import Provider, VideoStore, store_of
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.renders import film
 from prefect_sora.requests.video import VideoRequest, derived
 from prefect_sora.servers import video_models
 from prefect_sora.tasks.artifacts import logger
+from prefect_sora.tasks.calling import task
 from prefect_sora.tasks.flow_runs import task_named
 from prefect_sora.tasks.parameters import SubmitParameters, spelled_out
 from prefect_sora.tasks.providers import Providers, listed, of_label

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from prefect import task
-
 from prefect_sora.blocks import Provider, ProviderOrName, VideoStore, store_of
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import Character, RemoteVideo, StoredVideo, VideoJob
@@ -12,6 +10,7 @@ from prefect_sora.renders import characters
 from prefect_sora.renders.finish import cancel as cancelling
 from prefect_sora.servers.protocol.listing import Order, every_video, remote_video
 from prefect_sora.tasks.artifacts import logger
+from prefect_sora.tasks.calling import task
 from prefect_sora.tasks.providers import Providers, client_of, listed, of_label, provider_of
 from prefect_sora.tasks.video import AGAIN, ONCE
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, Unpack
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
@@ -30,6 +29,7 @@ from prefect_sora.renders.submit.options import RenderOptions
 from prefect_sora.renders.submit.submit import AskedVideo
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.tasks import artifacts
+from prefect_sora.tasks.calling import task
 from prefect_sora.tasks.flow_runs import by_a_person, task_named
 from prefect_sora.tasks.parameters import (
     RenderParameters,
