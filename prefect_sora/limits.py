@@ -89,6 +89,8 @@ class Limits:
     busy_pause_max_seconds: float = 5.0  # where a server says "too many" and not until when
     record_pauses_seconds: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     """Pauses between the attempts to record, at a store that fails, what was paid for."""
+    step_pauses_seconds: tuple[float, ...] = (2.0, 10.0, 30.0)
+    """Pauses before a step of a render is taken again that failed for the moment: as in a run."""
     cancelled_record_seconds: float = 5.0  # for a cancelled caller to wait for that record
     picture_fetch_attempts: int = 4  # for a picture that an answer names by its URL
     passing_turns: int = 3  # at one server, where other workers keep beginning anew

@@ -51,7 +51,14 @@ def store_of(store: VideoStore | str | Path) -> VideoStore:
     """Take a store as it is, or make one of its URL.
 
     Raises:
-        InvalidRequestError: It is a coroutine that nobody has awaited.
+        InvalidRequestError: It is a coroutine that nobody has awaited, or the name of a block.
     """
     store = awaited(store)
+    kind, _, name = str(store).partition("/")
+    if kind == VideoStore.get_block_type_slug() and name:
+        raise InvalidRequestError(
+            f"{store} is the name of a saved store, and no folder.",
+            next_step=f'Load it: `VideoStore.load("{name}")`, or in async code '
+            f'`await VideoStore.aload("{name}")`. Nothing was sent.',
+        )
     return store if isinstance(store, VideoStore) else VideoStore(url=str(store))

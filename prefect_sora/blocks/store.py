@@ -82,7 +82,9 @@ class VideoStore(Block):
         options = self.storage_options.get_secret_value() if self.storage_options else {}
         if any(is_mask(value) for value in options.values()):
             raise masked("storage_options")
-        return VideoFolder(self.url, options)
+        saved = self._block_document_name
+        name = f"{self.get_block_type_slug()}/{saved}" if saved else None
+        return VideoFolder(self.url, options, name)
 
     @property
     def ledger(self) -> Ledger:

@@ -19,11 +19,15 @@ _COMMANDS = {
     "render": "Render a prompt into a video that is kept in the store.",
     "batch": "Render a table of requests: CSV, JSON lines, JSON or Parquet.",
     "storyboard": "Render the shots of a storyboard, and join them into a film.",
+    "remix": "Make a new video of a finished one, with a change in it.",
     "edit": "Change something in a finished video.",
     "extend": "Have a finished video go on.",
     "image": "Draw pictures from a prompt, or change some, and keep them in the store.",
     "resume": "Bring unfinished renders home, without paying again.",
     "list": "List what the server holds, and what of it the store has kept.",
+    "retrieve": "Ask the server how a video stands now.",
+    "download": "Write a finished video to a file, from the store or else from the server.",
+    "cancel": "Stop a job that is not finished.",
     "delete": "Delete videos at the server; what the store has kept stays.",
     "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
@@ -41,7 +45,8 @@ app = App(
 )
 _PLACES = {
     **{name: f"making.{name}:{name}" for name in ("render", "batch", "storyboard", "image")},
-    **{name: f"making.derive:{name}" for name in ("edit", "extend")},
+    **{name: f"making.derive:{name}" for name in ("remix", "edit", "extend")},
+    **{name: f"server.videos:{name}" for name in ("retrieve", "download", "cancel")},
     "list": "server.list:list_",
     "delete": "server.delete:delete",
 }

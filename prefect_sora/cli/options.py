@@ -1,8 +1,8 @@
 """Options that several commands share, each said once, and what their words mean."""
 
 import json
-import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter, validators
@@ -11,12 +11,17 @@ from pydantic import JsonValue
 from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from prefect_sora.cli.saved import NamedStore
     from prefect_sora.handles import StoredVideo
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Annotated[list[str] | None, Parameter(negative="")]
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
+
+Prompt = Annotated[str, Parameter(name=("--prompt", "-p"))]
+Seconds = Annotated[int | None, Parameter(name=("--seconds", "--duration"))]
+Size = Annotated[str | None, Parameter(name=("--size", "--resolution"))]
 
 MaxCost = Annotated[
     float | None,
@@ -30,10 +35,23 @@ MaxCost = Annotated[
 Provider = Annotated[
     str | None,
     Parameter(
-        help="Who renders: local, openai, azure, or a saved block as type-slug/name. Without it, "
-        "openai or azure where their variables are set."
+        name=("--provider", "--video-provider"),
+        help="Who renders: local, openai, azure, the URL of a server, or a saved block as "
+        "type-slug/name. Without it, openai or azure where their variables are set.",
     ),
 ]
+
+
+ApiKey = Annotated[
+    str | None,
+    Parameter(
+        help="The key of the provider, in place of the environment's: - asks for it, or reads it "
+        "from a pipe; fd:3 reads it from a file descriptor. One that is typed stays in the "
+        "shell's history."
+    ),
+]
+
+_STORE: Final = "./renders"
 
 
 @Parameter(name="*")
@@ -42,13 +60,71 @@ class Where:
     """Who renders, and where it is kept."""
 
     provider: Provider = None
+    api_key: ApiKey = None
     store: Annotated[
         str,
         Parameter(
             name=("--store", "--output", "-o"),
-            help="Where videos and records are kept: a folder, or s3://, gs://, abfs://.",
+            help="Where videos and records are kept: a folder, s3://, gs://, abfs://, or a saved "
+            "store as sora-video-store/name.",
         ),
-    ] = "./renders"
+    ] = _STORE
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Into:
+    """Who renders, where it is kept, and a file besides."""
+
+    provider: Provider = None
+    api_key: ApiKey = None
+    folder: Annotated[
+        str | None,
+        Parameter(
+            name="--store",
+            help="Where videos and records are kept: a folder, s3://, gs://, abfs://, or a saved "
+            "store as sora-video-store/name. Without it ./renders.",
+        ),
+    ] = None
+    output: Annotated[
+        str | None,
+        Parameter(
+            name=("--output", "-o"),
+            help="A file such as clip.mp4, written besides what the store keeps; or another "
+            "word for --store.",
+        ),
+    ] = None
+
+    @property
+    def file(self) -> Path | None:
+        """The file that is written besides; None where there is none.
+
+        Raises:
+            InvalidRequestError: Its folder is not there.
+        """
+        if self.output is None or "://" in self.output or not names_a_file(self.output):
+            return None
+        path = Path(self.output).expanduser().absolute()
+        if path.is_dir() or not path.parent.is_dir():
+            missing = f"{path} is a folder" if path.is_dir() else f"There is no {path.parent}"
+            raise InvalidRequestError(
+                f"--output {self.output}: {missing}.",
+                next_step="Name a file in a folder that is there. Nothing was sent.",
+            )
+        return path
+
+    @property
+    def store(self) -> str:
+        """Where it is kept, as it was named."""
+        if self.folder is not None:
+            return self.folder
+        a_store = self.output is not None and self.file is None
+        return str(self.output) if a_store else _STORE
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a name is that of a video or a picture, and no folder's."""
+    return Path(name).suffix.lower() in (".mp4", ".png", ".jpg", ".jpeg", ".webp")
 
 
 @Parameter(name="*")
@@ -103,6 +179,16 @@ class Waiting:
         }
 
 
+Prefect = Annotated[
+    bool | None,
+    Parameter(
+        show_default=False,
+        help="Make it a run of Prefect, or not; without it, it is one where a Prefect API is "
+        "configured.",
+    ),
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Shown:
@@ -116,6 +202,7 @@ class Shown:
 
 
 WHERE: Final = Where()
+INTO: Final = Into()
 SHARING: Final = Sharing()
 WAITING: Final = Waiting()
 SHOWN: Final = Shown()
@@ -141,7 +228,7 @@ def extra_fields(extra: list[str] | None) -> dict[str, JsonValue]:
     return fields
 
 
-async def find_source(word: str, store: str) -> "tuple[str, StoredVideo | None]":
+async def find_source(word: str, store: "NamedStore") -> "tuple[str, StoredVideo | None]":
     """Find the server's id of a video, and its clip where the store has it.
 
     Args:
@@ -152,17 +239,16 @@ async def find_source(word: str, store: str) -> "tuple[str, StoredVideo | None]"
         InvalidRequestError: A key of a render that is not kept.
         StorageError: The store cannot be read.
     """
-    from prefect_sora.store.backends import VideoFolder
-    from prefect_sora.store.identity import KEY_DIGITS  # what --help need not wait for
+    from prefect_sora.store.identity import is_key  # what --help need not wait for
     from prefect_sora.store.ledger import Ledger
 
-    if not re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS}}}", word):
+    if not is_key(word):
         return word, None
-    ledger = Ledger(VideoFolder(store))
+    ledger = Ledger(store.folder)
     for folder in await ledger.find(word):
         if stored := await ledger.stored(folder):
             return stored.video.video_id, stored.video
     raise InvalidRequestError(
-        f"The store {store} keeps no render {word}.",
+        f"The store {store.name} keeps no render {word}.",
         next_step="Name a kept render's key, or the server's id of a video; nothing was sent.",
     )

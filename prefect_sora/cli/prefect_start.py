@@ -1,12 +1,15 @@
-"""Prefect: kept quiet and started early; nothing else here imports it at its top.
+"""Prefect: started where it is wanted, early and quietly; nothing else here imports it at its top.
 
-On a fresh machine Prefect's temporary server takes most of a first render's time. It
-is started first, and all other imports happen meanwhile.
+A command is a run of Prefect where a Prefect API is configured, or --prefect asks for one. On a
+fresh machine its temporary server takes most of a first run's time: so it is started first,
+and all other imports happen meanwhile.
 """
 
 import logging
 import os
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from types import ModuleType
 from typing import Final
@@ -22,6 +25,51 @@ _START_SECONDS: Final = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 
 _NEEDED: Final = ("openai", "av", "PIL.Image", "prefect_sora.flows")
 
+_DATABASES: Final = (
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_API_DATABASE_NAME",
+    "PREFECT_SERVER_DATABASE_NAME",
+)
+
+
+def is_configured(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a Prefect API is configured: in the environment, a profile or a settings file.
+
+    Prefect itself is asked, and so imported, only where one of its files speaks of an API.
+    """
+    if environ.get("PREFECT_API_URL"):
+        return True
+    profiles = environ.get("PREFECT_PROFILES_PATH") or home(environ) / "profiles.toml"
+    if not (
+        _speaks(profiles, "prefect_api_url")
+        or _speaks(".env", "prefect_")
+        or _speaks("prefect.toml", "url")
+        or _speaks("pyproject.toml", "tool.prefect")
+    ):
+        return False
+    from prefect.settings import PREFECT_API_URL
+
+    return bool(PREFECT_API_URL.value())
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where Prefect keeps its own files."""
+    return Path(environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+
+
+def holds_nothing(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether no Prefect API is configured, and a temporary server has kept nothing here yet."""
+    elsewhere = any(environ.get(name) for name in _DATABASES)
+    return not (is_configured(environ) or elsewhere or (home(environ) / "prefect.db").exists())
+
+
+def _speaks(path: str | Path, word: str) -> bool:
+    try:
+        return word in Path(path).expanduser().read_text("utf-8", "replace").lower()
+    except OSError:
+        return False
+
 
 def load(display: Display, debug: bool) -> ModuleType:
     """Return our flows, with a Prefect API to report to.
@@ -30,11 +78,22 @@ def load(display: Display, debug: bool) -> ModuleType:
         Exception: Whatever Prefect raises where its temporary server does not start.
         InterruptedBySignal: A signal came meanwhile.
     """
+    display.phase("starting Prefect")
     with signals.heard():
-        return _loaded(display, debug)
+        return _started(debug, _NEEDED)
 
 
-def _loaded(display: Display, debug: bool) -> ModuleType:
+def ready(debug: bool = False) -> None:
+    """Have a Prefect API to ask for saved blocks; one that nobody has configured is started.
+
+    Raises:
+        Exception: As `load` says.
+    """
+    with signals.heard():
+        _started(debug, ("prefect_sora.blocks",))
+
+
+def _started(debug: bool, needed: tuple[str, ...]) -> ModuleType:
     user_chose = _LEVEL in os.environ
     if not debug:
         # Otherwise Prefect writes a line for each log record that a stopped server does not take.
@@ -43,7 +102,6 @@ def _loaded(display: Display, debug: bool) -> ModuleType:
             os.environ.setdefault(_CONSOLE_LEVEL, "CRITICAL")
     # Prefect's 20 s are short for the first start on a slow machine, which migrates a database.
     os.environ.setdefault(_START_SECONDS, "90")
-    display.phase("starting Prefect")
     from prefect.settings import PREFECT_API_URL
 
     starter = None
@@ -52,7 +110,7 @@ def _loaded(display: Display, debug: bool) -> ModuleType:
         import_module("prefect.server.api.server")
         starter = _Starter(daemon=True)
         starter.start()
-    for module in _NEEDED:
+    for module in needed:
         import_module(module)
     if starter is not None:
         starter.join()
@@ -61,7 +119,7 @@ def _loaded(display: Display, debug: bool) -> ModuleType:
     if user_chose and not debug:
         for handler in logging.getLogger().handlers:
             handler.addFilter(_without_traceback)
-    return import_module("prefect_sora.flows")
+    return import_module(needed[-1])
 
 
 class _Starter(Thread):

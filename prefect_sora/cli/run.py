@@ -2,20 +2,22 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from signal import SIGINT
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from prefect_sora.cli import prefect_start, redaction, signals
-from prefect_sora.cli.options import Shown, Where
+from prefect_sora.cli import keys, prefect_start, redaction, saved, signals
+from prefect_sora.cli.options import Shown
 from prefect_sora.cli.progress import Display
+from prefect_sora.cli.saved import NamedStore
 from prefect_sora.cli.screen import Screen, show_our_log
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
-from prefect_sora.renders.environment import NamedProvider, keys, named_provider
+from prefect_sora.renders import environment
+from prefect_sora.renders.environment import NamedProvider, named_provider
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.identity import title_slug
 from prefect_sora.store.ledger import Ledger
 
@@ -51,31 +53,31 @@ def run_command(
         return screen.failure(error)
 
 
-def chosen(name: str | None, environ: Mapping[str, str] = os.environ) -> NamedProvider:
+def chosen(
+    name: str | None,
+    api_key: str | None = None,
+    environ: MutableMapping[str, str] = os.environ,
+) -> NamedProvider:
     """Find who renders, and hide the keys of all servers that the environment describes.
 
+    Args:
+        name: As --provider took it.
+        api_key: As --api-key took it; the process, and what it starts, uses it from now on.
+        environ: What describes the servers.
+
     Raises:
-        InvalidRequestError: As `environment.named_provider` says.
+        InvalidRequestError: As `environment.named_provider` and `keys.use` say.
     """
+    if api_key is not None:
+        keys.use(api_key, name, environ)
     hide_keys(environ)
-    return named_provider(name, environ, _loaded)
+    return named_provider(saved.provider_name(name, environ), environ, saved.load_server)
 
 
 def hide_keys(environ: Mapping[str, str] = os.environ) -> None:
     """Hide the keys of all servers that the environment describes from all that is shown."""
-    for key in keys(environ):
+    for key in environment.keys(environ):
         redaction.hide(key)
-
-
-def _loaded(name: str) -> Server:
-    from prefect_sora.tasks.providers import provider_of
-
-    async def load() -> Server:
-        return await (await provider_of(name)).get_server()
-
-    server = asyncio.run(load())
-    redaction.hide(server.api_key.get_secret_value() if server.api_key else None)
-    return server
 
 
 def with_client(server: Server, work: "Callable[[VideoClient], Awaitable[T]]") -> T:
@@ -90,62 +92,89 @@ def with_client(server: Server, work: "Callable[[VideoClient], Awaitable[T]]") -
     return signals.run(connected)
 
 
-def run_flow(
-    screen: Screen,
-    providers: Sequence[NamedProvider],
-    store: str,
-    call: Callable[[ModuleType, Any], Awaitable[T]],
-    *,
-    check: Callable[[NamedProvider | None], Coroutine[Any, Any, None]] | None = None,
-    prompt: str | None = None,
-    shown_by: type[Display] = Display,
-    phase: str = "submitting",
-    afterwards: str = "",
-) -> T:
-    """Run a flow of this package in this process.
+@dataclass(frozen=True)
+class Making(Generic[T]):
+    """What a command makes, in the two ways in which it can be made.
 
-    Args:
-        screen: Where the run is reported.
+    Attributes:
         providers: Who renders: the first, and those that are asked next.
-        store: Where its records are.
-        call: Calls the flow, with the module `flows` and the name or names of providers.
-        check: Checks the request before anything is sent. A saved provider is known only once
-            Prefect has started: so `check` is then called twice, first with None.
+        store: Where it is kept.
+        flow: Calls the flow, with the module `flows`, the names of providers and the store.
+        plainly: Makes the same without Prefect.
+        check: Checks the request before anything is sent. A saved provider takes a while to be
+            loaded: so `check` is then called twice, first with None.
         prompt: When a signal comes, only unfinished renders of this prompt are reported.
         shown_by: What shows the progress.
         phase: What is done first.
         afterwards: What else is said when a signal comes.
+    """
+
+    providers: Sequence[NamedProvider]
+    store: NamedStore
+    flow: Callable[[ModuleType, Any, Any], Awaitable[T]]
+    plainly: Callable[[Display], Awaitable[T]]
+    check: Callable[[NamedProvider | None], Coroutine[Any, Any, None]] | None = None
+    prompt: str | None = None
+    shown_by: type[Display] = Display
+    phase: str = "submitting"
+    afterwards: str = ""
+
+
+def make(screen: Screen, making: Making[T], prefect: bool | None) -> T:
+    """Make what a command makes: as a run of Prefect, or without it.
+
+    Args:
+        screen: Where it is reported.
+        making: What is made.
+        prefect: Whether it is a run; None: where a Prefect API is configured.
 
     Raises:
         InterruptedBySignal: A signal came; it says what goes on at the server.
     """
-    first, names = providers[0], [each.name for each in providers]
-    # The renderer takes a second to start, so it starts before Prefect and beside it.
+    first, check = making.providers[0], making.check
+    # The renderer takes a second to start, so it starts before all else and beside it.
     first.start()
     if check:
         asyncio.run(check(None if first.is_saved else first))
+    as_run = prefect_start.is_configured() if prefect is None else prefect
     try:
-        with shown_by(screen) as display:
-            flows = prefect_start.load(display, screen.shown.debug)
+        with making.shown_by(screen) as display:
+            if as_run:
+                return _as_run(screen, making, display)
             if check and first.is_saved:
                 asyncio.run(check(first))
-            from prefect_sora.tasks.artifacts import listening  # which imports Prefect
-
-            display.phase(phase)
-
-            async def work() -> T:
-                with listening(display):
-                    return await call(flows, names if len(names) > 1 else first.name)
-
-            return signals.run(work)
+            display.phase(making.phase)
+            return signals.run(lambda: _awaited(making.plainly(display)))
     except INTERRUPTED as stop:
-        message = asyncio.run(_what_goes_on(store, first.name, prompt))
-        raise _interrupted(stop, message + afterwards) from None
+        message = asyncio.run(_what_goes_on(making.store, first.name, making.prompt))
+        raise _interrupted(stop, message + making.afterwards) from None
+
+
+def _as_run(screen: Screen, making: Making[T], display: Display) -> T:
+    first, names = making.providers[0], [each.name for each in making.providers]
+    flows = prefect_start.load(display, screen.shown.debug)
+    if making.check and first.is_saved:
+        asyncio.run(making.check(first))
+    from prefect_sora.tasks.artifacts import listening  # which imports Prefect
+
+    display.phase(making.phase)
+
+    async def work() -> T:
+        with listening(display):
+            provider = names if len(names) > 1 else first.name
+            return await making.flow(flows, provider, making.store.for_flows)
+
+    return signals.run(work)
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 def run_watched(
     screen: Screen,
-    where: Where,
+    store: NamedStore,
+    provider: str | None,
     work: Callable[[Display], Coroutine[Any, Any, T]],
 ) -> T:
     """Do some work that shows its progress; at a signal, say what is still unfinished.
@@ -157,9 +186,7 @@ def run_watched(
         with Display(screen) as display:
             return signals.run(lambda: work(display))
     except signals.InterruptedBySignal as stop:
-        raise _interrupted(
-            stop, asyncio.run(_still_unfinished(where.store, where.provider))
-        ) from None
+        raise _interrupted(stop, asyncio.run(_still_unfinished(store, provider))) from None
 
 
 def _interrupted(stop: BaseException, message: str) -> signals.InterruptedBySignal:
@@ -167,19 +194,19 @@ def _interrupted(stop: BaseException, message: str) -> signals.InterruptedBySign
     return signals.InterruptedBySignal(signum, message)
 
 
-async def _what_goes_on(store: str, provider: str, prompt: str | None) -> str:
+async def _what_goes_on(store: NamedStore, provider: str, prompt: str | None) -> str:
     """Say which renders of this process are unfinished, and how to go on with them."""
-    ledger = Ledger(VideoFolder(store))
+    ledger = Ledger(store.folder)
     try:
         states = await ledger.unfinished(title_slug(prompt) if prompt else None)
     except SoraError as error:
-        return f"Stopped. What was begun is in the records of {store}, unless: {error}"
+        return f"Stopped. What was begun is in the records of {store.name}, unless: {error}"
     mine = [s for s in states if s.reserved and s.reserved.owner.is_this_process()]
     if not mine:
         return "Stopped. Nothing was sent, so nothing was paid."
     said = []
     for state in mine:
-        go_on = NextStep("wait", key=state.key, store=store, provider=provider)
+        go_on = NextStep("wait", key=state.key, store=store.name, provider=provider)
         if state.accepted:
             job = state.accepted.job
             said.append(
@@ -198,11 +225,11 @@ async def _what_goes_on(store: str, provider: str, prompt: str | None) -> str:
     return f"Stopped. Nothing was deleted. {' '.join(said)}"
 
 
-async def _still_unfinished(store: str, provider: str | None) -> str:
+async def _still_unfinished(store: NamedStore, provider: str | None) -> str:
     """Say which renders of the store are unfinished when a resume is stopped."""
-    states = await Ledger(VideoFolder(store)).unfinished(left=lambda *_: None)
+    states = await Ledger(store.folder).unfinished(left=lambda *_: None)
     if not states:
         return "Stopped. Nothing is unfinished."
     keys = ", ".join(state.key for state in states)
-    go_on = NextStep("wait", store=store, provider=provider).words()
+    go_on = NextStep("wait", store=store.name, provider=provider).words()
     return f"Stopped. Nothing was deleted; still unfinished: {keys}. {go_on}"

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import traceback
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -14,6 +14,9 @@ from prefect_sora.cli.signals import InterruptedBySignal
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import in_words
 from prefect_sora.handles import StoredImage, StoredVideo
+
+_PLACES: Final = ("folder", "path", "kept")
+"""Fields of documents that name a place, besides those that end in `url`."""
 
 
 class Screen:
@@ -43,9 +46,22 @@ class Screen:
 
     def result(self, text: str, style: str | None = None) -> None:
         """Print a result; with --json, the document holds it instead."""
+        self._printed(redaction.safe(text), style)
+
+    def file(self, url: str, size_bytes: int | None = None, *, doubtful: bool = False) -> None:
+        """Print where a kept file is, as it is: programs read it."""
+        mark, style = ("!", "yellow") if doubtful else ("✓", "green")
+        if self.shown.quiet:
+            self._printed(place(url))
+        elif size_bytes is None:
+            self._printed(f"  {place(url)}")
+        else:
+            self._printed(f"{mark} {place(url)}  {size_of(size_bytes)}", style)
+
+    def _printed(self, text: str, style: str | None = None) -> None:
         if not self.shown.json:
             # A path stays in one piece; the terminal breaks a line that is too long.
-            self.out.print(redaction.safe(text), style=style, markup=False, soft_wrap=True)
+            self.out.print(text, style=style, markup=False, soft_wrap=True)
 
     def announce(self, title: str, **told: str) -> None:
         """Announce what begins: its title, and a line for each word below."""
@@ -57,20 +73,32 @@ class Screen:
         """Tell where a kept video is and what it is, the path first."""
         length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
         cost = usd(video.cost_usd)
-        mark, style = ("!", "yellow") if video.differences else ("✓", "green")
-        self.result(f"{mark} {place(video.url)}  {size_of(video.size_bytes)}", style=style)
+        self.file(video.url, video.size_bytes, doubtful=bool(video.differences))
+        if self.shown.quiet:
+            return
         if video.differences:
-            self.result(f"  not as asked: {', '.join(video.differences)}", style=style)
+            self.result(f"  not as asked: {', '.join(video.differences)}", style="yellow")
         self.result(
             f"  {video.width}x{video.height}{length} · made by {video.provider} · cost {cost}"
         )
         self.result(f"  video {video.video_id} · render {video.key}")
 
+    def kept_pictures(self, image: StoredImage) -> None:
+        """Tell where kept pictures are and what they are, each path in a line of its own."""
+        for url, file in zip(image.urls, image.files, strict=True):
+            self.file(url, file.size_bytes)
+        if self.shown.quiet:
+            return
+        clear = " · transparent" if image.has_alpha else ""
+        shape = f"{image.width}x{image.height} {image.format}{clear}"
+        self.result(f"  {shape} · made by {image.provider} · cost {usd(image.cost_usd)}")
+        self.result(f"  render {image.key}")
+
     def document(self, value: Any) -> None:
         """Print the one JSON document of --json."""
         if self.shown.json:
-            text = json.dumps(value, indent=2, ensure_ascii=False)
-            sys.stdout.write(redaction.safe(text) + "\n")
+            text = json.dumps(_safe(value), indent=2, ensure_ascii=False)
+            sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
     def trouble(self, error: BaseException, *, skipped: bool = False) -> None:
@@ -91,6 +119,16 @@ class Screen:
         self.trouble(error)
         self.document({"error": describe(error)})
         return exits.exit_code(error)
+
+
+def _safe(value: Any, name: str = "") -> Any:
+    """The document without secrets; what names a place is as it is: programs open it."""
+    if isinstance(value, dict):
+        return {key: _safe(each, str(key)) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_safe(each, name) for each in value]
+    is_place = name.endswith(("url", "urls")) or name in _PLACES
+    return redaction.safe(value) if isinstance(value, str) and not is_place else value
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -131,20 +169,6 @@ def place(url: str) -> str:
     from prefect_sora.store.backends.filesystems import local_path, scheme_of
 
     return local_path(url) if scheme_of(url) in {"file", "local"} else url
-
-
-def image_lines(image: StoredImage) -> list[str]:
-    """Tell where kept pictures are and what they are, each path in a line of its own."""
-    sizes = zip(image.urls, image.files, strict=True)
-    paths = [f"✓ {place(url)}  {size_of(file.size_bytes)}" for url, file in sizes]
-    clear = " · transparent" if image.has_alpha else ""
-    by = f"made by {image.provider}"
-    shape = f"{image.width}x{image.height} {image.format}{clear}"
-    return [
-        *paths,
-        f"  {shape} · {by} · cost {usd(image.cost_usd)}",
-        f"  render {image.key}",
-    ]
 
 
 def _paragraph(error: BaseException) -> str:

@@ -48,6 +48,9 @@ def heard() -> Iterator[None]:
     Raises:
         InterruptedBySignal: A signal came: at once, or where that was caught, at the end.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python tells signals to the main thread alone
+        return
     caught: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:

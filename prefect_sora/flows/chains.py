@@ -11,7 +11,7 @@ from prefect_sora.handles import Kind, StoredVideo
 from prefect_sora.renders.run import bring_home, render
 from prefect_sora.requests.prompts import written
 from prefect_sora.requests.shots import ShotPrompt
-from prefect_sora.requests.video import VideoRequest
+from prefect_sora.requests.video import VideoRequest, existing
 from prefect_sora.servers import video_models
 from prefect_sora.tasks.artifacts import logger
 from prefect_sora.tasks.calling import flow
@@ -65,7 +65,7 @@ async def remix_chain(
     """
     base = await _base(prompt, source, clip)
     steps = await TaskSteps.of(provider, store, clip)
-    own = {"take": clip.get("take", 1), "emulate": emulate}
+    own = {**_own(base, clip), "emulate": emulate}
     return await _chain("remix", remix_video, base, remixes or [], steps, own)
 
 
@@ -92,7 +92,7 @@ async def edit_chain(
     """
     base = await _base(prompt, source, clip)
     steps = await TaskSteps.of(provider, store, clip)
-    own = {"take": clip.get("take", 1)}
+    own = _own(base, clip)
     return await _chain("edit", edit_video, base, edits or [], steps, own)
 
 
@@ -130,7 +130,7 @@ async def extend_chain(
         length = None if source else float(base.seconds)
     video_models.check_extensions(len(said), extension_seconds, length, unlisted)
     own = {
-        "take": clip.get("take", 1),
+        **_own(base, clip),
         "seconds": extension_seconds,
         "allow_unlisted": unlisted,
     }
@@ -146,15 +146,19 @@ async def _base(
             logger().warning("The base clip is given: its prompt is not rendered.")
         if isinstance(source, StoredVideo):
             return source
-        return VideoRequest.of(
-            prompt=f"video {source}", kind="existing", source_video_id=source, model=None
-        )
+        return existing(source)
     if prompt is None:
         raise InvalidRequestError(
             "A chain begins with a prompt or with a source, and neither is given.",
             next_step="Give one of them; nothing was sent.",
         )
     return request_of(clip, prompt=await written(prompt))
+
+
+def _own(base: VideoRequest | StoredVideo, clip: RequestParameters) -> dict[str, Any]:
+    """The verb's own parameters: `extra` is the base clip's, unless that is finished already."""
+    finished = isinstance(base, StoredVideo) or base.kind == "existing"
+    return {"take": clip.get("take", 1), "extra": clip.get("extra") if finished else None}
 
 
 async def _chain(

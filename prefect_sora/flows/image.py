@@ -7,11 +7,12 @@ from pydantic import Field
 
 from prefect_sora.blocks import Store
 from prefect_sora.handles import StoredImage, StoredVideo
+from prefect_sora.renders.images.prepare import first_frame
 from prefect_sora.renders.run import render
 from prefect_sora.requests.image import DEFAULT_MODEL, ImageRequest
 from prefect_sora.requests.prompts import written
 from prefect_sora.requests.shots import Prompt
-from prefect_sora.servers import image_models, video_models
+from prefect_sora.servers import video_models
 from prefect_sora.tasks.calling import flow
 from prefect_sora.tasks.flow_runs import flow_named
 from prefect_sora.tasks.image import generate_image
@@ -126,14 +127,7 @@ async def keyframe_to_video(
     # What one server of several no longer offers, another may render.
     service = (await several[0].describe()).service if len(several) == 1 else None
     video_models.check(asked, service)
-    drawing = ImageRequest.of(
-        prompt=keyframe,
-        model=image_model,
-        size=image_size or image_models.nearest_size(image_model, asked.pixels),
-        quality=image_quality,
-        take=asked.take,
-        allow_unlisted=asked.allow_unlisted,
-    )
+    drawing = first_frame(keyframe, asked, image_model, image_size, image_quality)
     steps = await TaskSteps.of(provider, store, clip)
     paying = steps.submitting
     paying["timeout_seconds"] = None  # a picture has its own

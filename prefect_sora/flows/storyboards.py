@@ -15,12 +15,10 @@ from prefect_sora.blocks import Store, VideoStore, store_of
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders import film as films
 from prefect_sora.renders.film import Cut, StoredFilm
-from prefect_sora.renders.film.shots import Filming
-from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.renders.film.shots import Filming, checked
 from prefect_sora.requests import storyboard as storyboards
-from prefect_sora.requests.storyboard import Storyboard, naming
-from prefect_sora.requests.video import VideoRequest, title
-from prefect_sora.servers.estimates import estimate
+from prefect_sora.requests.storyboard import Storyboard
+from prefect_sora.requests.video import title
 from prefect_sora.tasks import film_artifacts
 from prefect_sora.tasks.artifacts import logger
 from prefect_sora.tasks.calling import flow, task
@@ -63,7 +61,7 @@ async def storyboard(
     if not isinstance(board, Storyboard):
         board = await storyboards.read(board)
     steps = await TaskSteps.of(provider, store, how)
-    requests = await _checked(board, provider, steps.options.scope)
+    requests = await checked(board, await first_there(provider), steps.options.scope, logger())
 
     async def last_frame(clip: StoredVideo) -> str:
         frame: str = await take_last_frame(clip, store)
@@ -73,20 +71,6 @@ async def storyboard(
     filming = Filming(board, requests, steps, scope, last_frame, gate, logger())
     cuts = await filming.film()
     return await keep_film(board.title, cuts, store, filming.cost_usd())
-
-
-async def _checked(board: Storyboard, provider: Providers, scope: str) -> list[VideoRequest]:
-    """Check all shots against model, server and keyframes, before any of them is paid for."""
-    requests = await board.requests()
-    first = await first_there(provider)
-    for number, request in enumerate(requests, start=1):
-        with naming(number):
-            for warning in (await identify(request, first, scope)).warnings:
-                logger().warning("Shot %d: %s", number, warning)
-    renders = board.renders(requests)
-    total = estimate(renders, first.server)
-    logger().info("%d shots, %d renders, estimated cost: %s", len(requests), len(renders), total)
-    return requests
 
 
 @task(name="take-last-frame", task_run_name="last frame · {video.title}", **AGAIN)

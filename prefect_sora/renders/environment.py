@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -27,17 +28,20 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 
 PROFILE_VARIABLE: Final = "PREFECT_SORA_PROFILE"
 PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
+KEY_VARIABLE: Final = "PREFECT_SORA_API_KEY"
+"""The key of a server that is named by its URL."""
+
 LOCAL_FOLDER_VARIABLE: Final = "PREFECT_SORA_LOCAL_FOLDER"
 
 CHOICES: Final = (
     "local renders on this machine, for nothing; openai takes OPENAI_BASE_URL and "
     "OPENAI_API_KEY; azure takes AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY and "
-    "AZURE_OPENAI_DEPLOYMENT; a saved block is named by its type's slug and its name, such as "
-    "sora-openai-credentials/my-server."
+    "AZURE_OPENAI_DEPLOYMENT; a URL is the server there, such as http://gpu-box:30010/v1; a saved "
+    "block is named by its type's slug and its name, such as sora-openai-credentials/my-server."
 )
 """What a provider can be named."""
 
-_KEYS: Final = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY")
+_KEYS: Final = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", KEY_VARIABLE)
 
 
 class NamedProvider(ABC):
@@ -188,6 +192,8 @@ def named_provider(
         return _openai(environ)
     if name == "azure":
         return _azure(environ)
+    if name.startswith(("http://", "https://")):
+        return _at(name, environ)
     slug, slash, document = name.partition("/")
     if slash and slug and document:
         return Saved(name, load)
@@ -227,8 +233,26 @@ def _openai(environ: Mapping[str, str]) -> Described:
             "The provider openai needs OPENAI_API_KEY, or OPENAI_BASE_URL for another server.",
             next_step="Set it in the environment.",
         )
+    return _described("openai", url or OPENAI_URL, key, environ)
+
+
+def _at(url: str, environ: Mapping[str, str]) -> Described:
+    """Describe the server at a URL; the key of another server is not sent there."""
+    key = environ.get(KEY_VARIABLE)
+    if not key and _host(url) == _host(environ.get("OPENAI_BASE_URL") or OPENAI_URL):
+        key = environ.get("OPENAI_API_KEY")
+    return _described(url, url, key, environ)
+
+
+def _host(url: str) -> tuple[str, str]:
+    """What a key is sent to: scheme, and name with port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+
+
+def _described(name: str, url: str, key: str | None, environ: Mapping[str, str]) -> Described:
     fields = {
-        "base_url": url or OPENAI_URL,
+        "base_url": url,
         "api_key": SecretStr(key) if key else None,
         "organization": environ.get("OPENAI_ORG_ID") or None,
         "project": environ.get("OPENAI_PROJECT_ID") or None,
@@ -236,7 +260,7 @@ def _openai(environ: Mapping[str, str]) -> Described:
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
     profile = _profile(environ.get(PROFILE_VARIABLE) or "auto")
     server = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
-    return Described("openai", server, {**fields, "profile": profile, "prices": by_model(own)})
+    return Described(name, server, {**fields, "profile": profile, "prices": by_model(own)})
 
 
 def _profile(text: str) -> str | dict[str, Any]:

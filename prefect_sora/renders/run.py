@@ -1,12 +1,15 @@
 """Run: every render goes one way, submit, wait and keep, whoever takes the steps."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, Self, TypeVar
 
-from prefect_sora.errors import RenderFailedError
+from prefect_sora.errors import InvalidRequestError, RenderFailedError, SoraError
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
+from prefect_sora.limits import limits
 from prefect_sora.renders.fallback import on_the_first, pass_on_failed
 from prefect_sora.renders.finish.as_asked import held_to
 from prefect_sora.renders.finish.cancel import ByPerson
@@ -18,9 +21,12 @@ from prefect_sora.renders.submit.submit import AskedVideo
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.connections import connect
+from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Steps(Protocol):
@@ -66,6 +72,25 @@ async def bring_home(job: VideoJob, steps: Steps) -> StoredVideo:
     return await steps.keep(await steps.wait(job))
 
 
+async def retried(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step, and take it again where it failed for the moment.
+
+    The records make that safe: nothing is paid for twice.
+
+    Raises:
+        SoraError: It failed for good, or time after time.
+    """
+    for pause_seconds in limits().step_pauses_seconds:
+        try:
+            return await step()
+        except SoraError as error:
+            if not error.retryable:
+                raise
+            log.warning("In %.0f s it is tried again: %s", pause_seconds, error.message)
+        await asyncio.sleep(pause_seconds)
+    return await step()
+
+
 @dataclass(frozen=True)
 class PlainSteps:
     """The steps as plain calls, without Prefect, on one server or the first of several.
@@ -76,6 +101,10 @@ class PlainSteps:
         options: How the render is shared, waited for and paid.
         by_person: Says whether a person cancelled; None where nobody can tell.
         on_submitted: Hears of the job that was accepted, or found.
+        on_progress: Hears of each change at the server.
+        on_kept: Hears of the video that is in the store.
+        parent_key: The render that they start from.
+        patient: Take a step again that failed for the moment, where that pays for nothing.
     """
 
     ways: Sequence[Way]
@@ -83,6 +112,10 @@ class PlainSteps:
     options: RenderOptions
     by_person: ByPerson | None = None
     on_submitted: Callable[[VideoJob], None] | None = None
+    on_progress: Callable[[VideoJob, Video], None] | None = None
+    on_kept: Callable[[StoredVideo], None] | None = None
+    parent_key: str | None = None
+    patient: bool = False
 
     @classmethod
     def on(cls, client: VideoClient, ledger: Ledger, options: RenderOptions) -> Self:
@@ -93,27 +126,61 @@ class PlainSteps:
 
         return cls([Way(client.server, connected)], ledger, options)
 
+    def with_maker_of(self, video: StoredVideo) -> Self:
+        """Take them on the server that made a video: no other can start from it.
+
+        Raises:
+            InvalidRequestError: None of several servers is that one.
+        """
+        made_it = [way for way in self.ways if way.server.label == video.provider]
+        if len(self.ways) > 1 and not made_it:
+            raise InvalidRequestError(
+                f"It was made by {video.provider}, which is none of the providers given.",
+                paid="yes",
+                next_step="Add that server to the list; nothing was sent.",
+            )
+        return replace(self, ways=made_it or self.ways)
+
     async def submit(self, request: VideoRequest) -> VideoJob:
         """Have the first server make it, or the next where that one certainly has not."""
-        job = await on_the_first(self.ways, AskedVideo(request, self.ledger, self.options))
+        job = await on_the_first(
+            self.ways, AskedVideo(request, self.ledger, self.options, self.parent_key)
+        )
         if self.on_submitted:
             self.on_submitted(job)
         return job
 
     async def wait(self, job: VideoJob) -> RenderedVideo:
         """Wait until the server that has the job has finished it."""
-        client = await self._client_of(job)
-        return await wait(job, client, self.ledger, self.options, by_person=self.by_person)
+        client, hear = await self._client_of(job), self.on_progress
+
+        async def waited() -> RenderedVideo:
+            return await wait(
+                job,
+                client,
+                self.ledger,
+                self.options,
+                by_person=self.by_person,
+                on_progress=partial(hear, job) if hear else None,
+            )
+
+        return await self._taken(waited)
 
     async def keep(self, video: RenderedVideo) -> StoredVideo:
         """Keep the video in the store, with its stills."""
-        kept = await keep(video, await self._client_of(video), self.ledger)
-        return held_to(self.options.strict, kept)
+        client = await self._client_of(video)
+        stored = await self._taken(lambda: keep(video, client, self.ledger))
+        if self.on_kept:
+            self.on_kept(stored)
+        return held_to(self.options.strict, stored)
 
     async def pass_on(self, job: VideoJob, error: RenderFailedError) -> None:
         """Leave a failed job to the next server; see `fallback.pass_on_failed`."""
         await pass_on_failed(error, job, self.ways[-1].server.label, self.ledger)
         log.warning("Passed on to the next provider: %s", error.message)
+
+    async def _taken(self, step: Callable[[], Awaitable[T]]) -> T:
+        return await retried(step) if self.patient else await step()
 
     async def _client_of(self, job: VideoJob) -> VideoClient:
         """Find the server that has the job; a single one is taken at its word.

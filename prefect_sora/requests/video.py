@@ -257,6 +257,13 @@ def derived(
     )
 
 
+def existing(video_id: str) -> VideoRequest:
+    """Make the request that keeps a finished video of the server, which pays for nothing."""
+    return VideoRequest.of(
+        prompt=f"video {video_id}", kind="existing", source_video_id=video_id, model=None
+    )
+
+
 def in_words(error: ValidationError) -> str:
     """Say of each field what is wrong with it, one sentence each."""
     return " ".join(_in_words(e) for e in error.errors(include_url=False))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -54,6 +55,11 @@ def folder_name(request: Request, digest: str) -> str:
 def title_slug(prompt: str) -> str:
     """The prompt's first words as folder names show them; empty where no word can be shown."""
     return str(slugify(prompt[:200], max_length=40, word_boundary=True))
+
+
+def is_key(word: str) -> bool:
+    """Whether a word can be a render's key; no server's id of a video is one."""
+    return bool(re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS}}}", word))
 
 
 def key_of(folder: str) -> str:

@@ -61,6 +61,8 @@ class Ledger(Claims, Reading):
     def place(self) -> str:
         """Where the store is, as --store takes it in any folder."""
         root = self.store.root
+        if self.store.name:
+            return self.store.name
         return local_path(root) if scheme_of(root) in {"file", "local"} else plain_url(root)
 
     @contextlib.contextmanager

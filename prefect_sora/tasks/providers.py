@@ -16,7 +16,7 @@ from prefect_sora.blocks.choices import awaited
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.renders import environment
-from prefect_sora.renders.submit.candidates import Way, may_pass_on
+from prefect_sora.renders.submit.candidates import Way, may_pass_on, refuse_twice
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.connections import connect
 
@@ -80,13 +80,7 @@ async def distinct(provider: Providers) -> list[Provider]:
     """
     several = await listed(provider)
     if len(several) > 1:
-        labels = [(await each.describe()).label for each in several]
-        twice = sorted({label for label in labels if labels.count(label) > 1})
-        if twice:
-            raise InvalidRequestError(
-                f"The list of providers names {twice[0]} twice.",
-                next_step="Name each server once; nothing was sent.",
-            )
+        refuse_twice([(await each.describe()).label for each in several])
     return several
 
 

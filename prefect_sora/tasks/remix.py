@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Unpack
 
+from pydantic import JsonValue
+
 from prefect_sora.blocks import Provider, VideoStore, store_of
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.renders import film
@@ -28,6 +30,7 @@ async def remix_video(
     store: VideoStore | str | Path,
     *,
     take: int = 1,
+    extra: dict[str, JsonValue] | None = None,
     emulate: bool = False,
     **how: Unpack[SubmitParameters],
 ) -> VideoJob:
@@ -39,6 +42,7 @@ async def remix_video(
         provider: Who renders it: the server that holds the source; of a list, that one.
         store: Where its records, and later its video, are kept.
         take: The nth deliberate repeat of the same remix.
+        extra: Further fields that this server takes.
         emulate: Where the server has no remix, render anew from the last frame of the
             source, which has to be a kept clip; another video than a remix, and said so.
         how: `scope`, `timeout_seconds`, `in_doubt` and `max_cost_usd`, as `submit_video` says.
@@ -46,7 +50,7 @@ async def remix_video(
     Raises:
         SoraError: See `submit_video`.
     """
-    request = derived("remix", prompt, source, take=take)
+    request = derived("remix", prompt, source, take=take, extra=extra or {})
     if emulate and isinstance(source, StoredVideo):
         server = await (await _holder(source, provider)).get_server()
         if "remix" not in server.profile.derives:
@@ -68,6 +72,7 @@ async def edit_video(
     store: VideoStore | str | Path,
     *,
     take: int = 1,
+    extra: dict[str, JsonValue] | None = None,
     **how: Unpack[SubmitParameters],
 ) -> VideoJob:
     """Have an edit of a finished video accepted, once: the same clip with a change in it.
@@ -78,12 +83,13 @@ async def edit_video(
         provider: Who renders it: the server that holds the source; of a list, that one.
         store: Where its records, and later its video, are kept.
         take: The nth deliberate repeat of the same edit.
+        extra: Further fields that this server takes.
         how: `scope`, `timeout_seconds`, `in_doubt` and `max_cost_usd`, as `submit_video` says.
 
     Raises:
         SoraError: See `submit_video`.
     """
-    request = derived("edit", prompt, source, take=take)
+    request = derived("edit", prompt, source, take=take, extra=extra or {})
     return await _submit(request, source, provider, store, how)
 
 
@@ -97,6 +103,7 @@ async def extend_video(
     *,
     seconds: int = 8,
     take: int = 1,
+    extra: dict[str, JsonValue] | None = None,
     allow_unlisted: bool = False,
     **how: Unpack[SubmitParameters],
 ) -> VideoJob:
@@ -109,6 +116,7 @@ async def extend_video(
         store: Where its records, and later its video, are kept.
         seconds: How many are added: 4, 8, 12, 16 or 20 at OpenAI, up to 120 in all.
         take: The nth deliberate repeat of the same extension.
+        extra: Further fields that this server takes.
         allow_unlisted: Send what the catalogue says the model does not offer.
         how: `scope`, `timeout_seconds`, `in_doubt` and `max_cost_usd`, as `submit_video` says.
 
@@ -118,7 +126,13 @@ async def extend_video(
     """
     video_models.check_extensions(1, seconds, _length(source), allow_unlisted)
     request = derived(
-        "extend", prompt, source, take=take, seconds=seconds, allow_unlisted=allow_unlisted
+        "extend",
+        prompt,
+        source,
+        take=take,
+        extra=extra or {},
+        seconds=seconds,
+        allow_unlisted=allow_unlisted,
     )
     return await _submit(request, source, provider, store, how)
 

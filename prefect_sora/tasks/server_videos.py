@@ -96,19 +96,27 @@ async def delete_video(video: VideoJob | StoredVideo | str, provider: Providers)
 
 
 @task(name="cancel-video", **ONCE)
-async def cancel_video(job: VideoJob, provider: Providers, store: VideoStore | str | Path) -> None:
+async def cancel_video(
+    job: VideoJob | StoredVideo | str, provider: Providers, store: VideoStore | str | Path
+) -> None:
     """Stop a job that is not finished; the same request may then be submitted anew.
 
     Args:
-        job: From `submit_video`.
+        job: From `submit_video`; or its render's key, or the server's id of its video.
         provider: Who renders it; of a list, the one that accepted it.
         store: Where its records are.
 
     Raises:
-        InvalidRequestError: It is finished, or this server does not stop what it deletes.
+        InvalidRequestError: It is finished, this server does not stop what it deletes, or no
+            render of the store has it.
         ApiError: The server refuses; the job is as it was.
     """
-    await cancelling.cancel(job, await client_of(job, provider), store_of(store).ledger)
+    ledger = store_of(store).ledger
+    if not isinstance(job, VideoJob):
+        word = job if isinstance(job, str) else job.key
+        client = await (await _holder(job, provider)).get_client()
+        job = await cancelling.job_named(word, client, ledger)
+    await cancelling.cancel(job, await client_of(job, provider), ledger)
     logger().info("Video %s is cancelled at %s.", job.video_id, job.provider)
 
 

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from prefect_sora import OpenAICredentials, errors, render_batch, storyboard
 from prefect_sora.cli import app, exits
 from prefect_sora.cli.commands.making.clip import Order, check
+from prefect_sora.cli.saved import NamedStore
 from prefect_sora.errors import Paid, SoraError
 from prefect_sora.handles import VideoJob
 from prefect_sora.renders.environment import named_provider
@@ -463,7 +464,8 @@ class Stage:
             else:
                 variables = {"OPENAI_BASE_URL": self.base_url, "PREFECT_SORA_PROFILE": "openai"}
                 renderer = named_provider("openai", variables)
-                await check(Order(self.request, (renderer,), str(self.store)), renderer, print)
+                store = NamedStore(str(self.store), VideoFolder(str(self.store)))
+                await check(Order(self.request, (renderer,), store), renderer, print)
         finally:
             await client.close()
 

@@ -7,9 +7,11 @@ import pytest
 
 from prefect_sora.cli.commands.making.clip import Order, check
 from prefect_sora.cli.options import SHARING, Sharing
+from prefect_sora.cli.saved import NamedStore
 from prefect_sora.errors import UnfinishedRenderError
 from prefect_sora.renders.environment import named_provider
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.store.backends import VideoFolder
 from tests.cli.conftest import Begin
 from tests.support.renderer import Renderer, StartRenderer, until
 
@@ -18,7 +20,8 @@ FIELDS: dict[str, Any] = {"prompt": "a red kite", "model": None, "size": "64x64"
 
 def _ask(request: VideoRequest, renderer: Renderer, store: str, shared: Sharing = SHARING) -> None:
     provider = named_provider(None, {"OPENAI_BASE_URL": renderer.base_url})
-    asyncio.run(check(Order(request, (provider,), store, shared), provider, print))
+    kept = NamedStore(store, VideoFolder(store))
+    asyncio.run(check(Order(request, (provider,), kept, shared), provider, print))
 
 
 def test_an_unfinished_render_of_the_same_request_stops_another(

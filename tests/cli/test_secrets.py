@@ -97,7 +97,7 @@ def test_the_doctor_names_the_trouble_and_not_the_key(
 
 
 def test_a_key_from_the_environment_is_hidden_from_then_on() -> None:
-    chosen("openai", {"OPENAI_API_KEY": "sk-from-the-environment"})
+    chosen("openai", environ={"OPENAI_API_KEY": "sk-from-the-environment"})
 
     assert redaction.safe("key sk-from-the-environment!") == "key ********!"
 

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from prefect_sora.cli.commands.doctor import _store
+from prefect_sora.cli.saved import store_named
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.mounts import kind_among, shared_kind
 
@@ -70,7 +71,7 @@ def on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_doctor_warns_of_a_store_that_other_machines_may_write_to(on_nfs: Path) -> None:
-    finding = await _store(str(on_nfs / "renders"))
+    finding = await _store(store_named(str(on_nfs / "renders")))
 
     assert finding.ok
     assert "nfs4" in finding.found
@@ -78,7 +79,7 @@ async def test_doctor_warns_of_a_store_that_other_machines_may_write_to(on_nfs: 
 
 
 async def test_doctor_has_no_doubt_of_a_disk_of_this_machine(tmp_path: Path) -> None:
-    finding = await _store(str(tmp_path / "renders"))
+    finding = await _store(store_named(str(tmp_path / "renders")))
 
     assert (finding.ok, finding.next_step) == (True, None)
     assert shared_kind(str(tmp_path)) is None

@@ -8,13 +8,13 @@ from prefect_sora.cli import exits, signals
 from prefect_sora.cli.options import Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, with_client
+from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.contract import Finding, check, clips, smallest
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import Estimate, estimate
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def contract(
     Raises:
         InvalidRequestError: It would cost something, or nobody knows what, and nobody said yes.
     """
-    server = with_client(chosen(where.provider).server(), _server_of)
+    server = with_client(chosen(where.provider, where.api_key).server(), _server_of)
     least_size, least_seconds = smallest(server, model)
     request = VideoRequest.of(
         prompt="A red kite over a green hill.",
@@ -60,7 +60,7 @@ def contract(
     findings: list[Finding] = signals.run(
         lambda: check(
             server,
-            Ledger(VideoFolder(where.store)),
+            Ledger(store_named(where.store).folder),
             request,
             poll_interval_seconds=0.5 if server.local else 5.0,
             on_finding=lambda finding: _tell(screen, finding),

@@ -16,6 +16,7 @@ from prefect_sora.cli import exits, signals
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep, in_words, steps_of
@@ -24,7 +25,6 @@ from prefect_sora.servers import video_models
 from prefect_sora.servers.profiles import Profile
 from prefect_sora.servers.protocol.video_object import ServedModel
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.filesystems import local_path, scheme_of
 from prefect_sora.store.backends.mounts import shared_kind
 
@@ -104,7 +104,7 @@ def _findings(where: Where, model: str | None) -> Iterator[Finding]:
     yield _versions()
     server = None
     try:
-        renderer = chosen(where.provider)
+        renderer = chosen(where.provider, where.api_key)
         server = renderer.server()
     except SoraError as error:
         yield _trouble("provider", error)
@@ -112,7 +112,12 @@ def _findings(where: Where, model: str | None) -> Iterator[Finding]:
         yield _described(renderer, server)
     if server is not None:
         yield from signals.run(lambda: _asked(server, model))
-    yield signals.run(lambda: _store(where.store))
+    try:
+        store = store_named(where.store)
+    except SoraError as error:
+        yield _trouble("store", error)
+    else:
+        yield signals.run(lambda: _store(store))
     yield signals.run(_prefect)
 
 
@@ -222,12 +227,13 @@ def _profile(profile: Profile) -> Finding:
     return Finding("profile", True, f"{profile.name}: {has}{f'; not {lacks}' if lacks else ''}")
 
 
-async def _store(store: str) -> Finding:
+async def _store(named: NamedStore) -> Finding:
     try:
-        await VideoFolder(store).check()
+        await named.folder.check()
     except SoraError as error:
         return _trouble("store", error)
-    good = f"{store}: writes, reads, lists, and lets one writer win"
+    store, said = named.folder.root, f" ({named.folder.root})" if named.block else ""
+    good = f"{named.name}{said}: writes, reads, lists, and lets one writer win"
     is_disk = scheme_of(store) in {"file", "local"}
     if is_disk and (kind := shared_kind(local_path(store))):
         return Finding(

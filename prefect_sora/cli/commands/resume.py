@@ -10,12 +10,12 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import chosen, hide_keys, run_command, run_watched
-from prefect_sora.cli.screen import Screen, describe, image_lines
+from prefect_sora.cli.saved import store_named
+from prefect_sora.cli.screen import Screen, describe
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
 from prefect_sora.renders.recovery.original_server import Origins
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import RenderState
 
@@ -68,13 +68,16 @@ def resume(
                 "--resubmit pays again, so each render has to be named.",
                 next_step=NextStep("resubmit"),
             )
-        ledger = Ledger(VideoFolder(where.store))
+        store = store_named(where.store)
+        ledger = Ledger(store.folder)
         hide_keys()
-        origins = Origins(chosen(where.provider) if where.provider else None)
-        way = _Way(adopt, resubmit, max_cost, daily_budget, waiting.options)
+        origins = Origins(chosen(where.provider, where.api_key) if where.provider else None)
+        daily = store.daily_budget_usd if daily_budget is None else daily_budget
+        way = _Way(adopt, resubmit, max_cost, daily, waiting.options)
         outcomes = run_watched(
             screen,
-            where,
+            store,
+            where.provider,
             lambda display: _resumed(keys, ledger, origins, way, display),
         )
         for outcome in outcomes:
@@ -206,8 +209,7 @@ def _tell(screen: Screen, outcome: "Swept") -> None:
     if outcome.video is not None:
         screen.kept(outcome.video)
     elif outcome.image is not None:
-        for line in image_lines(outcome.image):
-            screen.result(line)
+        screen.kept_pictures(outcome.image)
     elif outcome.error is not None:
         screen.trouble(outcome.error, skipped=outcome.outcome == "skipped")
 

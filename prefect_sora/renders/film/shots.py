@@ -11,12 +11,34 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.film.keep import Cut
 from prefect_sora.renders.run import Steps, render
-from prefect_sora.requests.storyboard import Shot, Storyboard
+from prefect_sora.renders.submit.prepare import identify
+from prefect_sora.requests.storyboard import Shot, Storyboard, naming
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.estimates import estimate
+from prefect_sora.servers.protocol.client import VideoClient
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
 log: Final = logging.getLogger(__name__)
+
+
+async def checked(
+    board: Storyboard, client: VideoClient, scope: str, log: Log = log
+) -> list[VideoRequest]:
+    """Check all shots against model, server and keyframes, before any of them is paid for.
+
+    Raises:
+        InvalidRequestError: One cannot be rendered as it stands.
+    """
+    requests = await board.requests()
+    for number, request in enumerate(requests, start=1):
+        with naming(number):
+            for warning in (await identify(request, client, scope)).warnings:
+                log.warning("Shot %d: %s", number, warning)
+    renders = board.renders(requests)
+    total = estimate(renders, client.server)
+    log.info("%d shots, %d renders, estimated cost: %s", len(requests), len(renders), total)
+    return requests
 
 
 @dataclass

@@ -12,6 +12,7 @@ from prefect_sora.limits import limits
 from prefect_sora.renders.images.pictures import check_mask, sendable
 from prefect_sora.requests.image import ImageRequest, Source, inputs_sha256, recorded
 from prefect_sora.requests.reference import Reference, load_source, public_address
+from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import image_models
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import Server
@@ -23,6 +24,35 @@ from prefect_sora.store.identity import (
     request_digest,
 )
 from prefect_sora.store.records import Reserved
+
+
+def first_frame(
+    prompt: str,
+    video: VideoRequest,
+    model: str | None,
+    size: str | None = None,
+    quality: str | None = None,
+) -> ImageRequest:
+    """Make the request for the picture that a video begins with.
+
+    Args:
+        prompt: What it shows.
+        video: The video, whose size and take are the picture's.
+        model: The image model.
+        size: None: the video's own, or the model's nearest to it.
+        quality: Such as low, medium, high or auto.
+
+    Raises:
+        InvalidRequestError: It cannot be drawn as it stands.
+    """
+    return ImageRequest.of(
+        prompt=prompt,
+        model=model,
+        size=size or image_models.nearest_size(model, video.pixels),
+        quality=quality,
+        take=video.take,
+        allow_unlisted=video.allow_unlisted,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Candidates: what is to be made, and the servers that may be asked for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +34,20 @@ class Way:
 
     server: Server
     connect: Connect
+
+
+def refuse_twice(labels: Sequence[str]) -> None:
+    """Refuse a list of servers that names one twice: its jobs are not told from each other.
+
+    Raises:
+        InvalidRequestError: It does.
+    """
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise InvalidRequestError(
+            f"The list of providers names {twice[0]} twice.",
+            next_step="Name each server once; nothing was sent.",
+        )
 
 
 _Request = TypeVar("_Request")

@@ -16,7 +16,10 @@ Order = Literal["desc", "asc"]
 
 
 async def every_video(
-    client: VideoClient, order: Order = "desc", page_size: int = PAGE_LIMIT
+    client: VideoClient,
+    order: Order = "desc",
+    page_size: int = PAGE_LIMIT,
+    after: str | None = None,
 ) -> AsyncIterator[Video]:
     """Yield each job that the server lists, once; the newest first unless asked otherwise.
 
@@ -27,6 +30,7 @@ async def every_video(
         client: The server.
         order: `desc` begins with the newest, `asc` with the oldest, where a server sorts.
         page_size: Jobs asked for at once, 1 to 100.
+        after: Begin with the job that follows this one.
 
     Raises:
         InvalidRequestError: This server has no list.
@@ -38,11 +42,13 @@ async def every_video(
             "jobs.",
             next_step="The store's records name those that were rendered through it.",
         )
-    seen: set[str] = set()
-    after: str | None = None
+    seen: set[str] = {after} if after else set()
     while True:
         page = await client.list_page(after=after, limit=page_size, order=order)
-        fresh = [video for video in page.videos if video.id not in seen]
+        # A server that knows no `after` sends the list from its beginning.
+        known = [video.id for video in page.videos]
+        begin = known.index(after) + 1 if after in known else 0
+        fresh = [video for video in page.videos[begin:] if video.id not in seen]
         for video in fresh:
             seen.add(video.id)
             yield video

@@ -57,10 +57,12 @@ class VideoFolder:
             or a plain path. A local folder is made on demand, a bucket never.
         options: The fsspec driver's own, such as `endpoint_url`, `key` and
             `secret` for S3. They may hold secrets: no error and no repr shows them.
+        name: What --store takes for it, where that is not its address: a saved block.
     """
 
     root: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    name: str | None = field(default=None, compare=False)
 
     def url(self, name: str) -> str:
         """The full URL of a name below the root."""

@@ -1,4 +1,4 @@
-"""`prefect-sora batch`: a table of requests, as a Prefect flow in this process."""
+"""`prefect-sora batch`: a table of requests."""
 
 import asyncio
 import hashlib
@@ -15,20 +15,25 @@ from prefect_sora.cli.options import (
     Count,
     Flag,
     MaxCost,
+    Prefect,
     Shown,
     Waiting,
     Where,
 )
-from prefect_sora.cli.progress import BatchDisplay
-from prefect_sora.cli.run import chosen, run_command, run_flow
+from prefect_sora.cli.progress import BatchDisplay, Display
+from prefect_sora.cli.run import Making, chosen, make, run_command
+from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, describe, place
 from prefect_sora.errors import BatchError
-from prefect_sora.renders.batches.results import BatchResult
+from prefect_sora.handles import StoredVideo
+from prefect_sora.renders.batches.results import BatchResult, Counts
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.store.identity import title_slug
 
 if TYPE_CHECKING:
     from prefect_sora.renders.batches.batch import Plan
+    from prefect_sora.renders.run import PlainSteps
+    from prefect_sora.requests.video import VideoRequest
 
 
 def batch(
@@ -45,6 +50,7 @@ def batch(
     scope: str | None = None,
     anew: Flag = False,
     waiting: Waiting = WAITING,
+    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Render all rows of a file; every row is checked before any is paid.
@@ -67,12 +73,15 @@ def batch(
             file.
         anew: Pay for all rows anew, whatever is in the store.
         waiting: See above.
+        prefect: See above.
         shown: See above.
     """
     defaults = pricing.row_defaults(model, size, seconds)
 
     def body(screen: Screen) -> int:
-        renderer = chosen(where.provider)
+        from prefect_sora.renders.batches.batch import name_of  # which --help need not wait for
+
+        renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
         planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows)
         for warning in planned.warnings:
             screen.warn(warning)
@@ -83,13 +92,13 @@ def batch(
             pricing.tell(screen, planned)
             return exits.OK
         shared = scope or (uuid4().hex if anew else _scope_of(file))
-        screen.note(f"  who   {renderer.label}\n  into  {where.store}\n  scope {shared}")
+        screen.note(f"  who   {renderer.label}\n  into  {place(store.name)}\n  scope {shared}")
 
-        async def call(flows: ModuleType, block: Any) -> BatchResult:
+        async def flow(flows: ModuleType, block: Any, folder: Any) -> BatchResult:
             result: BatchResult = await flows.render_batch(
                 file,
                 provider=block,
-                store=where.store,
+                store=folder,
                 scope=shared,
                 max_concurrent=max_concurrent,
                 max_cost_usd=max_cost,
@@ -99,14 +108,23 @@ def batch(
             )
             return result
 
+        async def plainly(display: Display) -> BatchResult:
+            from prefect_sora.cli.commands.making.plain import (
+                Plainly,  # which --help need not wait for
+            )
+
+            how = Plainly([renderer], store, display, shared, max_cost, waiting.options)
+            return await _rendered(name_of(file), planned, how.steps(), max_concurrent, display)
+
         try:
-            result = run_flow(screen, [renderer], where.store, call, shown_by=BatchDisplay)
+            making = Making([renderer], store, flow, plainly, shown_by=BatchDisplay)
+            result = make(screen, making, prefect)
         except BatchError as error:
             error.known(store=where.store, provider=where.provider)
             return _failed(error, screen)
         screen.document(result.model_dump(mode="json"))
         screen.result(f"✓ {result}", style="green")
-        screen.result(f"  {place(result.csv_url)}")
+        screen.file(result.csv_url)
         return exits.OK
 
     return run_command(shown, body, where.store, where.provider)
@@ -134,6 +152,27 @@ def _planned(
     )
 
 
+async def _rendered(
+    name: str, planned: "Plan", steps: "PlainSteps", max_concurrent: int, display: Display
+) -> BatchResult:
+    """Render all rows, and write what became of them, without Prefect."""
+    from prefect_sora.renders.batches.batch import Batch
+    from prefect_sora.renders.batches.results import refuse_failed
+    from prefect_sora.renders.run import render, retried
+
+    async def tell(counts: Counts) -> None:
+        display.counted(counts)
+
+    async def render_one(request: "VideoRequest") -> StoredVideo:
+        return await retried(lambda: render(request, steps))
+
+    batch = Batch(planned, tell)
+    rows = await batch.run(render_one, max_concurrent)
+    result = await batch.written(name, steps.options.scope, rows, steps.ledger.store)
+    refuse_failed(result, rows)
+    return result
+
+
 def _scope_of(file: str) -> str:
     """Name what all runs of this file share; where it has changed, its equal rows."""
     name = title_slug(Path(file.partition("?")[0]).stem) or "batch"
@@ -146,5 +185,5 @@ def _failed(error: BatchError, screen: Screen) -> int:
     screen.trouble(error)
     document = error.result.model_dump(mode="json")
     screen.document({**document, "error": describe(error)})
-    screen.result(f"  {place(error.result.csv_url)}")
+    screen.file(error.result.csv_url)
     return exits.exit_code(error)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import time
 from types import ModuleType
 from typing import Any, Final, cast
@@ -10,17 +11,19 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from prefect_sora.cli import exits
+from prefect_sora.cli.commands.making.files import copy_out
 from prefect_sora.cli.options import SHARING, WAITING, Sharing, Waiting
-from prefect_sora.cli.run import run_flow
+from prefect_sora.cli.progress import Display
+from prefect_sora.cli.run import Making, make
+from prefect_sora.cli.saved import NamedStore
 from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.errors import StorageError, UnfinishedRenderError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.environment import NamedProvider
-from prefect_sora.requests.video import DERIVED, VideoRequest
+from prefect_sora.requests.video import DERIVED, VideoRequest, existing
 from prefect_sora.servers import estimates, video_models
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.identity import request_digest, title_slug
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import RenderState, Reserved
@@ -44,17 +47,21 @@ class Order:
         source: The clip that the video starts from, where the store has it.
         keyframe: What an image model draws first, as the first frame.
         image_model: The model that draws the keyframe.
+        file: A file that the clip is written to besides.
+        prefect: Whether it is a run of Prefect; None: where a Prefect API is configured.
     """
 
     request: VideoRequest
     providers: tuple[NamedProvider, ...]
-    store: str
+    store: NamedStore
     shared: Sharing = SHARING
     waiting: Waiting = WAITING
     max_cost: float | None = None
     source: StoredVideo | None = None
     keyframe: str | None = None
     image_model: str | None = None
+    prefect: bool | None = None
+    file: Path | None = None
 
 
 def carry_out(order: Order, screen: Screen) -> int:
@@ -65,23 +72,25 @@ def carry_out(order: Order, screen: Screen) -> int:
         if provider is None or not provider.is_saved:  # else the call with None has announced it
             _announce(screen, order)
 
-    async def call(flows: ModuleType, provider: Any) -> StoredVideo:
-        return await _flow(flows, order, provider)
+    async def flow(flows: ModuleType, provider: Any, store: Any) -> StoredVideo:
+        return await _flow(flows, order, provider, store)
 
-    video = run_flow(
-        screen,
+    async def plainly(display: Display) -> StoredVideo:
+        return await _plainly(order, display)
+
+    making = Making(
         order.providers,
         order.store,
-        call,
+        flow,
+        plainly,
         check=look,
         # A remix also keeps its source, under another name: so all renders are looked at.
         prompt=None if order.request.kind in DERIVED else order.request.prompt,
     )
+    video = make(screen, making, order.prefect)
     screen.document(video.model_dump())
-    if screen.shown.quiet:
-        screen.result(place(video.url))
-    else:
-        screen.kept(video)
+    screen.kept(video)
+    copy_out(f"{video.folder}/video.mp4", order.store.folder, order.file, screen)
     return exits.OK
 
 
@@ -114,7 +123,7 @@ async def check(order: Order, provider: NamedProvider | None, warn: Callable[[st
 
 
 async def refuse_twins(
-    store: str,
+    store: NamedStore,
     scope: str | None,
     prompt: str,
     provider: NamedProvider,
@@ -128,7 +137,7 @@ async def refuse_twins(
     Raises:
         UnfinishedRenderError: It says how to bring that one home, and how to pay anew.
     """
-    ledger = Ledger(VideoFolder(store))
+    ledger = Ledger(store.folder)
     try:
         begun = await ledger.unfinished(title_slug(prompt))
     except StorageError as error:
@@ -145,7 +154,7 @@ async def refuse_twins(
     server = await asyncio.to_thread(provider.server)
     for state, reserved in unfinished:
         if is_twin(reserved, server):
-            raise _unfinished(state, reserved, store)
+            raise _unfinished(state, reserved, store.name)
 
 
 def _is_twin(
@@ -192,15 +201,52 @@ def _announce(screen: Screen, order: Order) -> None:
         what=what,
         who=" · else ".join(each.label for each in order.providers),
         cost="$0.00 (local)" if provider.is_local else usd(price),
-        into=place(order.store),
+        into=place(order.store.name),
     )
 
 
-async def _flow(flows: ModuleType, order: Order, provider: Any) -> StoredVideo:
+async def _plainly(order: Order, display: Display) -> StoredVideo:
+    """Render an order without Prefect, as the flows do it."""
+    from prefect_sora.cli.commands.making.plain import (  # which --help need not wait for
+        Plainly,
+        draw,
+    )
+    from prefect_sora.renders.images.prepare import first_frame
+    from prefect_sora.renders.run import render
+
+    shared, request = order.shared, order.request
+    how = Plainly(
+        order.providers,
+        order.store,
+        display,
+        shared.scope,
+        order.max_cost,
+        order.waiting.options,
+    )
+    steps = how.steps()
+    if request.kind in DERIVED:
+        source = order.source or await render(existing(str(request.source_video_id)), steps)
+        request = request.model_copy(
+            update={"model": source.model, "source_video_id": source.video_id}
+        )
+        if request.kind == "extend":
+            video_models.check_extensions(
+                1, request.seconds, source.duration_seconds, request.allow_unlisted
+            )
+        steps = replace(steps.with_maker_of(source), parent_key=source.key)
+    elif order.keyframe is not None:
+        frame = first_frame(order.keyframe, request, order.image_model)
+        picture = await draw(frame, steps, None)
+        request = request.model_copy(update={"reference": picture.url})
+        steps = replace(steps, parent_key=picture.key)
+    return await render(request, steps)
+
+
+async def _flow(flows: ModuleType, order: Order, provider: Any, store: Any) -> StoredVideo:
     request = order.request
     common = {
         "provider": provider,
-        "store": order.store,
+        "store": store,
         "scope": order.shared.scope,
         "take": request.take,
         "max_cost_usd": order.max_cost,
@@ -209,6 +255,7 @@ async def _flow(flows: ModuleType, order: Order, provider: Any) -> StoredVideo:
     if request.kind in DERIVED:
         chain, changes = _CHAINS[request.kind]
         common |= {"source": order.source or request.source_video_id, changes: [request.prompt]}
+        common["extra"] = request.extra
         if request.kind == "extend":
             common |= {
                 "extension_seconds": request.seconds,

@@ -1,4 +1,4 @@
-"""`prefect-sora image`: pictures from an image model, as a Prefect flow in this process."""
+"""`prefect-sora image`: pictures from an image model."""
 
 import asyncio
 from types import ModuleType
@@ -8,21 +8,26 @@ from cyclopts import Parameter
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.commands.making.clip import refuse_twins
+from prefect_sora.cli.commands.making.files import copy_out
 from prefect_sora.cli.options import (
+    INTO,
     SHARING,
     SHOWN,
-    WHERE,
     Flag,
+    Into,
     MaxCost,
     Positive,
+    Prefect,
+    Prompt,
     Sharing,
     Shown,
-    Where,
     Words,
     extra_fields,
 )
-from prefect_sora.cli.run import chosen, run_command, run_flow
-from prefect_sora.cli.screen import Screen, image_lines, place, usd
+from prefect_sora.cli.progress import Display
+from prefect_sora.cli.run import Making, chosen, make, run_command
+from prefect_sora.cli.saved import NamedStore, store_named
+from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.handles import StoredImage
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.requests.image import DEFAULT_MODEL, ImageRequest
@@ -31,7 +36,7 @@ from prefect_sora.store.records import Reserved
 
 
 def image(
-    prompt: str,
+    prompt: Prompt,
     *,
     edit: Words = None,
     mask: str | None = None,
@@ -43,12 +48,13 @@ def image(
     background: str | None = None,
     format: Literal["png", "jpeg", "webp"] | None = None,
     compression: int | None = None,
-    where: Where = WHERE,
+    where: Into = INTO,
     shared: Sharing = SHARING,
     max_cost: MaxCost = None,
     timeout: Positive | None = None,
     extra: Words = None,
     allow_unlisted: Flag = False,
+    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Draw pictures from a prompt, or change some, and keep them in the store.
@@ -71,6 +77,7 @@ def image(
         timeout: Seconds that the server may take; without it 300.
         extra: KEY=VALUE, a further field that this server takes; may be repeated.
         allow_unlisted: Send what the catalogue says the model does not take.
+        prefect: See above.
         shown: See above.
     """
 
@@ -92,11 +99,13 @@ def image(
             allow_unlisted=allow_unlisted,
         )
 
+        renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
+
         async def check(renderer: NamedProvider | None) -> None:
             if renderer is not None:
-                await _check(request, renderer, where.store, shared, screen)
+                await _check(request, renderer, store, shared, screen)
 
-        async def call(flows: ModuleType, block: Any) -> StoredImage:
+        async def flow(flows: ModuleType, block: Any, folder: Any) -> StoredImage:
             images = [str(source) for source in request.images] or None
             fields = request.model_dump(
                 include={
@@ -107,7 +116,7 @@ def image(
             drawn: StoredImage = await flows.text_to_image(
                 request.prompt,
                 block,
-                where.store,
+                folder,
                 images=images,
                 scope=shared.scope,
                 timeout_seconds=timeout,
@@ -116,22 +125,23 @@ def image(
             )
             return drawn
 
-        drawn = run_flow(
-            screen,
-            [chosen(where.provider)],
-            where.store,
-            call,
-            check=check,
-            prompt=prompt,
-            phase="drawing",
+        async def plainly(display: Display) -> StoredImage:
+            from prefect_sora.cli.commands.making.plain import (  # which --help need not wait for
+                Plainly,
+                draw,
+            )
+
+            how = Plainly([renderer], store, display, shared.scope, max_cost, {})
+            return await draw(request, how.steps(), timeout)
+
+        making = Making(
+            [renderer], store, flow, plainly, check=check, prompt=prompt, phase="drawing"
         )
+        drawn = make(screen, making, prefect)
         screen.document({**drawn.model_dump(), "urls": drawn.urls})
-        if screen.shown.quiet:
-            for url in drawn.urls:
-                screen.result(place(url))
-            return exits.OK
-        for line in image_lines(drawn):
-            screen.result(line)
+        screen.kept_pictures(drawn)
+        name = drawn.files[0].name
+        copy_out(f"{drawn.folder}/{name}", store.folder, where.file, screen)
         return exits.OK
 
     return run_command(shown, body, where.store, where.provider)
@@ -140,7 +150,7 @@ def image(
 async def _check(
     request: ImageRequest,
     provider: NamedProvider,
-    store: str,
+    store: NamedStore,
     shared: Sharing,
     screen: Screen,
 ) -> None:
@@ -164,5 +174,5 @@ async def _check(
         what=f"{request.model or 'its own model'} · {request.size or 'its own size'}{several}",
         who=provider.label,
         cost="$0.00 (local)" if provider.is_local else usd(cost),
-        into=place(store),
+        into=place(store.name),
     )

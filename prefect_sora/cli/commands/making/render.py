@@ -1,53 +1,61 @@
-"""`prefect-sora render`: one clip, as a Prefect flow in this process."""
+"""`prefect-sora render`: one clip."""
 
 import asyncio
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from prefect_sora.cli import signals
 from prefect_sora.cli.commands.making.clip import Order, carry_out
 from prefect_sora.cli.options import (
+    INTO,
     SHARING,
     SHOWN,
     WAITING,
-    WHERE,
     Flag,
+    Into,
     MaxCost,
+    Prefect,
+    Seconds,
     Sharing,
     Shown,
+    Size,
     Waiting,
-    Where,
     Words,
     extra_fields,
+    find_source,
 )
 from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.image import DEFAULT_MODEL
 from prefect_sora.requests.video import VideoRequest, derived
 
 
 def render(
-    prompt: str | None = None,
+    prompt: Annotated[str | None, Parameter(name=("--prompt", "-p"))] = None,
     *,
     shot: str | None = None,
     template: str | None = None,
     fallback: Words = None,
-    model: str = "sora-2",
-    size: str | None = None,
+    model: Annotated[str, Parameter(name=("--model", "--sora-model"))] = "sora-2",
+    size: Size = None,
     aspect_ratio: str | None = None,
-    seconds: int | None = None,
+    seconds: Seconds = None,
     image: str | None = None,
     keyframe: str | None = None,
     image_model: str = DEFAULT_MODEL,
     fit: Literal["cover", "contain", "exact"] = "cover",
     remix: Annotated[str | None, Parameter(negative="")] = None,
-    where: Where = WHERE,
+    where: Into = INTO,
     shared: Sharing = SHARING,
     max_cost: MaxCost = None,
     waiting: Waiting = WAITING,
     extra: Words = None,
     allow_unlisted: Flag = False,
+    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Render a prompt into a video that is kept in the store.
@@ -65,13 +73,14 @@ def render(
         keyframe: What the first frame shows: an image model of the provider draws it first.
         image_model: That model; "" lets a server that has only one choose.
         fit: How a picture of another size is made to fit.
-        remix: Id of the finished video to change.
+        remix: The finished video to change, by its render's key or the server's id; like `remix`.
         where: See above.
         shared: See above.
         max_cost: See above.
         waiting: See above.
         extra: KEY=VALUE, a further field that this server takes; may be repeated.
         allow_unlisted: Send what the catalogue says the model does not offer.
+        prefect: See above.
         shown: See above.
     """
 
@@ -82,10 +91,12 @@ def render(
                 "--image and --keyframe are both given, and a video has one first frame.",
                 next_step="Give one of them; nothing was sent.",
             )
+        store, source = store_named(where.store), None
         if remix is not None:
             given: dict[str, Any] = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds}
-            given |= {"image": image, "keyframe": keyframe, "extra": extra}
-            request = _remix(text, remix, shared.take, given)
+            given |= {"image": image, "keyframe": keyframe}
+            video_id, source = signals.run(lambda: find_source(remix, store))
+            request = _remix(text, source or video_id, shared.take, extra_fields(extra), given)
         else:
             request = VideoRequest.of(
                 prompt=text,
@@ -99,16 +110,22 @@ def render(
                 extra=extra_fields(extra),
                 allow_unlisted=allow_unlisted,
             )
-        providers = (chosen(where.provider), *(chosen(name) for name in fallback or []))
+        providers = (
+            chosen(where.provider, where.api_key),
+            *(chosen(name) for name in fallback or []),
+        )
         order = Order(
             request,
             providers,
-            where.store,
+            store,
             shared,
             waiting,
             max_cost,
+            source=source,
             keyframe=keyframe,
             image_model=(image_model or None) if keyframe is not None else None,
+            prefect=prefect,
+            file=where.file,
         )
         return carry_out(order, screen)
 
@@ -129,7 +146,9 @@ async def _text(prompt: str | None, shot: str | None, template: str | None) -> s
     return await written(await read_shot(shot) if shot else str(prompt), template)
 
 
-def _remix(prompt: str, source: str, take: int, given: dict[str, Any]) -> VideoRequest:
+def _remix(
+    prompt: str, source: StoredVideo | str, take: int, extra: dict[str, Any], given: dict[str, Any]
+) -> VideoRequest:
     unused = [name for name, value in given.items() if value is not None]
     if unused:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
@@ -137,4 +156,4 @@ def _remix(prompt: str, source: str, take: int, given: dict[str, Any]) -> VideoR
             f"A remix takes its size, length and picture from its source: {words} cannot be given.",
             next_step="Leave it out; nothing was sent.",
         )
-    return derived("remix", prompt, source, take=take)
+    return derived("remix", prompt, source, take=take, extra=extra)

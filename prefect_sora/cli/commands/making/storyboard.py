@@ -7,14 +7,29 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
-from prefect_sora.cli.run import chosen, run_command, run_flow
-from prefect_sora.cli.screen import Screen, place, size_of, usd
+from prefect_sora.cli.commands.making.files import copy_out
+from prefect_sora.cli.options import (
+    INTO,
+    SHOWN,
+    WAITING,
+    Flag,
+    Into,
+    MaxCost,
+    Prefect,
+    Shown,
+    Waiting,
+)
+from prefect_sora.cli.progress import Display
+from prefect_sora.cli.run import Making, chosen, make, run_command
+from prefect_sora.cli.saved import store_named
+from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import NamedProvider
 
 if TYPE_CHECKING:
+    from prefect_sora.handles import StoredVideo
     from prefect_sora.renders.film import StoredFilm
+    from prefect_sora.renders.run import PlainSteps
     from prefect_sora.requests.storyboard import Storyboard
 
 
@@ -22,11 +37,12 @@ def storyboard(
     file: str | None = None,
     *,
     schema: Flag = False,
-    where: Where = WHERE,
+    where: Into = INTO,
     scope: str | None = None,
     max_concurrent: int = 2,
     max_cost: MaxCost = None,
     waiting: Waiting = WAITING,
+    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Render the shots of a storyboard, and join them into a film.
@@ -41,6 +57,7 @@ def storyboard(
         max_concurrent: How many shots and takes are rendered at once.
         max_cost: See above.
         waiting: See above.
+        prefect: See above.
         shown: See above.
     """
 
@@ -61,13 +78,14 @@ def storyboard(
                 next_step="Nothing was sent.",
             )
         board = asyncio.run(storyboards.read(file))
-        renderer, shared = chosen(where.provider), scope or f"storyboard {board.title}"
+        renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
+        shared = scope or f"storyboard {board.title}"
 
-        async def call(flows: ModuleType, block: Any) -> "StoredFilm":
+        async def flow(flows: ModuleType, block: Any, folder: Any) -> "StoredFilm":
             film: StoredFilm = await flows.storyboard(
                 board,
                 provider=block,
-                store=where.store,
+                store=folder,
                 scope=shared,
                 max_concurrent=max_concurrent,
                 max_cost_usd=max_cost,
@@ -75,20 +93,50 @@ def storyboard(
             )
             return film
 
+        async def plainly(display: Display) -> "StoredFilm":
+            from prefect_sora.cli.commands.making.plain import (
+                Plainly,  # which --help need not wait for
+            )
+
+            how = Plainly([renderer], store, display, shared, max_cost, waiting.options)
+            return await _filmed(board, how.steps(), max_concurrent, display)
+
         renderer.start()
         asyncio.run(_announce(screen, board, renderer, shared))
-        film = run_flow(
-            screen,
+        making = Making(
             [renderer],
-            where.store,
-            call,
+            store,
+            flow,
+            plainly,
             afterwards=" The same command goes on with the film, and pays for nothing twice.",
         )
+        film = make(screen, making, prefect)
         screen.document(film.model_dump())
         _tell(screen, film)
+        copy_out(f"{film.folder}/film.mp4", store.folder, where.file, screen)
         return exits.OK
 
     return run_command(shown, body, where.store, where.provider)
+
+
+async def _filmed(
+    board: "Storyboard", steps: "PlainSteps", max_concurrent: int, display: Display
+) -> "StoredFilm":
+    """Render the shots, and join them, without Prefect."""
+    from prefect_sora.renders.film import keep_film, last_frame_of
+    from prefect_sora.renders.film.shots import Filming, checked
+
+    folder = steps.ledger.store
+    requests = await checked(board, await steps.ways[0].connect(), steps.options.scope)
+    gate = asyncio.Semaphore(max_concurrent)
+
+    async def last_frame(clip: "StoredVideo") -> str:
+        return await last_frame_of(clip, folder)
+
+    filming = Filming(board, requests, steps, steps.options.scope, last_frame, gate)
+    cuts = await filming.film()
+    display.stitching(board.title, len(cuts))
+    return (await keep_film(board.title, cuts, folder, filming.cost_usd())).film
 
 
 async def _announce(
@@ -115,10 +163,9 @@ async def _announce(
 
 
 def _tell(screen: Screen, film: "StoredFilm") -> None:
+    screen.file(film.url, film.size_bytes)
     if screen.shown.quiet:
-        screen.result(place(film.url))
         return
-    screen.result(f"✓ {place(film.url)}  {size_of(film.size_bytes)}", style="green")
     made = "joined as they are" if film.copied_picture else "encoded anew"
     screen.result(
         f"  {film.shots} shots, {made} · {film.width}x{film.height} · {film.duration_seconds:.2f} s"

@@ -1,21 +1,24 @@
 """`prefect-sora delete`: frees the server of videos; what the store has kept stays."""
 
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where, find_source
+from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, describe
-from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.errors import InvalidRequestError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.renders.finish.cancel import id_of
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.claims import TORN
 from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from prefect_sora.servers.protocol.client import VideoClient
+    from prefect_sora.servers.protocol.video_object import Video
 
 _LOSE_NOTHING: Final = (
     "Nothing was deleted.",
@@ -35,8 +38,9 @@ def delete(
 ) -> int:
     """Delete videos at the server; what the store has kept stays.
 
-    Named videos are deleted at once, unless the store waits for them. With --kept, all that
-    the store has kept whole: shown first, and deleted with --yes.
+    A named video that the store has kept is deleted at once; one that it has not is deleted
+    only where a person agrees, or with --yes. With --kept, all that the store has kept whole:
+    shown first, and deleted with --yes.
 
     Args:
         videos: The server's ids, or keys of kept renders.
@@ -44,7 +48,7 @@ def delete(
         kept: All that the store has kept, in place of named ones.
         older_than: With --kept: made so many hours ago at least.
         unkept: Also what a render of the store has paid for and not kept: it is lost.
-        yes: With --kept: delete, in place of showing what would be deleted.
+        yes: Delete without being asked; with --kept, in place of showing what would be deleted.
         shown: See above.
     """
 
@@ -53,47 +57,122 @@ def delete(
             raise InvalidRequestError(
                 "delete takes either VIDEO ids or --kept.", next_step="Nothing was deleted."
             )
-        server = chosen(where.provider).server()
+        store = store_named(where.store)
+        server = chosen(where.provider, where.api_key).server()
         if kept:
-            return _delete_kept(server, where.store, older_than, yes, screen)
-        return _delete_named(server, where.store, videos, unkept, screen)
+            return _delete_kept(server, store, older_than, yes, screen)
+        return _delete_named(server, store, videos, unkept, yes, screen)
 
     return run_command(shown, body, where.store, where.provider)
 
 
 def _delete_named(
-    server: Server, store: str, videos: tuple[str, ...], unkept: bool, screen: Screen
+    server: Server,
+    store: NamedStore,
+    words: tuple[str, ...],
+    unkept: bool,
+    yes: bool,
+    screen: Screen,
 ) -> int:
-    async def work(client: "VideoClient") -> list[tuple[str, SoraError | None]]:
-        ids = [(await find_source(word, store))[0] for word in videos]
-        if not unkept:
-            for video_id in ids:
-                await _refuse_to_lose(video_id, server, Ledger(VideoFolder(store)))
-        ended: list[tuple[str, SoraError | None]] = []
-        for video_id in ids:
-            try:
-                await client.delete(video_id)
-            except SoraError as error:
-                ended.append((video_id, error))
-            else:
-                ended.append((video_id, None))
-        return ended
+    ledger = Ledger(store.folder)
 
-    ended = with_client(server, work)
-    for video_id, error in ended:
-        if error is None:
-            screen.result(f"✓ {video_id} is deleted at {server.label}", style="green")
+    async def look(client: "VideoClient") -> list[_Looked]:
+        ids = dict.fromkeys([await id_of(word, ledger) for word in words])
+        return [await _looked(video_id, client, ledger, unkept) for video_id in ids]
+
+    looked = with_client(server, look)
+    lost = [one for one in looked if one.video and not one.is_kept]
+    if lost and not (unkept or yes):
+        _agreed(lost, store, server)
+
+    async def delete(client: "VideoClient") -> list[_Looked]:
+        return [await _deleted(one, client) for one in looked]
+
+    ended = with_client(server, delete)
+    for one in ended:
+        if one.error is None:
+            screen.result(f"✓ {one.video_id} is deleted at {server.label}", style="green")
         else:
-            screen.trouble(error)
+            screen.trouble(one.error)
     screen.document(
         {
             "videos": [
-                {"video_id": video_id, "error": describe(error) if error else None}
-                for video_id, error in ended
+                {"video_id": one.video_id, "error": describe(one.error) if one.error else None}
+                for one in ended
             ]
         }
     )
-    return next((exits.exit_code(error) for _, error in ended if error), exits.OK)
+    return next((exits.exit_code(one.error) for one in ended if one.error), exits.OK)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What a named video is, before anything is deleted.
+
+    Attributes:
+        video: As the server shows it; None where it has none.
+        is_kept: Whether the store has it.
+        error: Why it is not deleted.
+    """
+
+    video_id: str
+    video: "Video | None" = None
+    is_kept: bool = False
+    error: SoraError | None = None
+
+
+async def _looked(video_id: str, client: "VideoClient", ledger: Ledger, unkept: bool) -> _Looked:
+    is_kept = await _is_kept(video_id, client.server, ledger)
+    if not (is_kept or unkept):
+        await _refuse_to_lose(video_id, client.server, ledger)
+    try:
+        video = await client.retrieve(video_id)
+    except VideoNotFoundError as error:
+        error.advise("There is nothing to delete there; `prefect-sora list` shows what there is.")
+        return _Looked(video_id, error=error.about(paid="unknown"))
+    return _Looked(video_id, video, is_kept)
+
+
+async def _deleted(one: _Looked, client: "VideoClient") -> _Looked:
+    if one.error is None:
+        try:
+            await client.delete(one.video_id)
+        except SoraError as error:
+            return replace(one, error=error)
+    return one
+
+
+async def _is_kept(video_id: str, server: Server, ledger: Ledger) -> bool:
+    key = await ledger.holder(server.identity, video_id)
+    for folder in await ledger.find(key) if key and key != TORN else []:
+        attempts = await ledger.attempts(folder)
+        return any(one.stored and one.stored.video.video_id == video_id for one in attempts)
+    return False
+
+
+def _agreed(lost: list[_Looked], store: NamedStore, server: Server) -> None:
+    """Go on where somebody agrees to lose what this store has not got.
+
+    Raises:
+        InvalidRequestError: Nobody does; nothing was deleted.
+    """
+    named = ", ".join(f"{one.video_id} ({one.video.status if one.video else ''})" for one in lost)
+    said = f"The store {store.name} has not kept {named}: deleted at {server.label}, it is lost."
+    if sys.stdin.isatty():
+        sys.stderr.write(f"{said} Delete? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise InvalidRequestError(
+        said,
+        video_id=lost[0].video_id,
+        paid="unknown",
+        next_step=(
+            "Nothing was deleted.",
+            "`prefect-sora download VIDEO -o clip.mp4` fetches one first; --store names another "
+            "store; --yes deletes it all the same.",
+        ),
+    )
 
 
 async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None:
@@ -127,11 +206,11 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
             )
 
 
-def _delete_kept(server: Server, store: str, hours: float, yes: bool, screen: Screen) -> int:
+def _delete_kept(server: Server, store: NamedStore, hours: float, yes: bool, screen: Screen) -> int:
     async def work(client: "VideoClient") -> list[Any]:
         from prefect_sora.renders.recovery.clean_up import clean, look
 
-        found = await look(client, Ledger(VideoFolder(store)), hours * 3600)
+        found = await look(client, Ledger(store.folder), hours * 3600)
         return await clean(found, client) if yes else found
 
     found = with_client(server, work)

@@ -8,11 +8,11 @@ from cyclopts import Parameter, validators
 from rich.table import Table
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.options import SHOWN, WHERE, Shown, Where
+from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import RemoteVideo
-from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def list_(
     where: Where = WHERE,
     status: Status | None = None,
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50,
+    after: str | None = None,
+    every: Annotated[Flag, Parameter(name="--all")] = False,
     shown: Shown = SHOWN,
 ) -> int:
     """List what the server holds, the newest first, and what of it the store has kept.
@@ -41,39 +43,55 @@ def list_(
         where: See above.
         status: Only those that stand so.
         limit: How many at most.
+        after: Only those that follow this video in the list: the last one shown, for the rest.
+        every: All that there are, whatever --limit says.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
-        server = chosen(where.provider).server()
-        rows = with_client(server, lambda client: _found(client, where.store, status, limit))
-        screen.document({"videos": [_as_json(row) for row in rows]})
+        store, most = store_named(where.store), None if every else limit
+        server = chosen(where.provider, where.api_key).server()
+        rows, more = with_client(server, lambda client: _found(client, store, status, after, most))
+        screen.document({"videos": [_as_json(row) for row in rows], "has_more": more})
         if not rows:
             screen.result(f"{server.label} holds no such video.")
         elif not screen.shown.json:
             screen.out.print(_table(rows))
+        if more:
+            screen.note(
+                f"! {len(rows)} are shown, and there are more: --after {rows[-1].video.video_id} "
+                "shows the next, --all shows all.",
+                style="yellow",
+            )
         return exits.OK
 
     return run_command(shown, body, where.store, where.provider)
 
 
-async def _found(client: "VideoClient", store: str, status: str | None, limit: int) -> list[_Row]:
+async def _found(
+    client: "VideoClient",
+    store: NamedStore,
+    status: str | None,
+    after: str | None,
+    most: int | None,
+) -> tuple[list[_Row], bool]:
+    """Find so many at most, and say whether there are more."""
     from prefect_sora.servers.protocol.listing import every_video, remote_video
 
     server = client.server
-    ledger = Ledger(VideoFolder(store))
+    ledger = Ledger(store.folder)
     folders = {folder[-12:]: folder for folder in await ledger.folders()}
     rows: list[_Row] = []
-    async for video in every_video(client):
+    async for video in every_video(client, after=after):
+        if most is not None and len(rows) >= most and status in (None, video.status):
+            return rows, True
         if status is not None and video.status != status:
             continue
         key = await ledger.holder(server.identity, video.id) if folders else None
         stored = await ledger.stored(folders[key]) if key in folders else None
         kept = stored.video.url if stored and stored.video.video_id == video.id else None
         rows.append(_Row(remote_video(video, server.label), key if key in folders else None, kept))
-        if len(rows) >= limit:
-            break
-    return rows
+    return rows, False
 
 
 def _table(rows: list[_Row]) -> Table:

@@ -1,0 +1,35 @@
+"""Files: what the store has kept, as a file of its own besides."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from prefect_sora.cli import signals
+from prefect_sora.cli.screen import Screen
+from prefect_sora.limits import limits
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.concurrency import to_its_end
+
+
+def copy_out(name: str, store: VideoFolder, path: Path | None, screen: Screen) -> None:
+    """Write a file of the store to a path on this machine, whole or not at all, and tell it.
+
+    Args:
+        name: The file, below the store's root.
+        store: Where it is kept.
+        path: Where it is written, in place of what is there; None: nowhere.
+        screen: Where it is told.
+
+    Raises:
+        StorageError: The one cannot be read, or the other not written; it is kept all the same.
+    """
+    if path is None:
+        return
+
+    async def pieces() -> AsyncIterator[bytes]:
+        with store.open(name) as file:
+            while piece := await to_its_end(lambda: file.read(limits().piece_bytes)):
+                yield piece
+
+    target = VideoFolder(str(path.parent))
+    written = signals.run(lambda: target.write(path.name, pieces()))
+    screen.file(str(path), written.size_bytes)

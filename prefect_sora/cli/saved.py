@@ -1,0 +1,233 @@
+"""Saved: providers and stores that are named by their blocks, which Prefect alone knows.
+
+What can be told without starting Prefect is told at once: that a type is none, and that the
+Prefect API knows no such block.
+"""
+
+import asyncio
+import base64
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from prefect_sora.cli import prefect_start, redaction
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.renders.environment import CHOICES
+from prefect_sora.servers.server import Server
+from prefect_sora.store.backends import VideoFolder
+
+log = logging.getLogger(__name__)
+
+STORE: Final = "sora-video-store"
+PROVIDERS: Final = (
+    "sora-openai-credentials",
+    "sora-azure-openai-credentials",
+    "sora-local-renderer",
+)
+_STORES: Final = (
+    f"A store is a folder, a URL such as s3://bucket/clips, or a saved store such as {STORE}/clips."
+)
+_OTHERS: Final = ("s3-bucket", "gcs-bucket", "azure-blob-storage-container", "local-file-system")
+"""Storage blocks of Prefect's own collections, which are no stores of videos."""
+
+_BARE: Final = re.compile(r"[^./\\:~][^/\\:]*")
+_ASK_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True)
+class NamedStore:
+    """Where videos and records are kept, as a person has named it.
+
+    Attributes:
+        name: As --store took it, complete.
+        folder: The place itself.
+        daily_budget_usd: What all renders into it may cost in one UTC day; None: no limit.
+        block: The saved store, where it is one.
+    """
+
+    name: str
+    folder: VideoFolder
+    daily_budget_usd: float | None = None
+    block: Any = None
+
+    @property
+    def for_flows(self) -> Any:
+        """The same, as flows take it."""
+        return self.block or self.name
+
+
+def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStore:
+    """Find a store by its path, its URL, or its block as `sora-video-store/name`.
+
+    A name alone is a saved store where the Prefect API that is configured knows one, and no
+    folder is called so; else it is a folder.
+
+    Raises:
+        InvalidRequestError: There is no such block, or it is not clear what is meant.
+    """
+    kind, slash, document = name.partition("/")
+    if slash and document and kind == STORE:
+        return _saved_store(name)
+    if slash and document and "://" not in name and not os.path.isdir(name):
+        if kind in PROVIDERS:
+            raise InvalidRequestError(
+                f"{name} is a saved provider, and no store.", next_step=(_STORES, _NOTHING)
+            )
+        if kind.startswith("sora-") or kind in _OTHERS:
+            raise InvalidRequestError(
+                f"{name} looks like a saved block, and {kind} is no type of store.",
+                next_step=(_STORES, f"For a folder write ./{name}.", _NOTHING),
+            )
+    if _BARE.fullmatch(name) and prefect_start.is_configured(environ) and _known(STORE, name):
+        if os.path.isdir(name):
+            raise InvalidRequestError(
+                f"{name} is a folder here, and a saved store as well.",
+                next_step=(f"Write ./{name} or {STORE}/{name}.", _NOTHING),
+            )
+        return _saved_store(f"{STORE}/{name}")
+    return NamedStore(name, VideoFolder(name))
+
+
+_NOTHING: Final = "Nothing was sent."
+
+
+def provider_name(name: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Complete the name of a provider: a saved block's own name is enough where it is unique.
+
+    Raises:
+        InvalidRequestError: No block is called so, or several are.
+    """
+    if name is None or "://" in name or name in ("local", "openai", "azure", ""):
+        return name
+    kind, slash, _ = name.partition("/")
+    if slash:
+        if kind not in PROVIDERS:
+            raise InvalidRequestError(
+                f"{kind} is no type of provider: those are {', '.join(PROVIDERS)}.",
+                next_step=f"Name one: {CHOICES}",
+            )
+        if not _may_exist(name):
+            raise _unknown(name, CHOICES)
+        return name
+    if prefect_start.holds_nothing(environ):
+        return name  # which is refused as no provider
+    found = [kind for kind in PROVIDERS if _known(kind, name)]
+    if len(found) > 1:
+        several = " or ".join(f"{kind}/{name}" for kind in found)
+        raise InvalidRequestError(
+            f"Several saved providers are called {name}.", next_step=f"Write {several}."
+        )
+    return f"{found[0]}/{name}" if found else name
+
+
+def load_server(name: str) -> Server:
+    """Load a saved provider, and describe its server.
+
+    Raises:
+        InvalidRequestError: Prefect has no such block.
+    """
+    _ready(name)
+    from prefect_sora.tasks.providers import provider_of
+
+    async def load() -> Server:
+        return await (await provider_of(name)).get_server()
+
+    server = asyncio.run(load())
+    redaction.hide(server.api_key.get_secret_value() if server.api_key else None)
+    return server
+
+
+def _saved_store(name: str) -> NamedStore:
+    if not _may_exist(name):
+        raise _unknown(name, _STORES)
+    _ready(name)
+    from prefect_sora.blocks import VideoStore
+
+    async def load() -> VideoStore:
+        return await VideoStore.aload(name.partition("/")[2])
+
+    try:
+        block = asyncio.run(load())
+    except ValueError as error:
+        raise _unknown(name, _STORES) from error
+    options = block.storage_options.get_secret_value() if block.storage_options else {}
+    for secret in options.values():
+        redaction.hide(secret if isinstance(secret, str) and len(secret) > 15 else None)
+    return NamedStore(name, block.folder, block.daily_budget_usd, block)
+
+
+def _unknown(name: str, choices: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Prefect has no block {name}.",
+        next_step=(
+            "`prefect block ls` lists those that it has.",
+            choices if choices is _STORES else f"Name one: {choices}",
+        ),
+    )
+
+
+def _ready(name: str) -> None:
+    if not prefect_start.is_configured():
+        log.warning(
+            "%s is in the database of Prefect's temporary server, which starts slowly; with "
+            "PREFECT_API_URL set to a Prefect server that runs, it is there at once.",
+            name,
+        )
+    prefect_start.ready()
+
+
+def _may_exist(name: str) -> bool:
+    """Whether a block may be there: no, where that is certain without starting Prefect."""
+    if prefect_start.holds_nothing():
+        return False
+    kind, _, document = name.partition("/")
+    return _asked(kind, document) is not False
+
+
+def _known(kind: str, document: str) -> bool:
+    """Whether a block is there, whatever it takes to find out."""
+    told = _asked(kind, document)
+    if told is not None:
+        return told
+    prefect_start.ready()
+    from prefect import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    async def look() -> bool:
+        async with get_client() as api:
+            try:
+                await api.read_block_document_by_name(document, kind, include_secrets=False)
+            except ObjectNotFound:
+                return False
+            return True
+
+    return asyncio.run(look())
+
+
+def _asked(kind: str, document: str) -> bool | None:
+    """Ask the Prefect API itself, which takes less than importing Prefect; None: no answer."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return None
+    import httpx2
+
+    place = (
+        f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(document, safe='')}"
+    )
+    try:
+        answer = httpx2.get(url.rstrip("/") + place, headers=_headers(), timeout=_ASK_SECONDS)
+    except httpx2.HTTPError:
+        return None
+    return {200: True, 404: False}.get(answer.status_code)
+
+
+def _headers() -> dict[str, str]:
+    if key := os.environ.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if word := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
+    return {}
