@@ -53,6 +53,7 @@ class Process:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
+        self.kill()  # dead already, as a rule; but the pipe of its last life is open
         command = [sys.executable, "-m", "tests.support.stranger", "--port", str(self.port)]
         self._process = subprocess.Popen(
             [*command, *self.words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
