@@ -103,8 +103,12 @@ def _watch_requests(boundaries: Boundaries, server: httpx2.URL) -> None:
     async def handle(self: Any, request: httpx2.Request) -> httpx2.Response:
         if request.url.port == server.port:
             verb = f"{request.method} {_route(request.url)}"
+            # A create's own trace, by which it learns that it has left.
+            own = request.extensions.get("trace")
 
-            async def trace(event: str, _: dict[str, Any]) -> None:
+            async def trace(event: str, info: dict[str, Any]) -> None:
+                if own:
+                    await own(event, info)
                 if event in _WIRE:
                     boundaries.passing(f"{verb} {_WIRE[event]}")
 
