@@ -1,28 +1,29 @@
 """Table: requests from a list, CSV, JSON lines, JSON or Parquet, all checked before any is sent.
 
-Columns are the fields of `VideoRequest`. The problems of all rows are told at once,
+Columns are the fields of `VideoRequest`; what else stands there is the user's own, and goes with
+the row. The problems of all rows are told at once,
 with row and column.
 """
 
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.requests import files
 from prefect_sora.requests.table_formats import (
     ALIASES,
-    COLUMNS,
     SUFFIXES,
     Fields,
+    labels_in,
+    mistaken,
     read_rows,
-    unknown_columns,
 )
 from prefect_sora.requests.video import VideoRequest
 
@@ -39,6 +40,7 @@ class Row:
         request: What it asks for; None where it is broken.
         problems: What is wrong with it, each with its column.
         prompt: The text in its column prompt, for people.
+        labels: The user's own columns, such as a product's number.
     """
 
     number: int
@@ -46,6 +48,7 @@ class Row:
     request: VideoRequest | None = None
     problems: tuple[str, ...] = ()
     prompt: str = ""
+    labels: dict[str, JsonValue] = field(default_factory=dict)
 
 
 async def read_table(
@@ -136,25 +139,29 @@ def _placed(fields: Fields, source: str | Path) -> Fields:
 def _row(number: int, where: str, fields: Fields) -> Row:
     prompt = fields.get("prompt")
     shown = prompt if isinstance(prompt, str) else ""
-    unknown = [name for name in fields if name not in COLUMNS]
-    if unknown:
-        return Row(number, where, problems=(unknown_columns(unknown),), prompt=shown)
-    given = {ALIASES.get(name, name): value for name, value in fields.items()}
+    labels = labels_in(fields)
+    if "id" in labels:
+        where += f", id {labels['id']}"
+    if unknown := mistaken(fields):
+        return Row(number, where, problems=(unknown,), prompt=shown, labels=labels)
+    given = {ALIASES.get(n, n): value for n, value in fields.items() if n not in labels}
+    if labels:
+        given["labels"] = {**labels, **(given.get("labels") or {})}
     try:
         return _checked(number, where, VideoRequest(**_read(given)))
     except ValidationError as error:
         problems = _problems(error, given)
     except ValueError as error:
         problems = [str(error)]
-    return Row(number, where, problems=tuple(problems), prompt=shown)
+    return Row(number, where, problems=tuple(problems), prompt=shown, labels=labels)
 
 
 def _checked(number: int, where: str, request: VideoRequest) -> Row:
     reference = request.reference
     if isinstance(reference, (str, Path)) and files.is_missing(reference):
         problem = f'column reference: the picture "{reference}" does not exist'
-        return Row(number, where, problems=(problem,), prompt=request.prompt)
-    return Row(number, where, request, prompt=request.prompt)
+        return Row(number, where, problems=(problem,), prompt=request.prompt, labels=request.labels)
+    return Row(number, where, request, prompt=request.prompt, labels=request.labels)
 
 
 def _read(given: dict[str, Any]) -> dict[str, Any]:

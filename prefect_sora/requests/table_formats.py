@@ -10,11 +10,22 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests.video import VideoRequest
 
 ALIASES: Final = {"image": "reference"}
 """What a column may be called besides its field's name."""
+
+MEANT: Final = {
+    **dict.fromkeys(["duration", "length"], "seconds"),
+    **dict.fromkeys(["resolution", "width", "height"], "size"),
+    **dict.fromkeys(["ratio", "aspect"], "aspect_ratio"),
+    **dict.fromkeys(["text"], "prompt"),
+    **dict.fromkeys(["input_reference", "picture", "first_frame"], "reference"),
+}
+"""What other tools call a request's field: a column of this name would be paid for and ignored."""
 
 COLUMNS: Final = (*VideoRequest.model_fields, *ALIASES)
 
@@ -23,6 +34,11 @@ SUFFIXES: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _SEPARATORS: Final = (",", ";", "\t")  # a spreadsheet's own choice depends on its country
 
 Fields = Mapping[str, Any]
+
+_ALIKE: Final = 0.75
+"""From where on a name is a slip of the pen. Ours: promt and modell are, product and id are not."""
+
+_JSON: Final = TypeAdapter[JsonValue](JsonValue, config=ConfigDict(strict=True))
 
 
 def read_rows(
@@ -97,11 +113,11 @@ def _names(line: str, separator: str) -> list[str]:
 
 
 def _check_columns(header: list[str], named: str, defaults: Fields) -> None:
-    unknown = [name for name in header if name not in COLUMNS]
+    unknown = mistaken(header)
     fields = [ALIASES.get(name, name) for name in header]
     twice = sorted({name for name in fields if fields.count(name) > 1})
     if unknown:
-        problem = f"has {unknown_columns(unknown)}"
+        problem = f"has {unknown}"
     elif twice:
         problem = f"has {twice[0]} twice"
     elif "prompt" not in (*fields, *defaults):
@@ -114,13 +130,26 @@ def _check_columns(header: list[str], named: str, defaults: Fields) -> None:
     )
 
 
-def unknown_columns(names: Iterable[str]) -> str:
-    """Name columns that no request has, with what may have been meant."""
+def mistaken(names: Iterable[str]) -> str:
+    """Name columns that no request has, and that look as if a request's were meant; "": none."""
     told = []
-    for name in names:
-        near = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
-        told.append(f"{name!r}" + (f" (is it {near[0]}?)" if near else ""))
-    return f"unknown columns: {', '.join(told)}"
+    for name in (each for each in names if each not in COLUMNS):
+        near = difflib.get_close_matches(name.lower().replace(" ", "_"), COLUMNS, 1, _ALIKE)
+        meant = MEANT.get(name.lower()) or next(iter(near), None)
+        told += [f"{name!r} (is it {meant}?)"] if meant else []
+    return f"unknown columns: {', '.join(told)}" if told else ""
+
+
+def labels_in(fields: Fields) -> dict[str, JsonValue]:
+    """Take the columns that no request has, which are the user's own, as plain JSON."""
+    return {name: _plain(value) for name, value in fields.items() if name not in COLUMNS}
+
+
+def _plain(value: Any) -> JsonValue:
+    try:
+        return _JSON.validate_python(value)
+    except ValidationError:  # a date of Parquet, a number that is none
+        return str(value)
 
 
 def _json_lines(text: str) -> Iterator[tuple[str, Fields | str]]:

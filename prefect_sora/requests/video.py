@@ -56,7 +56,7 @@ _OWN_FIELDS: Final = {
 
 # The key leaves these out: the picture stands in it by its hash, and whether a check
 # was on changes no pixel.
-NOT_IN_FINGERPRINT: Final = frozenset({"reference", "allow_unlisted"})
+NOT_IN_FINGERPRINT: Final = frozenset({"reference", "allow_unlisted", "labels"})
 
 
 class VideoRequest(BaseModel):
@@ -114,6 +114,11 @@ class VideoRequest(BaseModel):
     )
     allow_unlisted: bool = Field(
         default=False, description="Send what the catalogue says the model does not offer."
+    )
+    labels: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="What is yours, such as a product's number: written down with the render, and "
+        "sent to nobody.",
     )
 
     @classmethod
@@ -181,6 +186,12 @@ class VideoRequest(BaseModel):
     def title(self) -> str:
         """The prompt on one line of at most 60 characters."""
         return title(self.prompt)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """Everything but the picture, as plain JSON, for the records."""
+        left_out = {"reference"} if self.labels else {"reference", "labels"}
+        return self.model_dump(mode="json", exclude=left_out)
 
     def canonical(self, reference_sha256: str | None) -> dict[str, Any]:
         """Everything that makes this request what it is, as plain JSON.

@@ -69,7 +69,7 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
     sorted_rows = sorted(rows, key=lambda row: OUTCOMES.index(row.outcome))
     return [
         {
-            "Row": row.row,
+            "Row": row.where,
             "Outcome": row.outcome.replace("_", " "),
             "Prompt": _short(row.prompt, 80),
             "Render": row.key or "",

@@ -289,7 +289,8 @@ def test_a_killed_run_that_is_retried_brings_its_clip_home_without_paying_again(
     assert renderer.accepted() == 1
     assert len(renderer.requests("create")) == 1
     (record,) = store.glob("*/stored.json")
-    clip = whole(json.loads(record.read_text())["video"])
+    video = json.loads(record.read_text())["video"]
+    clip = whole({**video, "url": (store / video["url"]).as_uri()})
     assert clip.parent == record.parent
     assert json.loads((store / "latest.json").read_text())["prompt"] == A_KITE
     assert KEY not in (workplace.home / "worker.log").read_text()

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,10 @@ async def test_of_very_many_broken_rows_the_first_are_told(tmp_path: Path) -> No
         (
             "t.csv",
             "prompt,promt,colour\na,b,c\n",
-            "unknown columns: 'promt' (is it prompt?), 'colour'",
+            "unknown columns: 'promt' (is it prompt?).",
         ),
+        ("t.csv", "prompt,Duration\na,4\n", "unknown columns: 'Duration' (is it seconds?)"),
+        ("t.csv", "prompt,aspect\na,9:16\n", "unknown columns: 'aspect' (is it aspect_ratio?)"),
         ("t.csv", "prompt,image,reference\na,b,c\n", "has reference twice"),
         ("t.csv", "size,seconds\n64x64,2\n", "has no column prompt"),
         ("t.csv", b"prompt\na kite\ncaf\xe9\n", "line 3 has a byte that is none"),
@@ -157,6 +160,35 @@ async def test_a_file_that_is_no_table_says_why(
     assert said in caught.value.message
     assert f'The batch file "{tmp_path}/{name}"' in caught.value.message
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "labels"),
+    [
+        ("t.csv", "id,sku,prompt,Produkt\n7,4711,a kite,\n", {"id": "7", "sku": "4711"}),
+        (
+            "t.jsonl",
+            '{"prompt": "a kite", "id": 7, "price": {"eur": 1.5}, "tags": ["a", null]}',
+            {"id": 7, "price": {"eur": 1.5}, "tags": ["a", None]},
+        ),
+        (
+            "t.parquet",
+            parquet(prompt=["a kite"], day=[date(2026, 11, 21)], sku=[b"\x00"]),
+            {"day": "2026-11-21", "sku": "b'\\x00'"},
+        ),
+    ],
+    ids=["csv", "json lines", "parquet"],
+)
+async def test_columns_of_ones_own_go_with_the_row(
+    tmp_path: Path, name: str, content: str | bytes, labels: dict[str, Any]
+) -> None:
+    (row,) = await rows(tmp_path, content, name)
+    assert row.request
+    assert row.labels == row.request.labels == labels
+    assert row.where == {"t.csv": "row 1 (line 2), id 7", "t.jsonl": "row 1, id 7"}.get(
+        name, "row 1"
+    )
+    assert json.loads(row.request.model_dump_json())["labels"] == labels
 
 
 async def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ class Plan:
         """One line."""
         left_out = f", {len(self.first)} of them repeat another" if self.first else ""
         left_out += f", {len(self.broken)} broken" if self.broken else ""
-        return f"{len(self.rows)} rows{left_out}: {len(self.renders)} renders, {self.estimate}"
+        labels = dict.fromkeys(name for row in self.rows for name in row.labels)
+        own = f"; your own columns go with the rows: {', '.join(labels)}" if labels else ""
+        told = f"{len(self.renders)} renders, {self.estimate}{own}"
+        return f"{len(self.rows)} rows{left_out}: {told}"
 
 
 def plan(
@@ -94,7 +97,7 @@ def plan(
     for row in checked:
         if row.request is None:
             continue
-        same = seen.setdefault(row.request.model_dump_json(), row.number)
+        same = seen.setdefault(_told(row.request), row.number)
         if same == row.number:
             renders.append(row)
         else:
@@ -108,6 +111,10 @@ def plan(
     if max_cost_usd is not None:
         _refuse_over(told, renders, max_cost_usd)
     return Plan(tuple(checked), tuple(renders), first, told, tuple(warnings))
+
+
+def _told(request: VideoRequest) -> str:
+    return request.model_dump_json(exclude={"labels"})
 
 
 def _checked(rows: Sequence[Row], service: Service | None) -> tuple[list[Row], list[str]]:
@@ -210,7 +217,7 @@ class Batch:
         """
         digest = hashlib.sha256(scope.encode())
         for row in self.plan.renders:
-            digest.update(row.request.model_dump_json().encode() if row.request else b"")
+            digest.update(_told(row.request).encode() if row.request else b"")
         slug = title_slug(name)
         folder = f"batches/{slug}-{digest.hexdigest()[:12]}" if slug else digest.hexdigest()[:12]
         csv_url, jsonl_url = await results.write(rows, folder, store)

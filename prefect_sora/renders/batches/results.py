@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from prefect_sora.errors import BatchError, Paid, SoraError
 from prefect_sora.errors.next_steps import NextStep
@@ -35,6 +35,7 @@ class Result(BaseModel):
         not_as_asked: What of a kept clip is another than was asked for.
         paid: Whether a failed one was charged, as far as that is known.
         next_step: What to do about the error.
+        labels: The user's own columns.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +60,12 @@ class Result(BaseModel):
     error_type: str | None = None
     error: str | None = None
     next_step: str | None = None
+    labels: dict[str, JsonValue] = {}
+
+    @property
+    def where(self) -> str:
+        """Its number, and its id where it has one."""
+        return f"{self.row} (id {self.labels['id']})" if "id" in self.labels else f"{self.row}"
 
 
 @dataclass
@@ -183,17 +190,30 @@ def broken(row: "Row") -> Result:
 
 def duplicate(row: "Row", first: Result) -> Result:
     """Say that a row is the same render as an earlier one."""
-    told = first.model_dump(exclude={"row", "outcome", "cost_usd", "same_as"})
+    told = first.model_dump(exclude={"row", "outcome", "cost_usd", "same_as", "labels"})
     cost_usd = 0.0 if first.outcome == "kept" else None
-    return Result(**told, row=row.number, outcome="duplicate", same_as=first.row, cost_usd=cost_usd)
+    own = {"row": row.number, "labels": row.labels, "same_as": first.row}
+    return Result(**told, **own, outcome="duplicate", cost_usd=cost_usd)
 
 
 def as_csv(results: Iterable[Result]) -> bytes:
-    """Write results as CSV, with a header."""
+    """Write results as CSV, with a header; the user's own columns stand last.
+
+    One of them that is called like a column of ours has `input_` before its name.
+    """
+    ours = [name for name in Result.model_fields if name != "labels"]
+    rows = [
+        {
+            **result.model_dump(exclude={"labels"}),
+            **{f"input_{n}" if n in ours else n: v for n, v in result.labels.items()},
+        }
+        for result in results
+    ]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*Result.model_fields], lineterminator="\n")
+    header = dict.fromkeys([*ours, *(name for row in rows for name in row)])
+    writer = csv.DictWriter(text, [*header], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(result.model_dump() for result in results)
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
@@ -232,7 +252,7 @@ def refuse_failed(result: BatchResult, rows: Sequence[Result]) -> None:
     told = {row.paid for row in bad}
     paid: Paid = "unknown" if "unknown" in told else "yes" if "yes" in told else "no"
     raise BatchError(
-        f"{result}. Row {first.row}: {first.error}",
+        f"{result}. Row {first.where}: {first.error}",
         result=result,
         paid=paid,
         next_step=(f"{result.csv_url} tells all rows.", NextStep("again", scope=result.scope)),
@@ -246,7 +266,7 @@ def count(results: Sequence[Result], outcome: Outcome) -> int:
 
 def _asked(row: "Row") -> dict[str, Any]:
     request: VideoRequest | None = row.request
-    fields: dict[str, Any] = {"row": row.number, "prompt": row.prompt}
+    fields: dict[str, Any] = {"row": row.number, "prompt": row.prompt, "labels": row.labels}
     if request:
         fields |= request.model_dump(include={"model", "size", "seconds", "take"})
     return fields

@@ -62,7 +62,7 @@ class PreparedVideo:
             at=time(),
             fingerprint=self.fingerprint,
             request_digest=self.request_digest,
-            request=self.request.model_dump(mode="json", exclude={"reference"}),
+            request=self.request.recorded,
             reference=public_address(self.request.reference),
             reference_sha256=self.reference.source_sha256
             if self.reference
