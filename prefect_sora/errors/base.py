@@ -48,7 +48,7 @@ class SoraError(Advised, Exception):
         self.paid = paid or self.paid
         return self.known(key=self.key)
 
-    def told(self, reader: Reader = "api") -> str:
+    def told(self, reader: Reader | None = None) -> str:
         """One readable paragraph: what, about which render, paid or not, what next."""
         named = {"render": self.key, "video": self.video_id}
         about = ", ".join(f"{what} {name}" for what, name in named.items() if name)

@@ -15,9 +15,9 @@ Kind = Literal[
     "tell", "again", "resume", "wait", "fetch", "adopt", "resubmit", "doctor", "renderer"
 ]
 
-Reader = Literal["api", "terminal", "page"]
-"""Who is told: a caller of the package, a person at a terminal, or one at a page of Prefect's UI.
-"""
+Reader = Literal["api", "terminal", "page", "run"]
+"""Who is told: a caller of the package, a person at a terminal, one at a page of Prefect's UI, or
+one who looks at the flow run that this process runs, and can retry it."""
 
 CHANGE_THE_PROMPT: Final = "Change the prompt or the reference; the same request is refused again."
 """What to do about moderation."""
@@ -38,6 +38,7 @@ _AGAIN: Final[dict[Reader, tuple[str, str]]] = {
     "api": ("Run it again with ", 'the scope "{}"'),
     "terminal": ("Run the same command again with ", "--scope {}"),
     "page": ("Retry its run, or run it again with ", 'the scope "{}"'),
+    "run": ("Retry this flow run, or run it again with ", 'the scope "{}"'),
 }
 
 
@@ -132,8 +133,18 @@ def steps_of(advice: Advice, key: str | None = None) -> tuple[NextStep, ...]:
     return tuple(step.known(key=key) for step in steps)
 
 
-def in_words(steps: Iterable[NextStep], reader: Reader = "api") -> str | None:
+_usual: Reader = "api"
+
+
+def speak_to(reader: Reader) -> None:
+    """Say who reads what this process says of its errors, where nobody else is named."""
+    global _usual
+    _usual = reader
+
+
+def in_words(steps: Iterable[NextStep], reader: Reader | None = None) -> str | None:
     """Write next steps as sentences; None where there are none."""
+    reader = reader or _usual
     return " ".join(filter(None, (step.words(reader) for step in steps))) or None
 
 

@@ -1,5 +1,6 @@
 """Batch: the flow `render_batch`, a table of requests with one task run for each render."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Unpack
@@ -8,11 +9,11 @@ from prefect.runtime import flow_run as running_flow
 from pydantic import Field, JsonValue, WithJsonSchema
 
 from prefect_sora.blocks import Store, VideoStore, store_of
-from prefect_sora.handles import StoredVideo
+from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
 from prefect_sora.renders.batches.batch import Batch, Plan, name_of, plan
-from prefect_sora.renders.batches.results import BatchResult
+from prefect_sora.renders.batches.results import BatchResult, Result
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.requests.table import Row, read_table, rows_of
 from prefect_sora.requests.video import VideoRequest
@@ -65,14 +66,22 @@ async def render_video(
         SoraError: Each says whether it was paid, and what to do next.
     """
     block = store_of(store)
+    ledger = block.ledger
+    jobs: list[VideoJob] = []
+
+    def submitted(job: VideoJob) -> None:
+        jobs.append(job)
+        artifacts.submitted(job, ledger)
+
     steps = PlainSteps(
         await ways_to(provider),
-        block.ledger,
+        ledger,
         await options_of(how, block),
         by_person=by_a_person,
-        on_submitted=artifacts.submitted,
+        on_submitted=submitted,
     )
-    video = await render(request, steps)
+    async with artifacts.told_if_cancelled(jobs, ledger):
+        video = await render(request, steps)
     if show:
         await artifacts.show(video, block.folder)
     return video
@@ -135,9 +144,19 @@ async def render_batch(
     async def render_one(request: VideoRequest) -> StoredVideo:
         return await render_video(request, several, block, show=show, **how)
 
-    rows_done = await batch.run(render_one, max_concurrent)
-    result = await batch.written(name, options.scope, rows_done, block.folder)
-    await reporter.finish(batch.counts, result, rows_done)
+    async def told(rows_done: Sequence[Result]) -> BatchResult:
+        result = await batch.written(name, options.scope, rows_done, block.folder)
+        await reporter.finish(batch.counts, result, rows_done)
+        return result
+
+    try:
+        rows_done = await batch.run(render_one, max_concurrent)
+    except asyncio.CancelledError:
+        # A task of its own: what cancels again ends the wait for it alone.
+        telling = asyncio.create_task(told(batch.cancelled(options.scope)))
+        await asyncio.wait([telling], timeout=limits().cancel_seconds)
+        raise
+    result = await told(rows_done)
     if fail_on_error:
         results.refuse_failed(result, rows_done)
     return result

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from time import monotonic
@@ -17,12 +17,16 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches.results import Counts
+from prefect_sora.renders.finish.cancel import left
 from prefect_sora.renders.finish.polling import OnProgress
 from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.tasks.flow_runs import in_a_deployed_run
 from prefect_sora.tasks.listener import Listener
 from prefect_sora.tasks.markdown import code, cost, data_url, plain, player, read_small, size, table
 
@@ -56,15 +60,61 @@ def logger() -> Logger:
     return adapter
 
 
-def submitted(job: VideoJob) -> None:
-    """Say where a submission stands."""
+def submitted(job: VideoJob, ledger: Ledger) -> None:
+    """Say where a submission stands; of a run that is killed, it is the last that is said."""
     if heard := _listener.get():
         heard.submitted(job)
     if job.stored:
         logger().info("Render %s is in the store already; nothing is sent.", job.key)
         return
     how = "found again at" if job.adopted else "accepted by"
-    logger().info("Render %s: %s %s as video %s.", job.key, how, job.provider, job.video_id)
+    logger().info(
+        "Render %s: %s %s as video %s, so it counts as paid. If this run dies, %s",
+        job.key,
+        how,
+        job.provider,
+        job.video_id,
+        NextStep("resume", key=job.key, store=ledger.place).words(),
+    )
+
+
+@asynccontextmanager
+async def told_if_cancelled(jobs: Sequence[VideoJob], ledger: Ledger) -> AsyncIterator[None]:
+    """Say in the run's log, and on its page, what becomes of a job whose run is cancelled.
+
+    A time-out of Prefect's cancels, too, and so does the end of a worker that can still say it.
+
+    Args:
+        jobs: The newest is meant; there may be none yet.
+        ledger: The store's records.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if jobs and not getattr(error, "__notes__", None):
+            error.add_note(left(jobs[-1], ledger))
+        said = " ".join(getattr(error, "__notes__", []))
+        if in_a_deployed_run():
+            said += " Retry this flow run to go on from here."
+        if jobs:
+            logger().warning("%s", said)
+            # A task of its own: what cancels again ends the wait for it alone.
+            page = asyncio.create_task(_show_what_is_left(jobs[-1], said))
+            await asyncio.wait([page], timeout=limits().cancel_seconds)
+        raise
+
+
+async def _show_what_is_left(job: VideoJob, said: str) -> None:
+    if not in_run():
+        return
+    facts = [("Video id", code(job.video_id)), ("Made by", plain(job.provider))]
+    facts += [("Cost", cost(job.cost_usd)), ("Render key", code(job.key))]
+    with harmless("What the server has of it is"):
+        await acreate_markdown_artifact(
+            key=f"video-{job.key}",  # the clip's own page takes its place when it is kept
+            markdown=f"## {plain(job.title)}\n\n{said}\n\n{table(facts)}",
+            description=plain(f"{job.title} · not kept yet"),
+        )
 
 
 def counted(counts: Counts) -> None:

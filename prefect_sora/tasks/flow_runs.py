@@ -1,6 +1,7 @@
 """Flow runs: what Prefect knows of the run that renders: its scope, its name, who cancelled it."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run as running_flow
 
+from prefect_sora.errors.next_steps import speak_to
 from prefect_sora.requests.video import title
 
 
@@ -21,6 +23,15 @@ async def run_scope() -> str:
         return str(root)
     context = TaskRunContext.get()
     return str(context.task_run.id) if context else "none"
+
+
+def in_a_deployed_run() -> bool:
+    """Whether a worker has started this process for a flow run, which can be retried."""
+    return "PREFECT__FLOW_RUN_ID" in os.environ
+
+
+if in_a_deployed_run():
+    speak_to("run")
 
 
 async def by_a_person() -> bool:

@@ -93,7 +93,7 @@ async def submit_video(
     options = await options_of(how, block)
     asked = AskedVideo(request, block.ledger, options, parent_key, reference_options)
     job = await on_the_first(await ways_to(provider), asked)
-    artifacts.submitted(job)
+    artifacts.submitted(job, block.ledger)
     return job
 
 
@@ -138,7 +138,10 @@ async def wait_for_video(
         on_cancel=on_cancel,
     )
     client, ledger = await client_of(job, provider), store_of(store).ledger
-    async with artifacts.progress_of(job, on_progress) as tell:
+    async with (
+        artifacts.told_if_cancelled([job], ledger),
+        artifacts.progress_of(job, on_progress) as tell,
+    ):
         return await rendering.wait(
             job, client, ledger, options, by_person=by_a_person, on_progress=tell
         )
@@ -165,7 +168,8 @@ async def persist_video(
         SoraError: See `prefect_sora.renders.finish.keep.keep`; the job stays resumable.
     """
     block = store_of(store)
-    stored = await keeping.keep(video, await client_of(video, provider), block.ledger)
+    async with artifacts.told_if_cancelled([video], block.ledger):
+        stored = await keeping.keep(video, await client_of(video, provider), block.ledger)
     await artifacts.show(stored, block.folder)
     return held_to(strict, stored)
 

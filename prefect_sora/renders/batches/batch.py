@@ -16,6 +16,7 @@ from prefect_sora.errors import (
     StorageError,
     UnavailableError,
 )
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.batches import results
 from prefect_sora.renders.batches.results import BatchResult, Counts, Result
@@ -239,6 +240,18 @@ class Batch:
             videos=self.in_order(),
         )
 
+    def cancelled(self, scope: str) -> list[Result]:
+        """Say what became of each row of a batch that was cancelled.
+
+        Args:
+            scope: Whom its renders are shared with.
+        """
+        because = SoraError("The batch was cancelled.", next_step=NextStep("again", scope=scope))
+        for row in self.plan.renders:
+            if row.number not in self._results:
+                self._not_started(row, because)
+        return [self._result(row) for row in self.plan.rows]
+
     def in_order(self) -> tuple[StoredVideo, ...]:
         """All that is kept, in the order of the rows, each once."""
         by_key = {self._videos[n].key: self._videos[n] for n in sorted(self._videos)}
@@ -253,6 +266,9 @@ class Batch:
         await self._told(self.counts)
         try:
             video = await render(row.request)
+        except asyncio.CancelledError as cancelled:
+            self._cut_short(row, cancelled)
+            raise
         except Exception as error:  # one that fails keeps no other from being kept
             self._failed(row, error)
         else:
@@ -278,6 +294,14 @@ class Batch:
         unreachable = isinstance(error, UnavailableError) and error.never_sent
         if isinstance(error, _ENDS_ALL) or unreachable:
             self._ended_by = self._ended_by or error
+
+    def _cut_short(self, row: Row, cancelled: asyncio.CancelledError) -> None:
+        self.counts.rendering -= 1
+        self.counts.failed += 1
+        self.counts.doubtful += 1
+        said = " ".join(getattr(cancelled, "__notes__", []))
+        error = SoraError(f"The batch was cancelled. {said}".rstrip(), paid="unknown")
+        self._results[row.number] = results.failed(row, error)
 
     def _not_started(self, row: Row, because: SoraError) -> None:
         self._results[row.number] = results.failed(row, because, "not_started")

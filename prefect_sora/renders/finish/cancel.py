@@ -1,7 +1,6 @@
 """Cancel: what becomes of a job at the server when nobody is to wait for it any more."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from time import time
 from typing import Final, Literal
@@ -15,8 +14,6 @@ from prefect_sora.store.claims import TORN
 from prefect_sora.store.identity import is_key
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import Failed
-
-log = logging.getLogger(__name__)
 
 OnCancel = Literal["leave", "delete"]
 """`leave`: the job goes on, and the next run takes it up. `delete`: where a person cancelled the
@@ -110,7 +107,7 @@ async def id_of(word: str, ledger: Ledger) -> str:
 
 async def give_up(
     job: VideoJob, client: VideoClient, ledger: Ledger, by_person: ByPerson | None
-) -> None:
+) -> str:
     """Delete a job that a person gave up, and close its attempt; in any doubt leave it.
 
     Args:
@@ -118,13 +115,17 @@ async def give_up(
         client: Its server.
         ledger: The store's records, which stay as they are where it is left.
         by_person: Says whether a person cancelled; None where nobody can: then it is left.
+
+    Returns:
+        What became of it, in a sentence.
     """
     # A separate task: another cancellation ends the wait for it, not the work.
     work = asyncio.create_task(_give_up(job, client, ledger, by_person), name="prefect-sora delete")
-    await asyncio.wait([work], timeout=limits().cancel_seconds)
+    done, _ = await asyncio.wait([work], timeout=limits().cancel_seconds)
+    return work.result() if done else left(job, ledger, "Whether it was deleted is not known.")
 
 
-def leave(job: VideoJob, ledger: Ledger, why: str | None = None) -> None:
+def left(job: VideoJob, ledger: Ledger, why: str | None = None) -> str:
     """Say that a job goes on though nobody waits for it, and how to get it.
 
     Args:
@@ -132,19 +133,14 @@ def leave(job: VideoJob, ledger: Ledger, why: str | None = None) -> None:
         ledger: The store's records.
         why: Why it is left, where it was to be deleted.
     """
-    log.log(
-        logging.WARNING if why else logging.INFO,
-        "%sVideo %s goes on at %s and counts as paid: %s",
-        f"{why} " if why else "",
-        job.video_id,
-        job.provider,
-        NextStep("resume", key=job.key, store=ledger.place).words(),
-    )
+    resume = NextStep("resume", key=job.key, store=ledger.place).words()
+    goes_on = f"Video {job.video_id} goes on at {job.provider} and counts as paid: {resume}"
+    return f"{why} {goes_on}" if why else goes_on
 
 
 async def _give_up(
     job: VideoJob, shared: VideoClient, ledger: Ledger, by_person: ByPerson | None
-) -> None:
+) -> str:
     record = _deleted(job, "It was deleted at the server because its run was cancelled.")
     # Where all is cancelled at once, the shared client is closed first.
     client = VideoClient(shared.server)
@@ -159,11 +155,10 @@ async def _give_up(
     except Exception as error:  # whoever is asked who cancelled may fail in any way
         said = str(error) or "no answer"
         why = f"It {'may not be' if begun else 'is not'} deleted: {said.rstrip('.')}."
-    if why:
-        leave(job, ledger, why)
-    else:
-        log.info("Video %s is deleted: its run was cancelled.", job.video_id)
     await client.close()
+    if why:
+        return left(job, ledger, why)
+    return f"Video {job.video_id} is deleted: its run was cancelled."
 
 
 async def _reason_to_leave(

@@ -1,6 +1,7 @@
 """Wait: a job is waited for until its server has finished it, and a failed one is closed."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Final
 from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import RenderedVideo, VideoJob
-from prefect_sora.renders.finish.cancel import ByPerson, give_up, leave
+from prefect_sora.renders.finish.cancel import ByPerson, give_up, left
 from prefect_sora.renders.finish.deadlines import deadline_seconds
 from prefect_sora.renders.finish.expiry import expired
 from prefect_sora.renders.finish.keep import kept
@@ -24,6 +25,8 @@ from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import Failed
 from prefect_sora.store.spending_chain import take_back
+
+log = logging.getLogger(__name__)
 
 ANOTHER_ACCOUNT: Final = (
     "It was submitted by another account than the one that asks, whose jobs are not shown here, "
@@ -60,6 +63,7 @@ async def wait(
         VideoExpiredError: It was rendered, and nobody fetched it in time.
         RenderTimeoutError: The deadline passed; wait again with the same job.
         RenderStalledError: Nothing moved for `stall_seconds`; the same holds.
+        CancelledError: The wait was cancelled; a note on it says what became of the job.
     """
     options = options or WaitOptions()
     with _waiting_for(job, ledger):
@@ -75,11 +79,11 @@ async def wait(
                     stall_seconds=options.stall_seconds,
                     on_progress=hear,
                 )
-        except asyncio.CancelledError:
-            if options.on_cancel == "delete":
-                await give_up(job, client, ledger, by_person)
-            else:
-                leave(job, ledger)
+        except asyncio.CancelledError as error:
+            deletes = options.on_cancel == "delete"
+            said = await give_up(job, client, ledger, by_person) if deletes else left(job, ledger)
+            log.log(logging.WARNING if deletes else logging.INFO, "%s", said)
+            error.add_note(said)
             raise
         except VideoNotFoundError as error:
             if await kept(job, client, ledger):
