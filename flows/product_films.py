@@ -24,8 +24,8 @@ from prefect_sora.flows.image import ImageModel
 from prefect_sora.flows.storyboards import keep_film
 from prefect_sora.renders.film import Cut
 from prefect_sora.requests.image import DEFAULT_MODEL
+from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.shots import Words
-from prefect_sora.requests.video import in_words
 from prefect_sora.servers.estimates import Estimate, Price
 from prefect_sora.tasks.parameters import MaxCostUsd, Model, PollIntervalSeconds, Seconds, Size
 

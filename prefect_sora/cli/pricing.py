@@ -1,16 +1,18 @@
 """Pricing: estimates on the screen, whose prices they use, and for which models."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from prefect_sora.cli.screen import Screen, usd
-from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.renders.environment import PRICES_VARIABLE, NamedProvider
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import Estimate
 from prefect_sora.servers.profiles import LOCAL
 from prefect_sora.servers.server import Server, remote
+from prefect_sora.servers.video_prices import prices_from_json
 
 if TYPE_CHECKING:
     from prefect_sora.renders.batches.batch import Plan
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 def server_of(provider: NamedProvider | None) -> Server:
     """Find the server whose prices an estimate uses; the local renderer is not started.
 
-    Without a provider the published prices are used.
+    Without a provider the published prices are used, and those that the environment holds.
     """
     if provider is None:
-        return remote("https://no-server.invalid/v1")
+        own = prices_from_json(os.environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
+        return remote("https://no-server.invalid/v1", prices=own)
     if provider.is_local:
         return Server("http://127.0.0.1/v1", "local", "local", profile=LOCAL, local=True)
     return provider.server()

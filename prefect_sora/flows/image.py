@@ -26,7 +26,7 @@ from prefect_sora.tasks.parameters import (
     request_of,
     spelled_out,
 )
-from prefect_sora.tasks.providers import listed
+from prefect_sora.tasks.providers import first_there, listed
 from prefect_sora.tasks.video import TaskSteps
 
 ImageModel = Annotated[
@@ -125,8 +125,9 @@ async def keyframe_to_video(
     asked = request_of(clip, prompt=text)
     several = await listed(provider)
     # What one server of several no longer offers, another may render.
-    service = (await several[0].describe()).service if len(several) == 1 else None
-    video_models.check(asked, service)
+    server = (await first_there(several)).server
+    service = server.service if len(several) == 1 else None
+    video_models.check(asked, service, profile=server.profile)
     drawing = first_frame(keyframe, asked, image_model, image_size, image_quality)
     steps = await TaskSteps.of(provider, store, clip)
     paying = steps.submitting

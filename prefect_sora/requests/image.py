@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.video import title
 
 DEFAULT_MODEL: Final = "gpt-image-2"
@@ -106,9 +107,14 @@ class ImageRequest(BaseModel):
             return cls(**fields)
         except ValidationError as error:
             raise InvalidRequestError(
-                " ".join(_in_words(e) for e in error.errors(include_url=False)),
+                in_words(error, cls.model_fields),
                 next_step="Change the request; nothing was sent.",
             ) from None
+
+    @field_validator("model")
+    @classmethod
+    def _no_name_is_no_model(cls, model: str | None) -> str | None:
+        return model if model and model.strip() else None
 
     @field_validator("prompt")
     @classmethod
@@ -177,9 +183,3 @@ def inputs_sha256(hashes: list[str], mask: str | None) -> str | None:
     if not hashes:
         return None
     return hashlib.sha256(json.dumps([hashes, mask]).encode()).hexdigest()
-
-
-def _in_words(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where} {message}.".strip() if where else f"{message}."

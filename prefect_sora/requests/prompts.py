@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from prefect_sora.errors import InvalidRequestError, PromptTemplateError
 from prefect_sora.limits import limits
 from prefect_sora.requests import files
+from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.shots import TEMPLATES, ShotPrompt, prose, sandbox
-from prefect_sora.requests.video import MAX_PROMPT_CHARACTERS, in_words
+from prefect_sora.requests.video import MAX_PROMPT_CHARACTERS
 
 _SUFFIX: Final = ".j2"
 
@@ -68,7 +69,7 @@ async def read_shot(source: str | Path) -> ShotPrompt:
     try:
         return ShotPrompt.model_validate(await files.read(source, "shot"))
     except ValidationError as error:
-        wrong = in_words(error)
+        wrong = in_words(error, ShotPrompt.model_fields)
     raise InvalidRequestError(
         f"{files.named(source, 'shot')} is no shot: {wrong}",
         next_step=f"A shot has the fields {', '.join(ShotPrompt.model_fields)}. Nothing was sent.",

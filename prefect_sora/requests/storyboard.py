@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests import files
+from prefect_sora.requests.problems import reason
 from prefect_sora.requests.prompts import written
 from prefect_sora.requests.shots import Prompt, ShotPrompt, Words
-from prefect_sora.requests.video import VideoRequest, reason, resolve_size, title
+from prefect_sora.requests.video import VideoRequest, resolve_size, title
 
 MAX_SHOTS: Final = 200
 """Ours: some half an hour of film, and a contact sheet that can still be opened."""
@@ -81,10 +82,12 @@ class Storyboard(BaseModel):
         description="The video model; null lets a server that has only one choose.",
     )
     size: Words | None = Field(
-        default=None, description="Pixels as WIDTHxHEIGHT, or 720p or 1080p; one for all shots."
+        default=None,
+        description="Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p; one for all shots.",
     )
-    aspect_ratio: str = Field(
-        default="16:9", description="16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size."
+    aspect_ratio: str | None = Field(
+        default=None,
+        description="16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size; 16:9 without either.",
     )
     seconds: int = Field(default=8, ge=1, le=3600, description="Length of a shot.")
     fit: Literal["cover", "contain", "exact"] = Field(

@@ -17,6 +17,7 @@ from pydantic import JsonValue, ValidationError
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.requests import files
+from prefect_sora.requests.problems import reason
 from prefect_sora.requests.table_formats import (
     ALIASES,
     SUFFIXES,
@@ -189,11 +190,7 @@ def _problems(error: ValidationError, given: dict[str, Any]) -> list[str]:
 
 def _problem(error: Any) -> str:
     column = str(error["loc"][0]) if error["loc"] else None
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = reason(error, VideoRequest.model_fields)
     if column is None:
         column = next((name for name in _SIZE if message.startswith(f"{name} ")), None)
-    if error["type"] == "missing":
-        message = "is missing"
-    elif error["type"] in ("int_parsing", "int_type", "greater_than_equal", "literal_error"):
-        message += f", not {error['input']!r}"
     return f"column {column}: {message}" if column else message

@@ -17,6 +17,7 @@ from pydantic import (
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import Kind, StoredVideo, VideoJob
+from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.shots import ShotPrompt, shot_of
 
 MAX_PROMPT_CHARACTERS: Final = 32_000
@@ -33,8 +34,17 @@ SIZES_BY_RATIO: Final = {
 
 SIZES_BY_NAME: Final = {
     "720p": {"16:9": "1280x720", "9:16": "720x1280"},
+    "1024p": {
+        **dict.fromkeys(("16:9", "16:10"), "1792x1024"),
+        **dict.fromkeys(("9:16", "10:16"), "1024x1792"),
+    },
     "1080p": {"16:9": "1920x1080", "9:16": "1080x1920"},
 }
+"""1080p is 1920x1080 and nothing else. Some price tables call 1792x1024 so, the larger size that
+sora-2-pro had first; by its lines that is 1024p, as others call it."""
+
+_RATIO_TOLERANCE: Final = 0.05
+"""How far a size may be off its ratio: models round to multiples of 32, such as 1280x704. Ours."""
 
 DERIVED: Final[frozenset[Kind]] = frozenset({"remix", "edit", "extend"})
 """The kinds that start from a finished video, and take over its size, length and model."""
@@ -80,10 +90,10 @@ class VideoRequest(BaseModel):
         description="The video model's name; None lets a server that has only one choose.",
     )
     size: str | None = Field(
-        default=None, description="Pixels as WIDTHxHEIGHT, or 720p or 1080p with a ratio."
+        default=None, description="Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p with a ratio."
     )
     aspect_ratio: str | None = Field(
-        default=None, description="Stands in for a size; ignored where a size in pixels is given."
+        default=None, description="In place of a size: 16:9, 9:16, 1:1, 16:10 or 10:16."
     )
     seconds: int = Field(
         default=8,
@@ -128,7 +138,7 @@ class VideoRequest(BaseModel):
             return cls(**fields)
         except ValidationError as error:
             raise InvalidRequestError(
-                in_words(error),
+                in_words(error, cls.model_fields),
                 next_step="Change the request; nothing was sent.",
             ) from None
 
@@ -138,6 +148,11 @@ class VideoRequest(BaseModel):
     def _a_shot_becomes_its_text(cls, prompt: Any) -> Any:
         prompt = shot_of(prompt)
         return prompt.text() if isinstance(prompt, ShotPrompt) else prompt
+
+    @field_validator("model")
+    @classmethod
+    def _no_name_is_no_model(cls, model: str | None) -> str | None:
+        return model if model and model.strip() else None
 
     @field_validator("prompt")
     @classmethod
@@ -217,19 +232,20 @@ def resolve_size(size: str | None, aspect_ratio: str | None) -> str:
     """Turn a size, a size's name or a ratio into `WIDTHxHEIGHT`.
 
     Raises:
-        ValueError: The size or ratio is not one we know; the message lists those.
+        ValueError: The size or ratio is not one we know, or they contradict each other; the
+            message lists those that there are.
     """
-    ratio = aspect_ratio or "16:9"
+    if aspect_ratio is not None and aspect_ratio not in SIZES_BY_RATIO:
+        raise ValueError(
+            f"aspect_ratio {aspect_ratio!r} is not one of {', '.join(SIZES_BY_RATIO)}; "
+            "give a size in pixels for another"
+        )
     if size is None:
-        if ratio not in SIZES_BY_RATIO:
-            raise ValueError(
-                f"aspect_ratio {ratio!r} is not one of {', '.join(SIZES_BY_RATIO)}; "
-                "give a size in pixels for another"
-            )
-        return SIZES_BY_RATIO[ratio]
+        return SIZES_BY_RATIO[aspect_ratio or "16:9"]
     text = str(size).strip().lower()
     if text in SIZES_BY_NAME:
         named = SIZES_BY_NAME[text]
+        ratio = aspect_ratio or next(iter(named))
         if ratio not in named:
             raise ValueError(f"size {text} goes with aspect_ratio {' or '.join(named)}")
         return named[ratio]
@@ -242,7 +258,19 @@ def resolve_size(size: str | None, aspect_ratio: str | None) -> str:
     width, height = int(match[1]), int(match[2])
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
         raise ValueError(f"size {size!r}: each side has 16 to 8192 pixels")
+    if aspect_ratio and not _is_of(width, height, aspect_ratio):
+        raise ValueError(
+            f"size {width}x{height} is not {aspect_ratio}, the aspect_ratio beside it: leave out "
+            "one of them"
+        )
     return f"{width}x{height}"
+
+
+def _is_of(width: int, height: int, aspect_ratio: str) -> bool:
+    if SIZES_BY_RATIO[aspect_ratio] == f"{width}x{height}":
+        return True
+    wide, _, high = aspect_ratio.partition(":")
+    return abs(width / height / (int(wide) / int(high)) - 1) <= _RATIO_TOLERANCE
 
 
 def derived(
@@ -273,34 +301,3 @@ def existing(video_id: str) -> VideoRequest:
     return VideoRequest.of(
         prompt=f"video {video_id}", kind="existing", source_video_id=video_id, model=None
     )
-
-
-def in_words(error: ValidationError) -> str:
-    """Say of each field what is wrong with it, one sentence each."""
-    return " ".join(_in_words(e) for e in error.errors(include_url=False))
-
-
-def reason(error: Any) -> str:
-    """Say what is wrong with one field, to follow its name.
-
-    Args:
-        error: One of pydantic's `ValidationError.errors()`.
-    """
-    message = str(error["msg"]).removeprefix("Value error, ")
-    match error["type"]:
-        case "extra_forbidden":
-            return "is not one of its fields"
-        case "missing":
-            return "is missing"
-        case "literal_error":
-            return f"is {error['input']!r}; it is one of {error['ctx']['expected']}"
-        case "tuple_type" | "list_type":
-            return "should be a list"
-        case "model_type" | "dict_type":
-            return "should be fields with their names"
-    return re.sub(r"^\w+ should ", "should ", message)  # "Input", "String", "List"
-
-
-def _in_words(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    return f"{where} {reason(error)}.".strip()

@@ -15,7 +15,7 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.image import ImageRequest
-from prefect_sora.servers.profiles import Service
+from prefect_sora.servers.profiles import Profile, Service
 from prefect_sora.servers.server import Server
 
 OPTIONS: Final = (
@@ -178,7 +178,11 @@ def find(name: str | None) -> ImageModel | None:
 
 
 def check(
-    request: ImageRequest, service: Service | None = None, today: date | None = None
+    request: ImageRequest,
+    service: Service | None = None,
+    today: date | None = None,
+    *,
+    profile: Profile | None = None,
 ) -> list[str]:
     """Refuse what the model does not take; return warnings about what is doubtful.
 
@@ -186,6 +190,7 @@ def check(
         request: What is to be drawn.
         service: `openai` or `azure` where the server is that service; None otherwise.
         today: For tests; the current day otherwise.
+        profile: The server's; one that draws whatever is named is held to nothing here.
 
     Raises:
         RetiredModelError: Its own service has ended the model.
@@ -193,7 +198,7 @@ def check(
             lists what it does. `allow_unlisted=True` sends it all the same.
     """
     model = find(request.model)
-    if model is None:
+    if model is None or (profile and (profile.own_model or not profile.keeps_catalogue)):
         return []
     ended = model.ended.get(service) if service else None
     if service and ended and (today or datetime.now(UTC).date()) >= ended:

@@ -5,12 +5,14 @@ A profile of your own names one of these and what differs from it, in the block 
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import Status
+from prefect_sora.requests.problems import in_words
 
 Service = Literal["openai", "azure"]
 """The services that have ended models of their own."""
@@ -41,6 +43,14 @@ class Profile(BaseModel):
     own_model: bool = Field(
         default=False,
         description="It serves one model, whose name need not be said: a Sora model's is not sent.",
+    )
+    keeps_catalogue: bool = Field(
+        default=True,
+        description="A model of the catalogue offers there what its own service offered, and no "
+        "more; false: the server judges itself.",
+    )
+    sizes: tuple[str, ...] | None = Field(
+        default=None, description="Sizes that it renders, as WIDTHxHEIGHT; None: it has no list."
     )
     strict: bool = Field(
         default=False, description="It refuses a create with a field that it does not know."
@@ -234,6 +244,7 @@ NEW_API: Final = Profile(
 )
 LOCAL: Final = Profile(
     name="local",
+    keeps_catalogue=False,  # it draws any size and length, whatever model is named
     variants=_STILLS,
     delete_stops=True,
     prompt_verbatim=True,
@@ -243,7 +254,7 @@ LOCAL: Final = Profile(
     lost_after_s=0.5,  # one process, whose jobs are on its disk
 )
 GENERIC: Final = Profile(name="generic")
-AUTO: Final = Profile(name="auto")
+AUTO: Final = Profile(name="auto", keeps_catalogue=False)
 """The profile is not known yet: `detect.recognised` puts the server's own in its place."""
 
 _RENDER: Final = (OPENAI, AZURE, SGLANG, VLLM_OMNI, FASTVIDEO, TENSORRT_LLM, LOCAL)
@@ -278,9 +289,11 @@ def read_profile(given: str | Mapping[str, Any]) -> Profile:
     """
     if isinstance(given, str):
         if given not in PROFILES:
+            like = get_close_matches(given, PROFILES, n=1)
             raise InvalidRequestError(
                 f"There is no profile {given!r}: there are {', '.join(PROFILES)}.",
-                next_step="Name one of them, auto, or write one of your own.",
+                next_step=f"{f'Did you mean {like[0]}? ' if like else ''}Name one of them, or "
+                'describe what differs: {"base": "generic", "can_list": false}.',
             )
         return PROFILES[given]
     fields = dict(given)
@@ -288,10 +301,7 @@ def read_profile(given: str | Mapping[str, Any]) -> Profile:
     try:
         return Profile.model_validate({**base.model_dump(), "name": f"my {base.name}", **fields})
     except ValidationError as error:
-        said = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
-        )
         raise InvalidRequestError(
-            f"The profile cannot be read: {said}.",
+            f"The profile cannot be used: {in_words(error, Profile.model_fields)}",
             next_step=f"Its fields are {', '.join(Profile.model_fields)}, and base.",
         ) from None

@@ -38,6 +38,8 @@ def check(request: VideoRequest, server: Server) -> None:
             "Describe them in the prompt, or use a server that has them: "
             f"{_those(lambda p: p.characters)}",
         )
+    if can.sizes is not None and request.size and request.size not in can.sizes:
+        _refuse(server, f"no size {request.size}", f"It renders {', '.join(can.sizes)}")
     longest = can.longest_seconds
     if longest and request.kind == "create" and request.seconds > longest:
         _refuse(

@@ -12,7 +12,7 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.video import DERIVED, VideoRequest
-from prefect_sora.servers.profiles import Service
+from prefect_sora.servers.profiles import Profile, Service
 
 _720P: Final = ("1280x720", "720x1280")
 _1024P: Final = ("1792x1024", "1024x1792")
@@ -88,7 +88,11 @@ def find(name: str | None) -> VideoModel | None:
 
 
 def check(
-    request: VideoRequest, service: Service | None = None, today: date | None = None
+    request: VideoRequest,
+    service: Service | None = None,
+    today: date | None = None,
+    *,
+    profile: Profile | None = None,
 ) -> list[str]:
     """Refuse what the model does not offer; return warnings about what is doubtful.
 
@@ -96,6 +100,8 @@ def check(
         request: What is to be rendered.
         service: `openai` or `azure` where the server is that service; None otherwise.
         today: For tests; the current day otherwise.
+        profile: What the server can do: one that has a model of its own, or draws whatever is
+            named, is not held to what OpenAI's service offered.
 
     Raises:
         RetiredModelError: Its own service has ended the model.
@@ -116,6 +122,8 @@ def check(
                 "allow_unlisted sends it all the same.",
             )
         problems.append(f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}.")
+    if profile and (profile.own_model or not profile.keeps_catalogue):
+        return problems
     if request.kind in DERIVED:
         return problems  # length and size are the source's
     if request.seconds in model.disputed_seconds:

@@ -32,12 +32,18 @@ Model = Annotated[
         description="The video model; None lets the server choose its only one.",
     ),
 ]
-AspectRatio = Annotated[str, Field(default="16:9", description="16:9, 9:16, 1:1, 16:10 or 10:16.")]
+AspectRatio = Annotated[
+    str | None,
+    Field(
+        default=None,
+        description="16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size; 16:9 without either.",
+    ),
+]
 Size = Annotated[
     str | None,
     Field(
         default=None,
-        description="WIDTHxHEIGHT in pixels, 720p or 1080p; in place of the ratio's own size.",
+        description="WIDTHxHEIGHT in pixels, 720p, 1024p or 1080p.",
     ),
 ]
 Seconds = Annotated[int, Field(default=8, description="Length of the clip.")]

@@ -33,6 +33,8 @@ def test_a_batch_is_totalled_by_the_providers_own_prices(cli: Cli) -> None:
     ended = cli("estimate", str(file), "--provider", "openai", **priced)
     assert ended.out.splitlines()[1].split()[-2:] == ["$0.50", "$1.00"]
     assert ended.out.splitlines()[-1] == "3 renders: $1.00 and 1 of unknown price"
+    alone = cli("estimate", str(file), PREFECT_SORA_PRICES=priced["PREFECT_SORA_PRICES"])
+    assert alone.out == ended.out, "without a provider the environment's prices count, too"
     told = cli("batch", str(file), "--dry-run", "--json", "--provider", "openai", **priced).json
     assert (told["known_usd"], told["unknown"], told["total_usd"]) == (1.0, 1, None)
     assert (told["renders"], told["duplicates"], told["broken"]) == (3, 1, [])

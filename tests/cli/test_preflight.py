@@ -8,7 +8,7 @@ import pytest
 from prefect_sora.cli.commands.making.clip import Order, check
 from prefect_sora.cli.options import SHARING, Sharing
 from prefect_sora.cli.saved import NamedStore
-from prefect_sora.errors import UnfinishedRenderError
+from prefect_sora.errors import InvalidRequestError, UnfinishedRenderError
 from prefect_sora.renders.environment import named_provider
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.store.backends import VideoFolder
@@ -73,3 +73,17 @@ def test_the_unfinished_remix_is_found_although_its_model_is_not_known_yet(
     with pytest.raises(UnfinishedRenderError):
         _ask(asked, renderer, store)
     _ask(asked.model_copy(update={"source_video_id": "other"}), renderer, store)
+
+
+@pytest.mark.parametrize("ratio", ["16:9", "9:16", "1:1", "16:10", "10:16"])
+async def test_a_server_is_held_to_what_it_is_and_not_to_the_ended_service(
+    renderer: Renderer, store: str, ratio: str
+) -> None:
+    request = VideoRequest.of(prompt="a kite", aspect_ratio=ratio, seconds=5)
+    box = named_provider("openai", {"OPENAI_BASE_URL": renderer.base_url})
+    kept = NamedStore(store, VideoFolder(store))
+    await check(Order(request, (box,), kept), box, pytest.fail)
+
+    nobody = named_provider("openai", {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"})
+    with pytest.raises(InvalidRequestError, match="4, 8, 12, 16 or 20 seconds, not 5"):
+        await check(Order(request, (nobody,), kept), nobody, pytest.fail)

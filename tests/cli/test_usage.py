@@ -46,7 +46,8 @@ QUICK_SECONDS = 3.0  # measured: 0.4 s on an idle machine; importing Prefect alo
 def test_a_wrong_request_ends_at_once_and_sends_nothing(
     cli: Cli, renderer: Renderer, words: list[str], says: str
 ) -> None:
-    ended = cli("render", *words, OPENAI_BASE_URL=renderer.base_url)
+    server = {"OPENAI_BASE_URL": renderer.base_url, "PREFECT_SORA_PROFILE": "openai"}
+    ended = cli("render", *words, **server)
 
     assert ended.code == exits.USAGE
     assert says.lower() in ended.err.lower()

@@ -102,11 +102,12 @@ async def test_a_picture_becomes_the_first_frame_of_a_video_that_names_it(
 async def test_a_video_that_cannot_be_is_refused_before_its_picture_is_paid(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
+    openai = OpenAICredentials(base_url=renderer.base_url, profile="openai")
     with pytest.raises(InvalidRequestError):
         await keyframe_to_video("", "a lantern", provider, store, **CLIP)
     with pytest.raises(InvalidRequestError):
         await keyframe_to_video(
-            "it sways", "a lantern", provider, store, **{**CLIP, "model": "sora-2", "seconds": 5}
+            "it sways", "a lantern", openai, store, **{**CLIP, "model": "sora-2", "seconds": 5}
         )
     assert renderer.requests() == []
 

@@ -95,7 +95,7 @@ def test_a_request_takes_a_shot_and_is_the_request_of_its_text() -> None:
         ({"subject": "  "}, "prompt.subject"),
         ({"action": "falls"}, "prompt.subject"),
         ({"subject": "a kite", "template": "own.j2"}, "has to be read first"),
-        ({"subject": "a" * MAX_PROMPT_CHARACTERS}, "at most 32000 characters"),
+        ({"subject": "a" * MAX_PROMPT_CHARACTERS}, "32,000 at most"),
     ],
     ids=["a misspelt movement", "a misspelt field", "blank", "no subject", "unread", "too long"],
 )

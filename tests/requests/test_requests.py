@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.requests.image import ImageRequest
 from prefect_sora.requests.video import NOT_IN_FINGERPRINT, VideoRequest
 
 KITE = "a red kite over a grassy park"
@@ -54,7 +55,12 @@ def test_another_picture_is_another_render_and_its_address_is_not() -> None:
         ({"aspect_ratio": "10:16"}, "1024x1792"),
         ({"size": "720p"}, "1280x720"),
         ({"size": "1080p", "aspect_ratio": "9:16"}, "1080x1920"),
-        ({"size": "720x1280", "aspect_ratio": "16:9"}, "720x1280"),
+        ({"size": "1024p"}, "1792x1024"),
+        ({"size": "1024p", "aspect_ratio": "10:16"}, "1024x1792"),
+        ({"size": "720x1280", "aspect_ratio": "9:16"}, "720x1280"),
+        ({"size": "1792x1024", "aspect_ratio": "16:10"}, "1792x1024"),
+        ({"size": "1280x800", "aspect_ratio": "16:10"}, "1280x800"),
+        ({"size": "1280x704", "aspect_ratio": "16:9"}, "1280x704"),
         ({"size": " 640X360 "}, "640x360"),
     ],
     ids=str,
@@ -70,7 +76,7 @@ def test_a_ratio_or_a_name_becomes_a_size_in_pixels(asked: dict[str, Any], size:
     [
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": " \n "}, "prompt is empty"),
-        ({"prompt": "x" * 100_000}, "at most 32000 characters"),
+        ({"prompt": "x" * 100_000}, "32,000 at most"),
         ({"seconds": 0}, "seconds"),
         ({"seconds": "four"}, "seconds"),
         ({"size": "big"}, "neither WIDTHxHEIGHT in pixels, such as 1280x720"),
@@ -78,7 +84,17 @@ def test_a_ratio_or_a_name_becomes_a_size_in_pixels(asked: dict[str, Any], size:
         ({"size": "99999x720"}, "16 to 8192 pixels"),
         ({"size": "720p", "aspect_ratio": "1:1"}, "720p goes with aspect_ratio 16:9 or 9:16"),
         ({"aspect_ratio": "4:3"}, "16:9, 9:16, 1:1, 16:10, 10:16"),
+        ({"size": "640x480", "aspect_ratio": "4:3"}, "16:9, 9:16, 1:1, 16:10, 10:16"),
+        (
+            {"size": "1280x720", "aspect_ratio": "9:16"},
+            "size 1280x720 is not 9:16, the aspect_ratio beside it: leave out one of them",
+        ),
+        ({"size": "720x1280", "aspect_ratio": "16:9"}, "size 720x1280 is not 16:9"),
+        ({"size": "1280x720", "aspect_ratio": "16:10"}, "size 1280x720 is not 16:10"),
+        ({"size": "720p", "aspect_ratio": "1:1"}, "size 720p goes with aspect_ratio 16:9 or 9:16"),
         ({"take": 0}, "take"),
+        ({"seconds": 4.5}, "seconds is 4.5; it is a whole number"),
+        ({"colours": "red", "secnds": 4}, "secnds is not one of its fields: did you mean seconds?"),
         ({"kind": "remix"}, "needs source_video_id"),
         ({"source_video_id": "video_1"}, "belongs to a remix"),
         (
@@ -102,6 +118,12 @@ def test_bad_input_says_what_is_wrong_and_that_nothing_was_sent(
     assert said in str(caught.value)
     assert "Nothing was paid" in str(caught.value)
     assert caught.value.paid == "no"
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_no_name_is_no_model(name: str) -> None:
+    assert VideoRequest(prompt=KITE, model=name) == VideoRequest(prompt=KITE, model=None)
+    assert ImageRequest(prompt=KITE, model=name).model is None
 
 
 def test_a_title_is_one_short_line() -> None:

@@ -37,7 +37,7 @@ def board(*shots: dict[str, Any], **fields: Any) -> Storyboard:
         ),
         pytest.param(
             {"shots": [A, {**B, "takes": 0}]},
-            "Shot 2, takes: should be greater than or equal to 1",
+            "Shot 2, takes: is 0; it is 1 or more",
             id="no takes",
         ),
         pytest.param({"shots": [{**A, "takes": 21}]}, "Shot 1, takes", id="many takes"),
@@ -74,7 +74,7 @@ def board(*shots: dict[str, Any], **fields: Any) -> Storyboard:
             "Shot 2 has a keyframe, and by its continuity it begins",
             id="two first frames, by the shot",
         ),
-        pytest.param({"shots": [A], "title": " "}, "title: should have at least 1", id="no title"),
+        pytest.param({"shots": [A], "title": " "}, "title: is empty", id="no title"),
         pytest.param({"shots": [A], "fps": 24}, "fps: is not one of its fields", id="a typo"),
     ],
 )

@@ -142,12 +142,22 @@ async def test_a_profile_of_ones_own_says_what_differs(tmp_path: Path, as_file: 
     ("given", "said"),
     [
         ("sg-lang", "no profile 'sg-lang': there are openai"),
-        ({"can_lists": True}, "can_lists: Extra inputs"),
+        ({"can_lists": True}, r"can_lists is not one of its fields: did you mean can_list\?"),
+        ({"can_list": "maybe"}, "can_list is 'maybe'; it is true or false"),
+        ({"submit_grace_s": -1}, "submit_grace_s is -1; it is 0 or more"),
         ({"derives": ["remake"]}, "derives"),
         ({"base": "nobody"}, "no profile 'nobody'"),
         ("nowhere.yaml", "does not exist"),
     ],
-    ids=["a wrong name", "an unknown field", "an unknown verb", "an unknown base", "no file"],
+    ids=[
+        "a wrong name",
+        "an unknown field",
+        "no truth",
+        "too few",
+        "an unknown verb",
+        "an unknown base",
+        "no file",
+    ],
 )
 async def test_a_profile_that_is_none_is_refused_with_what_there_is(given: Any, said: str) -> None:
     with pytest.raises(InvalidRequestError, match=said):

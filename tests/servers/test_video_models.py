@@ -8,7 +8,9 @@ import pytest
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
-from prefect_sora.servers.profiles import Service
+from prefect_sora.servers.profiles import PROFILES, Service, read_profile
+from prefect_sora.servers.request_checks import check
+from prefect_sora.servers.server import remote
 
 
 def ask(**fields: Any) -> VideoRequest:
@@ -32,6 +34,27 @@ def test_what_the_model_does_not_offer_is_refused_with_what_it_does(
     with pytest.raises(InvalidRequestError, match="allow_unlisted") as caught:
         video_models.check(ask(**asked))
     assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize("ratio", ["16:9", "9:16", "1:1", "16:10", "10:16"])
+@pytest.mark.parametrize("profile", ["local", "sglang", "vllm-omni", "fastvideo", "tensorrt-llm"])
+def test_what_only_the_ended_service_could_not_do_is_the_servers_to_judge(
+    ratio: str, profile: str
+) -> None:
+    asked = ask(aspect_ratio=ratio, seconds=5)
+    assert video_models.check(asked, profile=PROFILES[profile]) == []
+    with pytest.raises(InvalidRequestError):
+        video_models.check(asked, profile=PROFILES["openai"])
+
+
+def test_a_profile_says_its_own_sizes() -> None:
+    own = read_profile({"base": "generic", "keeps_catalogue": False, "sizes": ["832x480"]})
+    box = remote("http://gpu-box:8000/v1", profile=own)
+    check(ask(model="wan-2.2", size="832x480", seconds=5), box)
+    assert video_models.check(ask(size="832x480", seconds=5), profile=own) == []
+    with pytest.raises(InvalidRequestError, match="has no size 1024x1024") as caught:
+        check(ask(aspect_ratio="1:1"), box)
+    assert "It renders 832x480" in str(caught.value)
 
 
 def test_a_switch_sends_it_all_the_same_and_warns() -> None:

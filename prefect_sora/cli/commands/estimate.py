@@ -48,15 +48,16 @@ def estimate(
 ) -> int:
     """Compare what models cost for one clip, or total a batch or a storyboard; nothing is sent.
 
-    Prices are the published ones, or the provider's own. What is not known is shown so.
+    Prices are the published ones, those in PREFECT_SORA_PRICES, or the provider's own. What is not
+    known is shown so.
 
     Args:
         file: A batch, as `prefect-sora batch` takes it, or a storyboard, as `prefect-sora
             storyboard` does; without one, models are compared.
-        provider: By whose prices; without one, by the published prices.
+        provider: By whose prices.
         model: Look at this model besides; of a batch's rows that name none.
-        size: Pixels as WIDTHxHEIGHT, or 720p or 1080p; of a batch's rows that have none.
-        aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
+        size: Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p; of a batch's rows that have none.
+        aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size; 16:9 without either.
         seconds: Length of the clip, 8 where nothing is said; of a batch's rows that have none.
         skip_bad_rows: Total a batch without its rows that cannot be sent.
         shown: See above.
@@ -124,7 +125,7 @@ def compared(
     for name in dict.fromkeys([*video_models.MODELS, *priced, *further]):
         request = asked.model_copy(update={"model": name})
         try:
-            video_models.check(request)
+            video_models.check(request, profile=server.profile if server.local else None)
         except InvalidRequestError as error:
             refused.append(error.message)
             continue
@@ -154,7 +155,8 @@ async def _tell_storyboard(screen: Screen, file: str, server: Server) -> None:
     requests = await board.requests()
     for number, request in enumerate(requests, start=1):
         with storyboards.naming(number):
-            for warning in video_models.check(request, server.service):
+            warnings = video_models.check(request, server.service, profile=server.profile)
+            for warning in warnings:
                 screen.warn(f"Shot {number}: {warning}")
     renders = board.renders(requests)
     total = estimates.estimate(renders, server)

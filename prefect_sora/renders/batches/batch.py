@@ -24,7 +24,7 @@ from prefect_sora.requests.table import Row, refuse_broken
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
 from prefect_sora.servers.estimates import Estimate, estimate, unknown_price
-from prefect_sora.servers.profiles import Service
+from prefect_sora.servers.profiles import Profile, Service
 from prefect_sora.servers.server import Server
 from prefect_sora.servers.video_prices import dollars
 from prefect_sora.store.backends import VideoFolder
@@ -89,7 +89,7 @@ def plan(
             not known. Nothing was sent.
         BudgetExceededError: The estimate is over the budget. Nothing was sent.
     """
-    checked, warnings = _checked(rows, service)
+    checked, warnings = _checked(rows, service, server.profile)
     if not skip_bad_rows:
         refuse_broken(checked)
     renders: list[Row] = []
@@ -118,14 +118,17 @@ def _told(request: VideoRequest) -> str:
     return request.model_dump_json(exclude={"labels"})
 
 
-def _checked(rows: Sequence[Row], service: Service | None) -> tuple[list[Row], list[str]]:
+def _checked(
+    rows: Sequence[Row], service: Service | None, profile: Profile
+) -> tuple[list[Row], list[str]]:
     """Check each row against the catalogue, too."""
     checked: list[Row] = []
     warnings: dict[str, None] = {}
     for row in rows:
         try:
             if row.request is not None:
-                warnings.update(dict.fromkeys(video_models.check(row.request, service)))
+                doubtful = video_models.check(row.request, service, profile=profile)
+                warnings.update(dict.fromkeys(doubtful))
         except InvalidRequestError as error:
             row = replace(row, request=None, problems=(error.message.rstrip("."),))
         checked.append(row)

@@ -157,7 +157,8 @@ def checked(prepared: PreparedPictures, server: Server) -> PreparedPictures:
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    return replace(prepared, warnings=image_models.check(prepared.request, server.service))
+    warnings = image_models.check(prepared.request, server.service, profile=server.profile)
+    return replace(prepared, warnings=warnings)
 
 
 async def identify(
@@ -172,7 +173,7 @@ async def identify(
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    warnings = image_models.check(request, server.service)
+    warnings = image_models.check(request, server.service, profile=server.profile)
     inputs = await load_inputs(request)
     prepared = prepared_of(request, server, scope, inputs, parent_key=parent_key)
     return replace(prepared, warnings=warnings)

@@ -118,8 +118,8 @@ def checked(prepared: PreparedVideo, server: Server) -> PreparedVideo:
     """
     request = prepared.request
     request_checks.check(request, server)
-    known_there = request.model_copy(update={"model": server.model_for(request.model)})
-    return replace(prepared, warnings=video_models.check(known_there, server.service))
+    warnings = video_models.check(request, server.service, profile=server.profile)
+    return replace(prepared, warnings=warnings)
 
 
 async def load_reference(

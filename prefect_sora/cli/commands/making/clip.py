@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time
@@ -17,12 +18,13 @@ from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import Making, make
 from prefect_sora.cli.saved import NamedStore
 from prefect_sora.cli.screen import Screen, place, usd
-from prefect_sora.errors import StorageError, UnfinishedRenderError
+from prefect_sora.errors import InvalidRequestError, SoraError, StorageError, UnfinishedRenderError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.requests.video import DERIVED, VideoRequest, existing
 from prefect_sora.servers import estimates, video_models
+from prefect_sora.servers.profiles import AUTO
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import request_digest, title_slug
 from prefect_sora.store.ledger import Ledger
@@ -105,7 +107,7 @@ async def check(order: Order, provider: NamedProvider | None, warn: Callable[[st
     # What one server of several no longer offers, another may render.
     if provider and not provider.is_local and len(order.providers) == 1:
         server = await asyncio.to_thread(provider.server)
-    for warning in video_models.check(request, server.service if server else None):
+    for warning in await _by_the_catalogue(request, server):
         warn(warning)
     sha256 = None
     if request.reference is not None:
@@ -120,6 +122,27 @@ async def check(order: Order, provider: NamedProvider | None, warn: Callable[[st
         return _is_twin(reserved, request, server, sha256)
 
     await refuse_twins(order.store, order.shared.scope, request.prompt, provider, is_twin)
+
+
+async def _by_the_catalogue(request: VideoRequest, server: Server | None) -> list[str]:
+    """Check the request against the catalogue, as far as it holds where it is rendered.
+
+    A server that is not known yet is asked what it is only where the catalogue would refuse.
+    """
+    if server is None:
+        return video_models.check(request, profile=AUTO)
+    if server.profile != AUTO:
+        return video_models.check(request, server.service, profile=server.profile)
+    try:
+        return video_models.check(request, server.service)
+    except InvalidRequestError:
+        from prefect_sora.servers.protocol.detect import recognised  # it brings an HTTP library
+
+        with suppress(SoraError):  # nobody is there: what the catalogue says stands
+            known = await recognised(server)
+            if not known.profile.keeps_catalogue or known.profile.own_model:
+                return []
+        raise
 
 
 async def refuse_twins(

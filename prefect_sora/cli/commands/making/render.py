@@ -66,7 +66,7 @@ def render(
         template: Path or URL of a template of your own for that shot.
         fallback: Who renders where the provider has certainly not; named as there, may be repeated.
         model: The video model; "" lets a server that has only one choose.
-        size: Pixels as WIDTHxHEIGHT, or 720p or 1080p.
+        size: Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p.
         aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
         seconds: Length of the clip; 8 where nothing is said.
         image: Path or URL of the picture to start from.

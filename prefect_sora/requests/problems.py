@@ -1,0 +1,86 @@
+"""Problems: what pydantic finds wrong with what a person gave, in words for that person."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+_WHOLE, _NUMBER, _BOOL = "a whole number", "a number", "true or false"
+
+_WANTED: Final = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), _WHOLE),
+    **dict.fromkeys(("float_parsing", "float_type", "finite_number"), _NUMBER),
+    **dict.fromkeys(("bool_parsing", "bool_type"), _BOOL),
+    "string_type": "text",
+}
+"""What stands in a field whose value is of another kind, by pydantic's type of the error."""
+
+_BOUNDS: Final = {
+    "greater_than": ("gt", "more than {:g}"),
+    "greater_than_equal": ("ge", "{:g} or more"),
+    "less_than": ("lt", "less than {:g}"),
+    "less_than_equal": ("le", "{:g} at most"),
+}
+
+_SHOWN_CHARACTERS: Final = 60
+
+
+def in_words(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Say of each field what is wrong with it, one sentence each.
+
+    Args:
+        error: What was found.
+        known: The fields that there are, so that one that is misspelt is told with its like.
+    """
+    return " ".join(_in_words(each, known) for each in error.errors(include_url=False))
+
+
+def reason(error: Any, known: Iterable[str] = ()) -> str:
+    """Say what is wrong with one field, to follow its name.
+
+    Args:
+        error: One of pydantic's `ValidationError.errors()`.
+        known: The fields that there are.
+    """
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    message = str(error["msg"]).removeprefix("Value error, ")
+    match kind:
+        case "extra_forbidden":
+            like = get_close_matches(str(error["loc"][0]), [*known], n=1) * (len(error["loc"]) == 1)
+            return f"is not one of its fields{f': did you mean {like[0]}?' if like else ''}"
+        case "missing":
+            return "is missing"
+        case "literal_error":
+            return f"is {_shown(given)}; it is one of {context['expected']}"
+        case "tuple_type" | "list_type":
+            return "should be a list"
+        case "model_type" | "dict_type":
+            return "should be fields with their names"
+        case "string_too_short" if context["min_length"] == 1:
+            return "is empty"
+        case "string_too_long":
+            return f"has {len(given):,} characters; it has {context['max_length']:,} at most"
+        case "too_long":
+            return f"holds {context['actual_length']}; it holds {context['max_length']} at most"
+    if kind in _WANTED:
+        return f"is {_shown(given)}; it is {_WANTED[kind]}"
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"is {_shown(given)}; it is {words.format(context[name])}"
+    return re.sub(r"^\w+ should ", "should ", message)  # "Input", "String", "List"
+
+
+def _shown(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+def _in_words(error: Any, known: Iterable[str]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    said = f"{where} {reason(error, known)}".strip()
+    return said if said.endswith((".", "?")) else f"{said}."
+
+
+__all__ = ["in_words", "reason"]
