@@ -14,6 +14,7 @@ import pytest
 from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.run import chosen
 from tests.cli.conftest import TINY, Cli
+from tests.support.renderer import Renderer
 
 CANARY = "sk-secret-canary"
 
@@ -100,6 +101,46 @@ def test_a_key_from_the_environment_is_hidden_from_then_on() -> None:
     chosen("openai", environ={"OPENAI_API_KEY": "sk-from-the-environment"})
 
     assert redaction.safe("key sk-from-the-environment!") == "key ********!"
+
+
+@pytest.mark.parametrize("key", ["test", "none", "anything"])
+def test_a_short_key_is_cut_out_of_no_word_and_no_path(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction, "_secrets", set())
+    redaction.hide(key)
+
+    said = f"/data/key{key}/wind-{key}/video.mp4 holds {key} of it; OPENAI_API_KEY={key}"
+    assert redaction.safe(said) == said
+    for before in ("Bearer ", "Incorrect API key provided: ", "key=", "(key "):
+        assert redaction.safe(f"{before}{key}.") == f"{before}********."
+
+
+@pytest.mark.parametrize("key", ["sk-abc-1", "abcd1234", "a-long-word-of-letters"])
+def test_a_key_that_is_nothing_else_is_hidden_wherever_it_stands(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction, "_secrets", set())
+    redaction.hide(key)
+
+    assert redaction.safe(f"x{key}y") == "x********y"
+
+
+def test_the_path_of_a_result_is_printed_as_it_is(
+    cli: Cli, renderer: Renderer, tmp_path: Path
+) -> None:
+    key = "wind-test-of-keys-1"
+    store = str(tmp_path / f"key-{key}")
+    environment = {"OPENAI_BASE_URL": renderer.base_url, "OPENAI_API_KEY": key}
+    words = ("render", "a kite", *TINY, "--store", store)
+
+    told = cli(*words, **environment).out.splitlines()[0]
+    path = cli(*words, "--quiet", **environment).out.strip()
+    document = cli(*words, "--json", **environment).json
+
+    assert store in told
+    assert Path(path).is_file()
+    assert Path(document["url"].removeprefix("file://")).is_file()
 
 
 def test_without_debug_the_same_failure_is_one_paragraph(

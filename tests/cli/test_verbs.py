@@ -1,5 +1,6 @@
 """Verbs: a finished video is changed, goes on, is listed and deleted from the command line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,93 @@ def test_a_video_that_is_paid_for_and_not_kept_is_not_deleted_by_mistake(
     assert renderer.requests("delete") == []
     assert cli("delete", job.video_id, "--store", store, "--unkept").code == exits.OK
     assert cli("list", "--store", store).out.strip().endswith("holds no such video.")
+
+
+def test_what_was_never_there_is_not_said_to_be_deleted(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    ended = cli("delete", "video_nobody", "--store", store, "--yes")
+    assert ended.code == 7
+    assert "is deleted" not in ended.out
+    assert "nothing to delete there" in ended.err
+    assert renderer.requests("delete") == []
+
+
+def test_a_video_that_this_store_has_not_kept_is_deleted_only_where_somebody_agrees(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    video = renderer.create("another's kite")
+    renderer.finished(video["id"])
+    refused = cli("delete", video["id"], "--store", store)
+    assert refused.code == exits.USAGE
+    assert f"has not kept {video['id']} (completed)" in " ".join(refused.err.split())
+    assert renderer.requests("delete") == []
+    assert cli("delete", video["id"], "--store", store, "--yes").code == exits.OK
+    assert len(renderer.requests("delete")) == 1
+
+
+def test_a_kept_video_is_deleted_by_its_key_without_a_question(
+    cli: Cli, renderer: Renderer, store: str, kite: Any
+) -> None:
+    ended = cli("delete", kite["key"], "--store", store)
+    assert (ended.code, kite["video_id"] in ended.out) == (exits.OK, True), ended.err
+    assert Path(kite["url"].removeprefix("file://")).exists()
+
+
+def test_a_video_is_retrieved_and_downloaded_by_its_key_or_its_id(
+    cli: Cli, renderer: Renderer, store: str, kite: Any, tmp_path: Path
+) -> None:
+    for word in (kite["key"], kite["video_id"]):
+        found = cli("retrieve", word, "--store", store, "--json").json
+        assert (found["status"], found["key"], found["kept"]) == (
+            "completed",
+            kite["key"],
+            kite["url"],
+        )
+        file = tmp_path / f"{word}.mp4"
+        done = cli("download", word, "--store", store, "-o", str(file), "--json")
+        assert done.json == {"path": str(file), "size_bytes": kite["size_bytes"]}, done.err
+        assert file.stat().st_size == kite["size_bytes"]
+    renderer.reset()
+    assert cli("download", kite["key"], "--store", store).code == exits.OK, "the store has it"
+
+
+def test_a_job_is_cancelled_by_its_key_and_may_be_sent_anew(
+    cli: Cli, renderer: Renderer, store: str, begin: Begin
+) -> None:
+    renderer.faults([{"on": "create", "do": "stall"}])
+    job = begin(renderer)
+    ended = cli("cancel", job.key, "--store", store, "--json")
+    assert (ended.code, ended.json["video_id"]) == (exits.OK, job.video_id), ended.err
+    again = cli("render", "a red kite", *TINY, "--store", store, "--scope", "last night")
+    assert again.code == exits.OK, again.err
+    for word in (job.key, "video_nobody", "0123456789ab"):
+        assert cli("cancel", word, "--store", store).code == exits.USAGE
+
+
+def test_a_list_says_that_there_is_more_and_how_to_see_it(
+    cli: Cli, renderer: Renderer, store: str
+) -> None:
+    ids = [renderer.create(f"kite {n}")["id"] for n in range(3)][::-1]
+    first = cli("list", "--limit", "2", "--store", store)
+    assert f"--after {ids[1]} shows the next" in first.err
+    rest = cli("list", "--limit", "2", "--after", ids[1], "--store", store, "--json")
+    assert [video["video_id"] for video in rest.json["videos"]] == ids[2:]
+    assert (rest.json["has_more"], rest.err) == (False, "")
+    every = cli("list", "--limit", "2", "--all", "--store", store, "--json").json
+    assert ([video["video_id"] for video in every["videos"]], every["has_more"]) == (ids, False)
+
+
+def test_a_derived_clip_is_held_to_a_budget_and_takes_further_fields(
+    cli: Cli, renderer: Renderer, store: str, kite: Any
+) -> None:
+    place = (*POLL, "--store", store, "--json")
+    over = cli("edit", kite["key"], "make it dusk", "--max-cost", "0.01", *place)
+    assert (over.code, over.json["error"]["paid"]) == (exits.USAGE, "no"), over.err
+    done = cli("edit", kite["key"], "make it dusk", "--extra", "seed=7", *place)
+    assert done.code == exits.OK, done.err
+    record = json.loads((Path(store) / done.json["folder"] / "reserved.json").read_text())
+    assert record["request"]["extra"] == {"seed": 7}
 
 
 async def test_a_video_whose_acceptance_a_crash_left_unrecorded_is_not_deleted_by_mistake(
