@@ -11,7 +11,7 @@ from time import perf_counter
 
 from benchmarks.processes import FailedError, environment, local_renderer
 from benchmarks.table import Pairs, Row, alternate
-from prefect_sora.renders.batches.batch import plan
+from prefect_sora.renders.batches.plan import plan
 from prefect_sora.requests.table import read_table
 from prefect_sora.servers.local import RendererAddress, RendererOptions
 from prefect_sora.servers.server import remote

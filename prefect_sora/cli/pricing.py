@@ -15,7 +15,7 @@ from prefect_sora.servers.server import Server, remote
 from prefect_sora.servers.video_prices import prices_from_json
 
 if TYPE_CHECKING:
-    from prefect_sora.renders.batches.batch import Plan
+    from prefect_sora.renders.batches.plan import Plan
 
 
 def server_of(provider: NamedProvider | None) -> Server:

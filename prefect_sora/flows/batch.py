@@ -12,7 +12,8 @@ from prefect_sora.blocks import Store, VideoStore, store_of
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
-from prefect_sora.renders.batches.batch import Batch, Plan, name_of, plan
+from prefect_sora.renders.batches.batch import Batch, name_of
+from prefect_sora.renders.batches.plan import Plan, plan
 from prefect_sora.renders.batches.results import BatchResult, Result
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.requests.table import Row, read_table, rows_of

@@ -30,7 +30,8 @@ from prefect_sora import (
     render_video,
 )
 from prefect_sora.errors import AuthenticationError, ModerationError, StorageError, UnavailableError
-from prefect_sora.renders.batches.batch import Batch, plan
+from prefect_sora.renders.batches.batch import Batch
+from prefect_sora.renders.batches.plan import plan
 from prefect_sora.renders.batches.results import BatchResult, Counts
 from prefect_sora.requests.table import rows_of
 from prefect_sora.servers.server import remote

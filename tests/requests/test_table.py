@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from prefect_sora.errors import BudgetExceededError, InvalidRequestError
-from prefect_sora.renders.batches.batch import plan
+from prefect_sora.renders.batches.plan import plan
 from prefect_sora.requests.table import Row, read_table, refuse_broken, rows_of
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.server import remote

@@ -66,7 +66,7 @@ def estimate(
     def body(screen: Screen) -> int:
         server = pricing.server_of(chosen(provider) if provider else None)
         if file is not None:
-            from prefect_sora.renders.batches.batch import plan
+            from prefect_sora.renders.batches.plan import plan
             from prefect_sora.requests.files import named
             from prefect_sora.requests.table import read_table
 

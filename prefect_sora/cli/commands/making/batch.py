@@ -31,7 +31,7 @@ from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.store.identity import title_slug
 
 if TYPE_CHECKING:
-    from prefect_sora.renders.batches.batch import Plan
+    from prefect_sora.renders.batches.plan import Plan
     from prefect_sora.renders.run import PlainSteps
     from prefect_sora.requests.video import VideoRequest
 
@@ -137,7 +137,7 @@ def _planned(
     max_cost: float | None,
     skip_bad_rows: bool,
 ) -> "Plan":
-    from prefect_sora.renders.batches.batch import plan
+    from prefect_sora.renders.batches.plan import plan
     from prefect_sora.renders.submit.options import Budget
     from prefect_sora.requests.table import read_table
 
