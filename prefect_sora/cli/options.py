@@ -163,6 +163,10 @@ class Waiting:
     poll_interval: Annotated[
         Positive, Parameter(help="Shortest pause between two polls, in seconds.")
     ] = 5.0
+    max_poll_attempts: Annotated[
+        Count | None,
+        Parameter(help="Polls of each video, at most; the sooner of this and --timeout ends it."),
+    ] = None
     strict: Annotated[
         Flag,
         Parameter(help="Fail where the kept clip has another size or length than was asked for."),
@@ -175,6 +179,7 @@ class Waiting:
             "timeout_seconds": self.timeout,
             "stall_seconds": self.stall,
             "poll_interval_seconds": self.poll_interval,
+            "max_poll_attempts": self.max_poll_attempts,
             "strict": self.strict,
         }
 

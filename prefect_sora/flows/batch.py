@@ -18,6 +18,7 @@ from prefect_sora.renders.batches.results import BatchResult, Result
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.requests.table import Row, read_table, rows_of
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.store.backends.filesystems import scheme_of
 from prefect_sora.tasks import artifacts
 from prefect_sora.tasks.batch_artifacts import Reporter
@@ -60,8 +61,9 @@ async def render_video(
         store: Where its records and its video are kept.
         show: Give the clip a page of its own in the UI.
         how: `scope`, `in_doubt` and `max_cost_usd`, as `submit_video` says;
-            `timeout_seconds`, `poll_interval_seconds`, `stall_seconds` and `on_cancel`, as
-            `wait_for_video` does; `strict`, as `persist_video` does.
+            `timeout_seconds`, `poll_interval_seconds`, `max_poll_attempts`, `stall_seconds`,
+            `on_cancel` and `on_progress`, as `wait_for_video` does; `strict`, as `persist_video`
+            does.
 
     Raises:
         SoraError: Each says whether it was paid, and what to do next.
@@ -74,12 +76,18 @@ async def render_video(
         jobs.append(job)
         artifacts.submitted(job, ledger)
 
+    hear = how.get("on_progress")
+
+    def progressed(_: VideoJob, video: Video) -> object:
+        return hear(video) if hear else None
+
     steps = PlainSteps(
         await ways_to(provider),
         ledger,
         await options_of(how, block),
         by_person=by_a_person,
         on_submitted=submitted,
+        on_progress=progressed if hear else None,
     )
     async with artifacts.told_if_cancelled(jobs, ledger):
         video = await render(request, steps)

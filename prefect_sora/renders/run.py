@@ -112,7 +112,7 @@ class PlainSteps:
     options: RenderOptions
     by_person: ByPerson | None = None
     on_submitted: Callable[[VideoJob], None] | None = None
-    on_progress: Callable[[VideoJob, Video], None] | None = None
+    on_progress: Callable[[VideoJob, Video], object] | None = None
     on_kept: Callable[[StoredVideo], None] | None = None
     parent_key: str | None = None
     patient: bool = False

@@ -10,9 +10,11 @@ from typing import Annotated, Any, ParamSpec, TypedDict, TypeVar, cast, get_args
 
 from pydantic import Field, JsonValue
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
 
 from prefect_sora.blocks import OneOrMore, VideoStore
 from prefect_sora.renders.finish.cancel import OnCancel
+from prefect_sora.renders.finish.polling import OnProgress
 from prefect_sora.renders.submit.decide import Policy
 from prefect_sora.renders.submit.options import Budget, RenderOptions
 from prefect_sora.requests.video import VideoRequest
@@ -75,6 +77,24 @@ StallSeconds = Annotated[
         description="How long status and progress may stay as they are; None: to the timeout.",
     ),
 ]
+MaxPollAttempts = Annotated[
+    int | None,
+    Field(
+        default=None,
+        ge=1,
+        description="How often to ask for each render, at most, which is another way to say how "
+        "long to wait: 120 polls at a pause of 5 s are 600 s; None: the timeout alone.",
+    ),
+]
+Progress = Annotated[
+    OnProgress | None,
+    Field(
+        default=None,
+        description="Called with the server's Video at each change, plain or async; from Python "
+        "alone.",
+    ),
+    SkipJsonSchema(),
+]
 Extra = Annotated[
     dict[str, JsonValue] | None,
     Field(default=None, description="Further fields that this server takes."),
@@ -132,9 +152,11 @@ class RenderParameters(SubmitParameters, total=False):
     """How a render is shared, paid and waited for."""
 
     poll_interval_seconds: PollIntervalSeconds
+    max_poll_attempts: MaxPollAttempts
     stall_seconds: StallSeconds
     on_cancel: WhenCancelled
     strict: Strict
+    on_progress: Progress
 
 
 class RequestParameters(TypedDict, total=False):
@@ -208,7 +230,9 @@ async def options_of(given: PayParameters, store: VideoStore) -> RenderOptions:
         InvalidRequestError: `max_cost_usd` is no amount of money; nothing was sent.
     """
     said: dict[str, Any] = {
-        k: v for k, v in given.items() if k in RenderParameters.__optional_keys__
+        k: v
+        for k, v in given.items()
+        if k in RenderParameters.__optional_keys__ and k != "on_progress"
     }
     scope = said.pop("scope", None) or await run_scope()
     budget = Budget(said.pop("max_cost_usd", None), store.daily_budget_usd)

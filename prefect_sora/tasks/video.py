@@ -217,19 +217,22 @@ class TaskSteps:
         store: Where the videos and their records are kept.
         options: How the renders are shared, waited for and paid.
         parent_key: The render that they start from.
+        on_progress: Hears of each change at the server.
     """
 
     provider: Providers
     store: VideoStore | str | Path
     options: RenderOptions
     parent_key: str | None = None
+    on_progress: OnProgress | None = None
 
     @classmethod
     async def of(
         cls, provider: Providers, store: VideoStore | str | Path, given: RenderParameters
     ) -> Self:
         """Make the steps from a flow's parameters."""
-        return cls(provider, store, await options_of(given, store_of(store)))
+        options = await options_of(given, store_of(store))
+        return cls(provider, store, options, on_progress=given.get("on_progress"))
 
     @property
     def submitting(self) -> SubmitParameters:
@@ -260,6 +263,7 @@ class TaskSteps:
             max_poll_attempts=options.max_poll_attempts,
             stall_seconds=options.stall_seconds,
             on_cancel=options.on_cancel,
+            on_progress=self.on_progress,
         )
 
     async def keep(self, video: RenderedVideo) -> StoredVideo:

@@ -38,9 +38,11 @@ from prefect_sora import (
     VideoStore,
     image_to_video,
     remix_chain,
+    render_batch,
     text_to_video,
 )
 from prefect_sora.servers.local import find_running
+from prefect_sora.servers.protocol.video_object import Video
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, StartRenderer, until
 from tests.support.s3 import S3
@@ -319,6 +321,26 @@ async def test_the_ui_has_readable_steps_progress_and_the_clip(
         assert "sk-of-this-run" not in run.model_dump_json()
         assert "sk-of-this-run" not in await _until_logged(api, run.id, "Kept")
     assert "sk-of-this-run" not in page
+
+
+async def test_a_flow_ends_after_its_polls_and_tells_of_progress_until_then(
+    provider: OpenAICredentials, store: VideoStore, renderer: Renderer
+) -> None:
+    heard: list[str] = []
+
+    async def hear(video: Video) -> None:
+        heard.append(f"{video.prompt}: {video.status}")
+
+    renderer.faults([{"on": "create", "match": "stalls", "do": "stall"}])
+    polls: Any = {**SMALL, "timeout_seconds": None, "max_poll_attempts": 20, "on_progress": hear}
+    with pytest.raises(RenderTimeoutError, match="Not finished within 1 s"):
+        await text_to_video("it stalls", provider, store, **polls)
+    waiting: Any = {"poll_interval_seconds": 0.05, "on_progress": hear}
+    await text_to_video("a kite", provider, store, **{**SMALL, **waiting})
+    rows: Any = [{"prompt": "a row", "model": None, "size": "64x64", "seconds": 1}]
+    await render_batch(rows, provider, store, **waiting)
+    assert not any(line.startswith("it stalls: completed") for line in heard)
+    assert {"a kite: completed", "a row: completed"} <= {*heard}
 
 
 async def test_a_plain_script_runs_a_flow(renderer: Renderer, tmp_path: Path, prefect: str) -> None:
