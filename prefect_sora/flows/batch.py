@@ -1,6 +1,5 @@
 """Batch: the flow `render_batch`, a table of requests with one task run for each render."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Unpack
@@ -158,14 +157,7 @@ async def render_batch(
         await reporter.finish(batch.counts, result, rows_done)
         return result
 
-    try:
-        rows_done = await batch.run(render_one, max_concurrent)
-    except asyncio.CancelledError:
-        # A task of its own: what cancels again ends the wait for it alone.
-        telling = asyncio.create_task(told(batch.cancelled(options.scope)))
-        await asyncio.wait([telling], timeout=limits().cancel_seconds)
-        raise
-    result = await told(rows_done)
+    rows_done, result = await batch.carried_out(render_one, max_concurrent, options.scope, told)
     if fail_on_error:
         results.refuse_failed(result, rows_done)
     return result

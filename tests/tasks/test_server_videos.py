@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import httpx2
 import pytest
 
+from prefect_sora import OpenAICredentials, cancel_video
 from prefect_sora.errors import InvalidRequestError, VideoNotFoundError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.characters import create_character
@@ -114,6 +115,21 @@ async def test_a_job_that_renders_is_cancelled_and_may_be_submitted_anew(
     await cancel(job, client, disk)
     assert renderer.counts()["queued"] + renderer.counts()["rendering"] == 0
     assert (await go(client, disk)).video_id != job.video_id
+
+
+async def test_a_job_is_cancelled_by_its_key_or_by_the_servers_id(
+    disk: Ledger, renderer: Renderer
+) -> None:
+    provider, store = OpenAICredentials(base_url=renderer.base_url), disk.store.root
+    client = await provider.get_client()
+    for word in ("key", "video_id"):
+        renderer.faults([{"on": "create", "do": "stall"}])
+        job = await go(client, disk)
+        await cancel_video.fn(getattr(job, word), provider, store)
+        assert (await disk.state(job.folder)).failed
+    assert len(renderer.requests("delete")) == 2
+    with pytest.raises(InvalidRequestError, match=r"No render of the store .* has the job video_x"):
+        await cancel_video.fn("video_x", provider, store)
 
 
 async def test_a_finished_job_is_not_cancelled_for_it_is_paid_for(

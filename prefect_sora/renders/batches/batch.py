@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from prefect_sora.errors import (
     AuthenticationError,
@@ -16,6 +16,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
+from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
 from prefect_sora.renders.batches.plan import Plan, as_asked
 from prefect_sora.renders.batches.results import BatchResult, Counts, Result
@@ -23,6 +24,8 @@ from prefect_sora.requests.table import Row
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.identity import title_slug
+
+T = TypeVar("T")
 
 _ENDS_ALL: Final = (AuthenticationError, QuotaError, BudgetExceededError, StorageError)
 """Errors of the account, the money or the store, which concern every row."""
@@ -75,6 +78,30 @@ class Batch:
                 workers.create_task(work())
         await self._told(self.counts)
         return [self._result(row) for row in self.plan.rows]
+
+    async def carried_out(
+        self,
+        render: Callable[[VideoRequest], Awaitable[StoredVideo]],
+        max_concurrent: int,
+        scope: str,
+        told: Callable[[Sequence[Result]], Awaitable[T]],
+    ) -> tuple[list[Result], T]:
+        """Render all, and tell what became of the rows, also where it is cancelled on its way.
+
+        Args:
+            render: As in `run`.
+            max_concurrent: The same.
+            scope: Whom the renders are shared with.
+            told: Tells it, and writes it down.
+        """
+        try:
+            rows = await self.run(render, max_concurrent)
+        except asyncio.CancelledError:
+            # A task of its own: what cancels again ends the wait for it alone.
+            telling = asyncio.ensure_future(told(self.cancelled(scope)))
+            await asyncio.wait([telling], timeout=limits().cancel_seconds)
+            raise
+        return rows, await told(rows)
 
     async def written(
         self, name: str, scope: str, rows: Sequence[Result], store: VideoFolder

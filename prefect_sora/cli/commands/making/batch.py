@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, describe, place
 from prefect_sora.errors import BatchError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.renders.batches.results import BatchResult, Counts
+from prefect_sora.renders.batches.results import BatchResult, Counts, Result
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.store.identity import title_slug
 
@@ -167,8 +168,12 @@ async def _rendered(
         return await retried(lambda: render(request, steps))
 
     batch = Batch(planned, tell)
-    rows = await batch.run(render_one, max_concurrent)
-    result = await batch.written(name, steps.options.scope, rows, steps.ledger.store)
+    scope, folder = steps.options.scope, steps.ledger.store
+
+    async def told(rows: Sequence[Result]) -> BatchResult:
+        return await batch.written(name, scope, rows, folder)
+
+    rows, result = await batch.carried_out(render_one, max_concurrent, scope, told)
     refuse_failed(result, rows)
     return result
 
