@@ -5,6 +5,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,13 +27,27 @@ _WIRE = {
 _READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
+@cache
+def readable() -> tuple[str, ...]:
+    """Name the kinds of picture that are read, in Pillow's words: HEIC where pillow-heif is."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return _READ
+    register_heif_opener()
+    return (*_READ, "HEIF")
+
+
 def allowed() -> str:
     """Say which pictures are read."""
     size, pixels = limits().picture_max_bytes / 2**20, limits().picture_max_pixels / 2**20
-    return (
-        f"JPEG, PNG, WebP, GIF, BMP and TIFF images are read, up to {size:g} MiB and "
-        f"{pixels:g} megapixels."
-    )
+    kinds = "JPEG, PNG, WebP, GIF, BMP, TIFF and HEIC images are read"
+    if "HEIF" not in readable():
+        kinds = (
+            "JPEG, PNG, WebP, GIF, BMP and TIFF images are read, and HEIC ones with "
+            "`pip install 'prefect-sora[heic]'`"
+        )
+    return f"{kinds}; up to {size:g} MiB and {pixels:g} megapixels."
 
 
 def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tuple[bytes, str, str]:
@@ -42,7 +57,7 @@ def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tupl
     metadata. Any other is turned upright (EXIF), reduced to its first frame
     and to 8-bit RGB, laid on white where it is transparent (a video has no
     alpha), and written without metadata (GPS too): JPEG at quality 95 from
-    JPEG, else PNG. Equal input gives equal output.
+    JPEG and HEIC, else PNG. Equal input gives equal output.
 
     Args:
         data: A picture of a kind that `allowed` names.
@@ -54,7 +69,7 @@ def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tupl
         ReferenceImageError: No picture, broken, too large, or not of the exact size.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_READ) as image:
+        with Image.open(io.BytesIO(data), formats=readable()) as image:
             return _fit(data, image, size, mode)
     except ReferenceImageError:
         raise
@@ -94,7 +109,8 @@ def _fit(
     fitted.info = {}  # Pillow would write its comment
     profile = upright.info.get("icc_profile") if upright.mode in ("RGB", "RGBA") else None
     out = io.BytesIO()
-    if image.format in ("JPEG", "MPO"):  # MPO: a phone's JPEG with further pictures behind it
+    # MPO: a phone's JPEG with further pictures behind it. HEIF: a phone's photograph.
+    if image.format in ("JPEG", "MPO", "HEIF"):
         fitted.save(out, "JPEG", quality=95, subsampling=0, icc_profile=profile)
         return out.getvalue(), *_WIRE["JPEG"]
     fitted.save(out, "PNG", icc_profile=profile)

@@ -10,12 +10,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final
 
-from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.image import ImageRequest
-from prefect_sora.servers.profiles import Profile, Service
+from prefect_sora.servers.profiles import Service
 from prefect_sora.servers.server import Server
 
 OPTIONS: Final = (
@@ -32,7 +31,7 @@ _GROUNDS: Final = ("transparent", "opaque", "auto")
 _THREE: Final = ("1024x1024", "1536x1024", "1024x1536", "auto")
 
 
-def _free(size: str) -> bool:
+def is_free(size: str) -> bool:
     """The sizes of gpt-image-2 and its successors (guide; pixels: a third party's digest)."""
     if size == "auto":
         return True
@@ -42,7 +41,7 @@ def _free(size: str) -> bool:
     return whole and fits and 655_360 <= width * height <= 8_294_400
 
 
-_FREE_IN_WORDS: Final = (
+FREE_IN_WORDS: Final = (
     "any WIDTHxHEIGHT of multiples of 16 with a ratio up to 3:1, edges up to 3840 and "
     "655,360 to 8,294,400 pixels, or auto"
 )
@@ -55,13 +54,12 @@ class ImageModel:
     Attributes:
         name: Its name on the wire; a dated name means the same model.
         takes: The optional fields that it takes; any other is refused.
-        sizes: The sizes that it draws; None: any that `_free` allows.
+        sizes: The sizes that it draws; None: any that `is_free` allows.
         max_count: Pictures of one request.
         max_inputs: Pictures of one edit; 0: it edits nothing.
         qualities: None where they are not known, so that any is sent.
         styles: Of dall-e-3.
         backgrounds: None where they are not known.
-        preview_backgrounds: Backgrounds that it offers as a preview.
         max_prompt: Longest prompt, characters.
         response_format: It takes that field; without it, it answers with a URL.
         ended: The day that each service ends it.
@@ -77,7 +75,6 @@ class ImageModel:
     qualities: tuple[str, ...] | None = _LEVELS
     styles: tuple[str, ...] = ()
     backgrounds: tuple[str, ...] | None = _GROUNDS
-    preview_backgrounds: tuple[str, ...] = ()
     max_prompt: int = 32_000
     response_format: bool = False
     ended: Mapping[Service, date] = field(default_factory=dict)
@@ -97,14 +94,17 @@ _MORE_LEVELS: Final = ("low", "medium", "high", "xhigh", "max", "auto")
 _FIDELITY: Final = _GPT | {"input_fidelity"}
 
 _LISTED: Final = (
-    # We could read nowhere what 2.6 offers: what is set is sent.
-    ImageModel("gpt-image-2.6-sunburst", qualities=None, backgrounds=None, sizes=None),
-    ImageModel("gpt-image-2.6-flare", qualities=None, backgrounds=None, sizes=None),
+    # Which qualities 2.6 has stands nowhere that we could read: what is set is sent. Grounds: as
+    # a relay measured them on 2026-11-12.
+    ImageModel("gpt-image-2.6-sunburst", qualities=None, sizes=None),
+    ImageModel("gpt-image-2.6-flare", qualities=None, sizes=None),
     ImageModel("gpt-image-2.5-sunburst", qualities=_MORE_LEVELS, sizes=None),
     ImageModel("gpt-image-2.5-flare", qualities=_MORE_LEVELS, sizes=None),
     ImageModel(
         "gpt-image-2",
-        preview_backgrounds=("transparent",),
+        # Transparent grounds were a preview, from 2026-08-21 to 2026-09-30 by a third party's
+        # notice (2026-10-15); OpenAI's API reference (read 2026-11) says that it refuses them.
+        backgrounds=("opaque", "auto"),
         ended={"azure": date(2027, 4, 21)},
         sizes=None,
     ),
@@ -169,57 +169,10 @@ _LISTED: Final = (
 
 IMAGE_MODELS: Final = {model.name: model for model in _LISTED}
 
-_NAMES: Final = {"openai": "OpenAI", "azure": "Azure OpenAI"}
-
 
 def find(name: str | None) -> ImageModel | None:
     """Look a model up by its name or by a dated one."""
     return IMAGE_MODELS.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)) if name else None
-
-
-def check(
-    request: ImageRequest,
-    service: Service | None = None,
-    today: date | None = None,
-    *,
-    profile: Profile | None = None,
-) -> list[str]:
-    """Refuse what the model does not take; return warnings about what is doubtful.
-
-    Args:
-        request: What is to be drawn.
-        service: `openai` or `azure` where the server is that service; None otherwise.
-        today: For tests; the current day otherwise.
-        profile: The server's; one that draws whatever is named is held to nothing here.
-
-    Raises:
-        RetiredModelError: Its own service has ended the model.
-        InvalidRequestError: A field or a value that the model does not take; the message
-            lists what it does. `allow_unlisted=True` sends it all the same.
-    """
-    model = find(request.model)
-    if model is None or (profile and (profile.own_model or not profile.keeps_catalogue)):
-        return []
-    ended = model.ended.get(service) if service else None
-    if service and ended and (today or datetime.now(UTC).date()) >= ended:
-        problem = f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}."
-        if not request.allow_unlisted:
-            raise RetiredModelError(
-                problem,
-                next_step=f"Nothing was sent. Name a model that it still has, such as "
-                f"{', '.join(_going(service))}; allow_unlisted sends it all the same.",
-            )
-        return [problem, *_problems(request, model)]
-    problems = _problems(request, model)
-    if problems and not request.allow_unlisted:
-        raise InvalidRequestError(
-            " ".join(problems),
-            next_step="Nothing was sent. Choose one of these, or set allow_unlisted to send it "
-            "all the same.",
-        )
-    if request.background in model.preview_backgrounds:
-        problems.append(f"{model.name} offers background {request.background} as a preview.")
-    return problems
 
 
 def usd_each(request: ImageRequest, server: Server) -> float | None:
@@ -245,7 +198,7 @@ def nearest_size(name: str | None, pixels: tuple[int, int] | None) -> str | None
     if pixels is None:
         return None
     own, model = "{}x{}".format(*pixels), find(name)
-    if model is None or (model.sizes is None and _free(own)):
+    if model is None or (model.sizes is None and is_free(own)):
         return own
     listed = [size for size in model.sizes or _THREE if size != "auto"]
     if own in listed:
@@ -257,54 +210,3 @@ def nearest_size(name: str | None, pixels: tuple[int, int] | None) -> str | None
         return abs(math.log(width / height / wanted))
 
     return min(listed, key=off)
-
-
-def _going(service: Service) -> list[str]:
-    today = datetime.now(UTC).date()
-    return [
-        model.name for model in _LISTED if not (ends := model.ended.get(service)) or ends > today
-    ][:4]
-
-
-def _problems(request: ImageRequest, model: ImageModel) -> list[str]:
-    """Say of each field that the model does not take what it takes instead."""
-    name, problems = model.name, []
-    if request.images and not model.max_inputs:
-        problems.append(f"{name} edits no pictures; {', '.join(_editors())} do.")
-    elif len(request.images) > model.max_inputs > 0:
-        problems.append(
-            f"{name} edits up to {model.max_inputs} pictures, not {len(request.images)}."
-        )
-    if request.n > model.max_count:
-        problems.append(f"{name} draws up to {model.max_count} pictures at once, not {request.n}.")
-    if len(request.prompt) > model.max_prompt:
-        problems.append(
-            f"{name} reads {model.max_prompt} characters of a prompt, not {len(request.prompt)}."
-        )
-    offered: dict[str, tuple[str, ...] | None] = {
-        "size": model.sizes,
-        "quality": model.qualities,
-        "style": model.styles,
-        "background": model.backgrounds,
-    }
-    for option in OPTIONS:
-        value, allowed = getattr(request, option), offered.get(option)
-        if value is None:
-            continue
-        if option not in model.takes:
-            problems.append(f"{name} takes no {option}, but {_listed(sorted(model.takes))}.")
-        elif option == "size" and allowed is None:
-            if not _free(value):
-                problems.append(f"{name} takes size {_FREE_IN_WORDS}, not {value}.")
-        elif allowed is not None and value not in allowed:
-            problems.append(f"{name} takes {option} {_listed(allowed)}, not {value}.")
-    return problems
-
-
-def _editors() -> list[str]:
-    return [model.name for model in _LISTED if model.max_inputs > 1][:4]
-
-
-def _listed(values: tuple[str, ...] | list[str]) -> str:
-    *most, last = values
-    return f"{', '.join(most)} or {last}" if most else last

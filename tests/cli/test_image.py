@@ -56,8 +56,8 @@ def test_a_prompt_ends_as_a_transparent_file_and_an_edit_as_another(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["a fox", "--model", "gpt-image-2", "--background", "white"], "transparent, opaque or"),
-        (["a fox", "--model", "dall-e-3", "-n", "2"], "up to 1 pictures"),
+        (["a fox", "--model", "gpt-image-2", "--background", "white"], "opaque or auto, not white"),
+        (["a fox", "--model", "dall-e-3", "-n", "2"], "draws 1 picture at once, not 2"),
         (["a fox", "--style", "vivid"], "takes no style"),
         (["a fox", "--edit", "gone.png"], "gone.png"),
         (["a fox", "--mask", "mask.png"], "give that as images"),
@@ -68,7 +68,7 @@ def test_a_prompt_ends_as_a_transparent_file_and_an_edit_as_another(
 def test_a_wrong_request_for_a_picture_sends_nothing(
     cli: Cli, renderer: Renderer, words: list[str], says: str
 ) -> None:
-    ended = cli("image", *words)
+    ended = cli("image", *words, PREFECT_SORA_PROFILE="openai")
 
     assert ended.code == exits.USAGE, ended.err
     assert says in ended.err

@@ -9,8 +9,8 @@ import pytest
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.image import NOT_IN_FINGERPRINT, ImageRequest
-from prefect_sora.servers import image_models
-from prefect_sora.servers.profiles import Service
+from prefect_sora.servers import image_checks, image_models
+from prefect_sora.servers.profiles import PROFILES, Service
 from prefect_sora.servers.server import remote
 
 PLACE = remote("https://images.example/v1")
@@ -56,7 +56,9 @@ REFUSED = [
     ("gpt-image-2", {"size": "3840x1024"}, "3:1"),
     ("gpt-image-2", {"quality": "xhigh"}, "low, medium, high or auto"),
     ("gpt-image-2", {"style": "vivid"}, "takes no style, but background"),
-    ("gpt-image-2", {"background": "white"}, "transparent, opaque or auto"),
+    ("gpt-image-2", {"background": "white"}, "opaque or auto, not white. For a white ground, ask"),
+    ("gpt-image-2", {"background": "transparent"}, "2.5-flare draw transparent ones"),
+    ("gpt-image-1.5", {"background": "black"}, "transparent, opaque or auto, not black"),
     ("gpt-image-2", {"input_fidelity": "high", "images": ("a.png",)}, "takes no input_fidelity"),
     ("gpt-image-2.5-flare", {"quality": "hd"}, "xhigh, max or auto"),
     ("gpt-image-2.6-flare", {"style": "vivid"}, "takes no style"),
@@ -64,7 +66,7 @@ REFUSED = [
     ("gpt-image-1.5-2025-12-16", {"quality": "hd"}, "low, medium, high or auto"),
     ("gpt-image-1-mini", {"style": "natural"}, "takes no style"),
     ("gpt-image-1", {"size": "512x512"}, "1024x1024"),
-    ("dall-e-3", {"n": 2}, "up to 1 pictures"),
+    ("dall-e-3", {"n": 2}, "draws 1 picture at once, not 2"),
     ("dall-e-3", {"background": "transparent"}, "takes no background, but quality, size or style"),
     ("dall-e-3", {"output_format": "png"}, "takes no output_format"),
     ("dall-e-3", {"quality": "high"}, "standard or hd"),
@@ -73,7 +75,7 @@ REFUSED = [
     ("dall-e-3", {"prompt": "x" * 4001}, "4000 characters"),
     ("dall-e-2", {"size": "1792x1024"}, "256x256, 512x512 or 1024x1024"),
     ("dall-e-2", {"quality": "hd"}, "takes no quality, but size"),
-    ("dall-e-2", {"images": ("a.png", "b.png")}, "up to 1 pictures"),
+    ("dall-e-2", {"images": ("a.png", "b.png")}, "edits 1 picture at once, not 2"),
     ("dall-e-2", {"moderation": "low"}, "takes no moderation"),
 ]
 
@@ -84,9 +86,9 @@ def test_what_a_model_does_not_take_is_refused_with_what_it_does(
 ) -> None:
     request = asked(model=model, **fields)
     with pytest.raises(InvalidRequestError, match=said):
-        image_models.check(request)
+        image_checks.check(request)
     sent_all_the_same = request.model_copy(update={"allow_unlisted": True})
-    assert any(said in warning for warning in image_models.check(sent_all_the_same))
+    assert any(said in warning for warning in image_checks.check(sent_all_the_same))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_what_a_model_does_not_take_is_refused_with_what_it_does(
         ("gpt-image-2", {"size": "3840x2160", "quality": "high", "n": 10}),
         ("gpt-image-2", {"size": "1280x720", "output_format": "webp", "output_compression": 5}),
         ("gpt-image-2.5-sunburst", {"quality": "max", "background": "transparent"}),
-        ("gpt-image-2.6-sunburst", {"quality": "beyond", "background": "green"}),
+        ("gpt-image-2.6-sunburst", {"quality": "beyond", "background": "transparent"}),
         ("gpt-image-1.5", {"input_fidelity": "high", "images": ("a.png",) * 16}),
         ("dall-e-3", {"style": "natural", "quality": "hd", "size": "1792x1024"}),
         ("dall-e-2", {"size": "256x256", "n": 10}),
@@ -104,12 +106,13 @@ def test_what_a_model_does_not_take_is_refused_with_what_it_does(
     ],
 )
 def test_what_a_model_takes_passes(model: str | None, fields: dict[str, Any]) -> None:
-    assert image_models.check(asked(model=model, **fields)) == []
+    assert image_checks.check(asked(model=model, **fields)) == []
 
 
-def test_a_preview_is_told() -> None:
-    (warning,) = image_models.check(asked(model="gpt-image-2", background="transparent"))
-    assert "preview" in warning
+@pytest.mark.parametrize("profile", ["local", "sglang", "vllm-omni"])
+def test_what_only_openai_refuses_is_another_servers_to_judge(profile: str) -> None:
+    white = asked(model="gpt-image-2", background="white", size="17x33")
+    assert image_checks.check(white, profile=PROFILES[profile]) == []
 
 
 @pytest.mark.parametrize(
@@ -125,12 +128,12 @@ def test_a_model_that_its_own_service_has_ended_is_refused_there_and_nowhere_els
     model: str, service: Service, last_day: date
 ) -> None:
     ended = date.fromordinal(last_day.toordinal() + 1)
-    assert image_models.check(asked(model=model), service, last_day) == []
+    assert image_checks.check(asked(model=model), service, last_day) == []
     with pytest.raises(RetiredModelError, match=f"ended {model} on {ended}") as caught:
-        image_models.check(asked(model=model), service, ended)
+        image_checks.check(asked(model=model), service, ended)
     assert "gpt-image-2" in str(caught.value)
-    assert image_models.check(asked(model=model), None, ended) == []
-    assert image_models.check(asked(model=model, allow_unlisted=True), service, ended)
+    assert image_checks.check(asked(model=model), None, ended) == []
+    assert image_checks.check(asked(model=model, allow_unlisted=True), service, ended)
 
 
 @pytest.mark.parametrize(

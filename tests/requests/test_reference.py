@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -19,7 +20,15 @@ import pytest
 from PIL import Image
 
 from prefect_sora.errors import ReferenceImageError, redaction
-from prefect_sora.requests.reference import Mode, fit, load_source, prepare, public_address
+from prefect_sora.renders.images.pictures import sendable
+from prefect_sora.requests.reference import (
+    Mode,
+    fit,
+    load_source,
+    prepare,
+    public_address,
+    readable,
+)
 from tests.support.limits import Limit
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -482,7 +491,7 @@ JPEG = encoded(stripes(), "JPEG")
         pytest.param(b"A red kite over a park.\n", "it is text", id="text"),
         pytest.param(b"<!DOCTYPE html>", "it is an HTML, SVG or XML page", id="a page"),
         pytest.param(b'{"error": "gone"}', "it is JSON", id="JSON"),
-        pytest.param(b"\0\0\0\x18ftypheic", "it is HEIC, AVIF or a video", id="HEIC"),
+        pytest.param(b"\0\0\0\x18ftypqt  ", "it is HEIC, AVIF or a video", id="a film"),
         pytest.param(bytes(100), "it is unknown data", id="zeros"),
         pytest.param(JPEG[: len(JPEG) // 2], "cut or damaged", id="half a JPEG"),
         pytest.param(PNG[:60], "cut or damaged", id="the start of a PNG"),
@@ -551,3 +560,34 @@ def test_an_address_in_a_record_is_short() -> None:
     address = public_address(f"https://host/{'x' * 1000}")
     assert address is not None
     assert (len(address), address[-1]) == (300, "…")
+
+
+@pytest.fixture
+def heif() -> None:
+    """Read and write HEIC, which the extra `heic` does."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+
+
+@pytest.mark.usefixtures("heif")
+def test_a_phones_photograph_becomes_a_jpeg_of_the_videos_size() -> None:
+    photograph = encoded(stripes(), "HEIF", quality=95)
+    data, content_type, suffix = fit(photograph, (60, 20))
+
+    assert (content_type, suffix) == ("image/jpeg", ".jpg")
+    assert opened(data).size == (60, 20)
+    red, _, blue = opened(data).convert("RGB").getpixel((8, 10))  # type: ignore[misc]
+    assert red > 200 > 60 > blue
+
+
+@pytest.mark.usefixtures("heif")
+def test_a_phones_photograph_is_sent_as_png_to_be_changed() -> None:
+    data, content_type, suffix = sendable(encoded(stripes(), "HEIF"))
+    assert (opened(data).size, content_type, suffix) == ((120, 40), "image/png", ".png")
+
+
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    readable.cache_clear()
+    with pytest.raises(ReferenceImageError, match=r"pip install 'prefect-sora\[heic\]'"):
+        fit(b"\0\0\0\x18ftypheic", None)
+    readable.cache_clear()

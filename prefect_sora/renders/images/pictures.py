@@ -10,11 +10,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from prefect_sora.errors import CorruptVideoError, ReferenceImageError
 from prefect_sora.limits import limits
-from prefect_sora.requests.reference import allowed
+from prefect_sora.requests.reference import allowed, readable
 
 _SUFFIXES: Final = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif"}
 _TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-_READ: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 _THUMBNAIL_SIDE: Final = 640
 _COLUMNS: Final = 5
@@ -87,11 +86,11 @@ def sendable(data: bytes, what: str = "picture to change") -> tuple[bytes, str, 
         ReferenceImageError: It is no whole picture of a kind that is read, or is too large.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_READ) as header:
+        with Image.open(io.BytesIO(data), formats=readable()) as header:
             if (
                 header.width * header.height <= limits().picture_max_pixels
             ):  # known before any is decoded
-                return _as_sent(data, _whole(data, _READ))
+                return _as_sent(data, _whole(data, readable()))
             problem = f"has too many pixels ({header.width}x{header.height})"
     except UnidentifiedImageError:
         problem = "is no image that we read"

@@ -13,7 +13,7 @@ from prefect_sora.renders.images.pictures import check_mask, sendable
 from prefect_sora.requests.image import ImageRequest, Source, inputs_sha256, recorded
 from prefect_sora.requests.reference import Reference, load_source, public_address
 from prefect_sora.requests.video import VideoRequest
-from prefect_sora.servers import image_models
+from prefect_sora.servers import image_checks, image_models
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import (
@@ -157,7 +157,7 @@ def checked(prepared: PreparedPictures, server: Server) -> PreparedPictures:
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    warnings = image_models.check(prepared.request, server.service, profile=server.profile)
+    warnings = image_checks.check(prepared.request, server.service, profile=server.profile)
     return replace(prepared, warnings=warnings)
 
 
@@ -173,7 +173,7 @@ async def identify(
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    warnings = image_models.check(request, server.service, profile=server.profile)
+    warnings = image_checks.check(request, server.service, profile=server.profile)
     inputs = await load_inputs(request)
     prepared = prepared_of(request, server, scope, inputs, parent_key=parent_key)
     return replace(prepared, warnings=warnings)
