@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     )
     from prefect_sora.renders.batches.results import BatchResult
     from prefect_sora.renders.film import CutList, StoredFilm
+    from prefect_sora.renders.inventory.entries import StoreAttempt, StoreEntry
+    from prefect_sora.renders.inventory.inventory import iterate_store
     from prefect_sora.requests.image import ImageRequest
     from prefect_sora.requests.shots import ShotPrompt
     from prefect_sora.requests.storyboard import Shot, Storyboard
@@ -153,6 +155,8 @@ _HOME = {
     ),
     "requests.video": ("VideoRequest",),
     "renders.batches.results": ("BatchResult",),
+    "renders.inventory.entries": ("StoreAttempt", "StoreEntry"),
+    "renders.inventory.inventory": ("iterate_store",),
     "requests.shots": ("ShotPrompt",),
     "requests.storyboard": ("Shot", "Storyboard"),
     "tasks.video": (
@@ -199,6 +203,8 @@ __all__ = [
     "ShotPrompt",
     "SoraError",
     "StorageError",
+    "StoreAttempt",
+    "StoreEntry",
     "StoredFilm",
     "StoredImage",
     "StoredVideo",
@@ -225,6 +231,7 @@ __all__ = [
     "extend_video",
     "generate_image",
     "image_to_video",
+    "iterate_store",
     "iterate_videos",
     "keyframe_to_video",
     "list_videos",

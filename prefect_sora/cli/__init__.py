@@ -29,6 +29,9 @@ _COMMANDS = {
     "download": "Write a finished video to a file, from the store or else from the server.",
     "cancel": "Stop a job that is not finished.",
     "delete": "Delete videos at the server; what the store has kept stays.",
+    "clips": "List what a store holds, whatever its servers have forgotten.",
+    "costs": "Say what a store has paid, by day, model, provider, scope or kind.",
+    "mend": "Give files in an object store the content types that they lack.",
     "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
     "local": "Run the local renderer until Ctrl-C.",
@@ -47,6 +50,7 @@ _PLACES = {
     **{name: f"making.{name}:{name}" for name in ("render", "batch", "storyboard", "image")},
     **{name: f"making.derive:{name}" for name in ("remix", "edit", "extend")},
     **{name: f"server.videos:{name}" for name in ("retrieve", "download", "cancel")},
+    **{name: f"store.{name}:{name}" for name in ("clips", "costs", "mend")},
     "list": "server.list:list_",
     "delete": "server.delete:delete",
 }

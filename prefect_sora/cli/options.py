@@ -51,7 +51,16 @@ ApiKey = Annotated[
     ),
 ]
 
-_STORE: Final = "./renders"
+STORE: Final = "./renders"
+
+Store = Annotated[
+    str,
+    Parameter(
+        name=("--store", "--output", "-o"),
+        help="Where videos and records are kept: a folder, s3://, gs://, abfs://, or a saved "
+        "store as sora-video-store/name.",
+    ),
+]
 
 
 @Parameter(name="*")
@@ -61,14 +70,7 @@ class Where:
 
     provider: Provider = None
     api_key: ApiKey = None
-    store: Annotated[
-        str,
-        Parameter(
-            name=("--store", "--output", "-o"),
-            help="Where videos and records are kept: a folder, s3://, gs://, abfs://, or a saved "
-            "store as sora-video-store/name.",
-        ),
-    ] = _STORE
+    store: Store = STORE
 
 
 @Parameter(name="*")
@@ -119,7 +121,7 @@ class Into:
         if self.folder is not None:
             return self.folder
         a_store = self.output is not None and self.file is None
-        return str(self.output) if a_store else _STORE
+        return str(self.output) if a_store else STORE
 
 
 def names_a_file(name: str) -> bool:

@@ -68,9 +68,14 @@ class Reading:
         """Read how an attempt was closed without a video, where it was."""
         return await self._read(folder, "failed", attempt, Failed)
 
-    async def attempts(self, folder: str) -> list[RenderState]:
-        """Read all attempts of a render, the first one first."""
-        kinds = kinds_of(await self.store.names(folder))
+    async def attempts(self, folder: str, names: list[str] | None = None) -> list[RenderState]:
+        """Read all attempts of a render, the first one first.
+
+        Args:
+            folder: The render's.
+            names: What stands in it, where that is known already.
+        """
+        kinds = kinds_of(await self.store.names(folder) if names is None else names)
         states = (self._attempt(folder, attempt, kinds) for attempt in sorted(kinds))
         return list(await asyncio.gather(*states))
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from time import time
 from typing import Final, TypeVar
 
 from prefect_sora.errors import (
@@ -19,7 +20,7 @@ from prefect_sora.handles import StoredVideo
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
 from prefect_sora.renders.batches.plan import Plan, as_asked
-from prefect_sora.renders.batches.results import BatchResult, Counts, Result
+from prefect_sora.renders.batches.results import BatchRecord, BatchResult, Counts, Result
 from prefect_sora.requests.table import Row
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.store.backends import VideoFolder
@@ -121,9 +122,9 @@ class Batch:
         for row in self.plan.renders:
             digest.update(as_asked(row.request).encode() if row.request else b"")
         slug = title_slug(name)
-        folder = f"batches/{slug}-{digest.hexdigest()[:12]}" if slug else digest.hexdigest()[:12]
+        folder = f"batches/{f'{slug}-' if slug else ''}{digest.hexdigest()[:12]}"
         csv_url, jsonl_url = await results.write(rows, folder, store)
-        return BatchResult(
+        result = BatchResult(
             name=name,
             scope=scope,
             folder=folder,
@@ -140,6 +141,9 @@ class Batch:
             jsonl_url=jsonl_url,
             videos=self.in_order(),
         )
+        record = BatchRecord.model_validate({**result.model_dump(), "at": time()})
+        await store.put(f"{folder}/{results.BATCH}", record.model_dump_json(indent=1).encode())
+        return result
 
     def cancelled(self, scope: str) -> list[Result]:
         """Say what became of each row of a batch that was cancelled.

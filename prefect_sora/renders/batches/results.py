@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # they bring an HTTP library, which a command's --help does n
 
 Outcome = Literal["kept", "failed", "duplicate", "broken", "not_started"]
 
+BATCH: Final = "batch.json"
+
 OUTCOMES: Final[tuple[Outcome, ...]] = ("failed", "not_started", "broken", "duplicate", "kept")
 """What a person has to look at stands first."""
 
@@ -110,6 +112,25 @@ class Counts:
             f"{self.kept} kept, {self.rendering} rendering, {self.queued} queued, "
             f"{self.failed} failed, {self.spent} spent"
         )
+
+
+class BatchRecord(BaseModel):
+    """What `batch.json` beside a batch's results says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = 1
+    at: float = Field(description="When its results were written, Unix seconds.")
+    name: str
+    scope: str
+    rows: int
+    kept: int
+    failed: int
+    broken: int
+    duplicates: int
+    not_started: int
+    estimated_usd: float | None = None
+    cost_usd: float | None = None
 
 
 class BatchResult(BaseModel):

@@ -1,0 +1,1 @@
+"""What a store holds, read from its records alone."""
