@@ -190,6 +190,17 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_flow_brings_neither_other_flows_nor_the_sdk() -> None:
+    """Each takes as long as a good part of Prefect: making flows' forms, and importing openai."""
+    code = (
+        "import sys; from prefect_sora import text_to_video; "
+        "print([m for m in ('openai', 'prefect_sora.flows.chains', 'prefect_sora.flows.batch') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_dev_group_and_the_dev_extra_are_one_list() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["dependency-groups"]["dev"] == project["project"]["optional-dependencies"]["dev"]

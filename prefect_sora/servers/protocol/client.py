@@ -11,11 +11,11 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx2
-import openai
 
 from prefect_sora.handles import Character
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers import openai_sdk as openai
 from prefect_sora.servers.protocol.downloads import Content, opened
 from prefect_sora.servers.protocol.payload import order
 from prefect_sora.servers.protocol.send_times import Departure

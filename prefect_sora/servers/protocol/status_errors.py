@@ -9,7 +9,6 @@ from time import time
 from typing import Any, Final
 
 import httpx2
-import openai
 
 from prefect_sora.errors import (
     AuthenticationError,
@@ -24,6 +23,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.errors.next_steps import CHANGE_THE_PROMPT, Advice, NextStep
 from prefect_sora.requests.video import DERIVED
+from prefect_sora.servers import openai_sdk as openai
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
 from prefect_sora.servers.protocol.payment_outcome import REFUSED, has_ended
 from prefect_sora.servers.server import Server
@@ -48,7 +48,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
 def error_of(
-    server: Server, error: openai.APIError, *, verb: str, video_id: str | None = None
+    server: Server, error: "openai.APIError", *, verb: str, video_id: str | None = None
 ) -> SoraError:
     """Turn what the SDK raised into our own error.
 

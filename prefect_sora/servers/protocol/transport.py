@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx2
-import openai
-from openai import AsyncOpenAI
 
 from prefect_sora.errors import InvalidRequestError, SoraError, UnavailableError
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
+from prefect_sora.servers import openai_sdk as openai
 from prefect_sora.servers.protocol.payment_outcome import REFUSED
 from prefect_sora.servers.protocol.proxies import certificates, http_client
 from prefect_sora.servers.protocol.send_times import Departure
@@ -47,7 +46,7 @@ class Transport:
         )
         self._is_an_api = False
         key = server.api_key.get_secret_value() if server.api_key else ""
-        self._openai = AsyncOpenAI(
+        self._openai = openai.AsyncOpenAI(
             base_url=server.base_url,
             api_key=key or "none",
             max_retries=0,
