@@ -58,10 +58,17 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
 
 
+def database(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where a temporary server keeps what it knows; None where its settings say something else."""
+    if any(environ.get(name) for name in _DATABASES):
+        return None
+    return home(environ) / "prefect.db"
+
+
 def holds_nothing(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether no Prefect API is configured, and a temporary server has kept nothing here yet."""
-    elsewhere = any(environ.get(name) for name in _DATABASES)
-    return not (is_configured(environ) or elsewhere or (home(environ) / "prefect.db").exists())
+    path = database(environ)
+    return path is not None and not path.exists() and not is_configured(environ)
 
 
 def _speaks(path: str | Path, word: str) -> bool:

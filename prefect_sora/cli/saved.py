@@ -9,7 +9,9 @@ import base64
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -71,7 +73,7 @@ def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStor
     """
     kind, slash, document = name.partition("/")
     if slash and document and kind == STORE:
-        return _saved_store(name)
+        return _saved_store(name, environ)
     if slash and document and "://" not in name and not os.path.isdir(name):
         if kind in PROVIDERS:
             raise InvalidRequestError(
@@ -82,13 +84,17 @@ def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStor
                 f"{name} looks like a saved block, and {kind} is no type of store.",
                 next_step=(_STORES, f"For a folder write ./{name}.", _NOTHING),
             )
-    if _BARE.fullmatch(name) and prefect_start.is_configured(environ) and _known(STORE, name):
+    if (
+        _BARE.fullmatch(name)
+        and prefect_start.is_configured(environ)
+        and _known(STORE, name, environ)
+    ):
         if os.path.isdir(name):
             raise InvalidRequestError(
                 f"{name} is a folder here, and a saved store as well.",
                 next_step=(f"Write ./{name} or {STORE}/{name}.", _NOTHING),
             )
-        return _saved_store(f"{STORE}/{name}")
+        return _saved_store(f"{STORE}/{name}", environ)
     return NamedStore(name, VideoFolder(name))
 
 
@@ -110,12 +116,12 @@ def provider_name(name: str | None, environ: Mapping[str, str] = os.environ) -> 
                 f"{kind} is no type of provider: those are {', '.join(PROVIDERS)}.",
                 next_step=f"Name one: {CHOICES}",
             )
-        if not _may_exist(name):
+        if not _may_exist(name, environ):
             raise _unknown(name, CHOICES)
         return name
     if prefect_start.holds_nothing(environ):
         return name  # which is refused as no provider
-    found = [kind for kind in PROVIDERS if _known(kind, name)]
+    found = [kind for kind in PROVIDERS if _known(kind, name, environ)]
     if len(found) > 1:
         several = " or ".join(f"{kind}/{name}" for kind in found)
         raise InvalidRequestError(
@@ -141,8 +147,8 @@ def load_server(name: str) -> Server:
     return server
 
 
-def _saved_store(name: str) -> NamedStore:
-    if not _may_exist(name):
+def _saved_store(name: str, environ: Mapping[str, str]) -> NamedStore:
+    if not _may_exist(name, environ):
         raise _unknown(name, _STORES)
     _ready(name)
     from prefect_sora.blocks import VideoStore
@@ -180,17 +186,17 @@ def _ready(name: str) -> None:
     prefect_start.ready()
 
 
-def _may_exist(name: str) -> bool:
+def _may_exist(name: str, environ: Mapping[str, str]) -> bool:
     """Whether a block may be there: no, where that is certain without starting Prefect."""
-    if prefect_start.holds_nothing():
+    if prefect_start.holds_nothing(environ):
         return False
     kind, _, document = name.partition("/")
-    return _asked(kind, document) is not False
+    return _asked(kind, document, environ) is not False
 
 
-def _known(kind: str, document: str) -> bool:
+def _known(kind: str, document: str, environ: Mapping[str, str]) -> bool:
     """Whether a block is there, whatever it takes to find out."""
-    told = _asked(kind, document)
+    told = _asked(kind, document, environ)
     if told is not None:
         return told
     prefect_start.ready()
@@ -208,10 +214,11 @@ def _known(kind: str, document: str) -> bool:
     return asyncio.run(look())
 
 
-def _asked(kind: str, document: str) -> bool | None:
+def _asked(kind: str, document: str, environ: Mapping[str, str]) -> bool | None:
     """Ask the Prefect API itself, which takes less than importing Prefect; None: no answer."""
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
+    if not prefect_start.is_configured(environ):
+        return _in_database(kind, document, environ)
+    if not (url := environ.get("PREFECT_API_URL")):
         return None
     import httpx2
 
@@ -219,15 +226,38 @@ def _asked(kind: str, document: str) -> bool | None:
         f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(document, safe='')}"
     )
     try:
-        answer = httpx2.get(url.rstrip("/") + place, headers=_headers(), timeout=_ASK_SECONDS)
+        answer = httpx2.get(
+            url.rstrip("/") + place, headers=_headers(environ), timeout=_ASK_SECONDS
+        )
     except httpx2.HTTPError:
         return None
+    if answer.status_code == 404 and "Block" not in answer.text:
+        return None  # no Prefect API, but something else
     return {200: True, 404: False}.get(answer.status_code)
 
 
-def _headers() -> dict[str, str]:
-    if key := os.environ.get("PREFECT_API_KEY"):
+def _in_database(kind: str, document: str, environ: Mapping[str, str]) -> bool | None:
+    """Look into the database of Prefect's temporary server, whose start takes many seconds.
+
+    Its tables are Prefect's own affair: whatever is not as in 3.8 is no answer.
+    """
+    path = prefect_start.database(environ)
+    if path is None or not path.exists():
+        return None
+    query = (
+        "SELECT 1 FROM block_document AS d JOIN block_type AS t ON d.block_type_id = t.id "
+        "WHERE t.slug = ? AND d.name = ?"
+    )
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as there:
+            return there.execute(query, (kind, document)).fetchone() is not None
+    except sqlite3.Error:
+        return None
+
+
+def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+    if key := environ.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
-    if word := os.environ.get("PREFECT_API_AUTH_STRING"):
+    if word := environ.get("PREFECT_API_AUTH_STRING"):
         return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
     return {}

@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -122,6 +124,25 @@ def test_what_is_not_saved_is_refused_at_once_and_no_folder_is_made(
     assert "starting Prefect" not in ended.err
     assert renderer.requests() == []
     assert [path.name for path in cli.folder.glob("run-*/*") if path.is_dir()] == []
+
+
+def test_a_temporary_server_is_not_started_for_a_block_that_it_does_not_have(cli: Cli) -> None:
+    del cli.environment["PREFECT_API_URL"]
+    home = cli.folder / "prefect"
+    home.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(home / "prefect.db")) as database:
+        database.execute("CREATE TABLE block_type (id TEXT, slug TEXT)")
+        database.execute("CREATE TABLE block_document (name TEXT, block_type_id TEXT)")
+        database.execute("INSERT INTO block_type VALUES ('1', 'sora-video-store')")
+        database.execute("INSERT INTO block_document VALUES ('clips', '1')")
+        database.commit()
+
+    for word in ("sora-video-store/nobody", "sora-local-renderer/clips"):
+        option = "--store" if "store" in word else "--provider"
+        ended = cli("resume", option, word)
+        assert (ended.code, f"Prefect has no block {word}" in ended.err) == (exits.USAGE, True)
+        assert "temporary server" not in ended.err
+    assert saved._in_database("sora-video-store", "clips", {"PREFECT_HOME": str(home)}) is True
 
 
 def test_a_saved_provider_is_found_by_its_name_alone_where_it_is_unique(
