@@ -97,6 +97,31 @@ async def test_nothing_leaves_after_its_time() -> None:
     assert departure.at is None
 
 
+@pytest.mark.parametrize("silent", [True, False], ids=["no answer in time", "no answer"])
+async def test_where_something_else_traces_http_a_create_without_an_answer_may_have_left(
+    scripted: Script, silent: bool
+) -> None:
+    going = threading.Event()
+
+    def lose(*_: Any) -> Reply:
+        going.wait(5 * silent)
+        return None
+
+    async def others_trace(event: str, info: Any) -> None:
+        """What a library that watches requests puts in the place of ours."""
+
+    async def take(request: httpx2.Request) -> None:
+        request.extensions["trace"] = others_trace
+
+    server, client = scripted(lose)
+    client._once.event_hooks["request"] = [take]
+    with pytest.raises(UnavailableError) as caught:
+        await client.submit(clip(), None, "k", Departure(0.3))
+    going.set()
+    assert not caught.value.never_sent
+    assert server.posts() == 1
+
+
 @pytest.mark.parametrize("clock", ["time", "monotonic"])
 async def test_either_clock_ends_its_time(monkeypatch: pytest.MonkeyPatch, clock: str) -> None:
     departure = Departure(60)

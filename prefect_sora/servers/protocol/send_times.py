@@ -36,6 +36,12 @@ class Departure:
         self._since = time(), monotonic()
         self._limit: asyncio.Timeout | None = None
         self._answer_s = 0.0
+        self._handed_over = self._heard = False
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether it left, or may have: what traces HTTP in its place keeps its steps from it."""
+        return self.at is not None or (self._handed_over and not self._heard)
 
     @property
     def left_s(self) -> float:
@@ -57,6 +63,10 @@ class Departure:
         """Take note that it need no longer wait for others."""
         self.had_its_time = self.left_s >= self._within_s / 2
 
+    def hand_over(self) -> None:
+        """Take note that the HTTP library has it from here on, and tells of each of its steps."""
+        self._handed_over = True
+
     def refused(self) -> None:
         """Take note that the server refused it, unbegun: it may leave anew."""
         self.at = None
@@ -69,6 +79,7 @@ class Departure:
         Raises:
             TooLateError: The next step would be to send it.
         """
+        self._heard = True
         if not event.endswith("send_request_headers.started"):
             return
         if info["request"].method == b"CONNECT":

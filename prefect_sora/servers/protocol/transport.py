@@ -158,14 +158,14 @@ class Transport:
         except SoraError:
             raise
         except TimeoutError as error:
-            if departure.at is None:
+            if not departure.may_have_left:
                 raise no_answer(self.server, error, left=False) from None
             raise UnavailableError(
                 f"The video server {self.server.base_url} did not answer the request within "
                 f"{answer_s:g} s."
             ) from None
         except Exception as error:  # whatever it is, one thing counts: had it left?
-            raise no_answer(self.server, error, left=departure.at is not None) from None
+            raise no_answer(self.server, error, left=departure.may_have_left) from None
         if response.is_success:
             self._is_an_api |= "json" in response.headers.get("content-type", "")
             return response
@@ -199,6 +199,7 @@ class Transport:
                     f"The request cannot be written down ({type(error).__name__}).",
                     next_step="Look at the prompt and the extra fields; nothing was sent.",
                 ) from None
+            departure.hand_over()
             response = await self._once.send(request, stream=True, follow_redirects=False)
             try:
                 whole = await _read(response, max_bytes)
