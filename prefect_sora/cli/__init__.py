@@ -36,7 +36,8 @@ _COMMANDS = {
     "doctor": "Check versions, provider, server, store and Prefect.",
     "local": "Run the local renderer until Ctrl-C.",
     "estimate": "Say what requests will cost, by model; nothing is sent.",
-    "models": "List the known models, their sizes and prices.",
+    "models": "List the known models, their sizes and prices; or tell all that is known of one.",
+    "templates": "List the prompt templates for shots; show or copy one.",
 }
 
 app = App(

@@ -28,7 +28,7 @@ async def written(prompt: str | ShotPrompt, template: str | Path | None = None) 
 
     Args:
         prompt: Text, or a shot.
-        template: Path or URL of the template for a shot, in place of the shot's own.
+        template: Path, URL or shipped name of the template for a shot, in place of the shot's own.
 
     Raises:
         PromptTemplateError: The template is missing, has an error, or makes no prompt.
@@ -41,9 +41,10 @@ async def written(prompt: str | ShotPrompt, template: str | Path | None = None) 
                 next_step="Give a shot (a ShotPrompt, or --shot FILE), or leave the template out.",
             )
         return prompt
-    source = template or prompt.template
-    if not source:
+    named = template or prompt.template
+    if not named:
         return prompt.text()
+    source = shipped(named) or named
     variables = prompt.variables()
     sandboxed, main = await _loaded(source, variables)
     text = prose(await asyncio.to_thread(_rendered, sandboxed, main, variables, _named(source)))
@@ -54,6 +55,17 @@ async def written(prompt: str | ShotPrompt, template: str | Path | None = None) 
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise _too_long(_named(source))
     return text
+
+
+def shipped(name: str | Path) -> Path | None:
+    """Find a template of this package by its name; None where it has none so called."""
+    path = TEMPLATES / f"{name}{_SUFFIX}"
+    return path if str(name).isidentifier() and path.is_file() else None
+
+
+def shipped_names() -> list[str]:
+    """Name the templates of this package; the first is used where none is named."""
+    return sorted(path.stem for path in TEMPLATES.glob(f"*{_SUFFIX}"))
 
 
 async def read_shot(source: str | Path) -> ShotPrompt:

@@ -7,110 +7,32 @@ offer them, and a typing error is found before anything is paid. All else is in 
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from prefect_sora.requests.shot_words import (
+    CAMERA_MOVEMENTS,
+    SYNONYMS,
+    CameraAngle,
+    CameraMovement,
+    DepthOfField,
+    ShotType,
+    as_listed,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 DEFAULT_TEMPLATE: Final = "sora_shot_prompt.j2"
-
-ShotType = Literal[
-    "establishing shot",
-    "extreme wide shot",
-    "wide shot",
-    "full shot",
-    "medium wide shot",
-    "medium shot",
-    "medium close-up",
-    "close-up",
-    "extreme close-up",
-    "two-shot",
-    "over-the-shoulder shot",
-    "point-of-view shot",
-    "insert shot",
-    "aerial shot",
-]
-
-CameraAngle = Literal[
-    "eye level",
-    "low angle",
-    "high angle",
-    "bird's-eye view",
-    "worm's-eye view",
-    "dutch angle",
-    "ground level",
-    "shoulder level",
-]
-
-CameraMovement = Literal[
-    "static",
-    "handheld",
-    "dolly in",
-    "dolly out",
-    "dolly zoom",
-    "push in",
-    "pull back",
-    "pan left",
-    "pan right",
-    "whip pan",
-    "tilt up",
-    "tilt down",
-    "truck left",
-    "truck right",
-    "pedestal up",
-    "pedestal down",
-    "crane up",
-    "crane down",
-    "orbit left",
-    "orbit right",
-    "arc",
-    "tracking",
-    "follow",
-    "lead",
-    "zoom in",
-    "zoom out",
-    "crash zoom",
-    "roll",
-    "drone flyover",
-]
-
-CAMERA_MOVEMENTS: Final[dict[CameraMovement, str]] = {
-    "static": "the camera stands still on a tripod",
-    "handheld": "the camera is handheld, with slight natural sway",
-    "dolly in": "the camera dollies in slowly towards the subject",
-    "dolly out": "the camera dollies out slowly, away from the subject",
-    "dolly zoom": "the camera dollies in while it zooms out, so that the background falls away",
-    "push in": "the camera pushes in steadily",
-    "pull back": "the camera pulls back steadily and shows more of the scene",
-    "pan left": "the camera pans slowly to the left",
-    "pan right": "the camera pans slowly to the right",
-    "whip pan": "the camera whips round in one fast pan, blurred by its speed",
-    "tilt up": "the camera tilts slowly up",
-    "tilt down": "the camera tilts slowly down",
-    "truck left": "the camera trucks to the left, level with the subject",
-    "truck right": "the camera trucks to the right, level with the subject",
-    "pedestal up": "the camera rises straight up, its view level",
-    "pedestal down": "the camera sinks straight down, its view level",
-    "crane up": "the camera cranes up and looks down on the scene",
-    "crane down": "the camera cranes down into the scene",
-    "orbit left": "the camera orbits the subject to the left, at one distance",
-    "orbit right": "the camera orbits the subject to the right, at one distance",
-    "arc": "the camera moves in a slow arc in front of the subject",
-    "tracking": "the camera tracks beside the subject, at its pace",
-    "follow": "the camera follows close behind the subject",
-    "lead": "the camera moves backwards in front of the subject, at its pace",
-    "zoom in": "the lens zooms in slowly, the camera in its place",
-    "zoom out": "the lens zooms out slowly, the camera in its place",
-    "crash zoom": "the lens zooms in abruptly on the subject",
-    "roll": "the camera rolls slowly about its own axis",
-    "drone flyover": "the camera flies over the scene as a drone does, high and smooth",
-}
-"""What each movement is called, and the words that a model understands."""
-
-DepthOfField = Literal["very shallow", "shallow", "moderate", "deep", "rack focus"]
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -164,6 +86,16 @@ class ShotPrompt(BaseModel):
         description="How things move: weight, wind, water.",
         examples=["feathers flutter in gusts"],
     )
+    motion_quality: Words | None = Field(
+        default=None,
+        description="How the motion looks.",
+        examples=["smooth, in slow motion", "staccato, 12 frames a second"],
+    )
+    particles: Words | None = Field(
+        default=None,
+        description="What is in the air.",
+        examples=["dust in the light", "snow", "embers"],
+    )
     continuity: Words | None = Field(
         default=None,
         description="What stays as in the shots around it.",
@@ -176,9 +108,24 @@ class ShotPrompt(BaseModel):
     )
     template: Words | None = Field(
         default=None,
-        description="Path or URL of a template of your own; None: the one of this package.",
-        examples=["prompts/noir.j2", "s3://bucket/prompts/noir.j2"],
+        description="Path or URL of a template of your own, or a name that `prefect-sora "
+        "templates` lists; None: sora_shot_prompt.",
+        examples=["prompts/noir.j2", "s3://bucket/prompts/noir.j2", "sora_shot_prompt_defaults"],
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_other_names(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        fields = {name: value for name, value in given.items() if name not in SYNONYMS}
+        for other, name in SYNONYMS.items():
+            if given.get(other) is None:
+                continue
+            if fields.get(name) is not None:
+                raise ValueError(f"{other} is another name of {name}, and both are given")
+            fields[name] = given[other]
+        return {name: as_listed(name, value) for name, value in fields.items()}
 
     def __str__(self) -> str:
         """Subject and action, for names."""
@@ -187,15 +134,18 @@ class ShotPrompt(BaseModel):
     def variables(self) -> dict[str, str]:
         """What a template sees: each field by its name, empty where nothing is said.
 
-        `camera_movement` comes in the words of `CAMERA_MOVEMENTS`; `movement` is its name.
+        `camera_movement` comes in the words of `CAMERA_MOVEMENTS`; `movement` is its name. A field
+        stands under its `SYNONYMS`, too.
         """
         fields = self.model_dump(exclude={"template"})
         movement = self.camera_movement
         phrase = CAMERA_MOVEMENTS[movement] if movement else ""
+        said = {name: value or "" for name, value in fields.items()}
         return {
-            **{name: value or "" for name, value in fields.items()},
+            **said,
             "camera_movement": phrase,
             "movement": movement or "",
+            **{other: said[name] for other, name in SYNONYMS.items()},
         }
 
     def text(self) -> str:

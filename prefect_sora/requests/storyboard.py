@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests import files
 from prefect_sora.requests.problems import reason
-from prefect_sora.requests.prompts import written
+from prefect_sora.requests.prompts import shipped, written
 from prefect_sora.requests.shots import Prompt, ShotPrompt, Words
 from prefect_sora.requests.video import VideoRequest, resolve_size, title
 
@@ -232,7 +232,7 @@ async def read(source: str | Path, *, options: Mapping[str, Any] | None = None) 
 
 def _seen_from(source: str | Path, shot: Shot) -> Shot:
     prompt = shot.prompt
-    if isinstance(prompt, ShotPrompt) and prompt.template:
+    if isinstance(prompt, ShotPrompt) and prompt.template and not shipped(prompt.template):
         place = str(files.seen_from(source, prompt.template))
         prompt = prompt.model_copy(update={"template": place})
     keyframe = str(files.seen_from(source, shot.keyframe)) if shot.keyframe else None

@@ -56,3 +56,19 @@ def test_models_lists_those_that_draw_with_what_a_picture_costs(cli: Cli) -> Non
     ]
     assert listed["dall-e-3"]["ended"] == {"openai": "2026-05-12"}
     assert listed["gpt-image-2"]["usd"] == {}
+
+
+def test_templates_are_listed_shown_and_copied(cli: Cli) -> None:
+    listed = cli("templates").out.splitlines()
+    assert [line.split()[0] for line in listed] == ["sora_shot_prompt", "sora_shot_prompt_defaults"]
+    assert "medium shot at eye level" in listed[1]
+    shown = cli("templates", "sora_shot_prompt_defaults")
+    assert 'lens or "50mm"' in shown.out
+
+    copy = cli.folder / "mine.j2"
+    assert cli("templates", "sora_shot_prompt_defaults", "--copy", str(copy)).code == exits.OK
+    assert copy.read_text().strip() == shown.out.strip()
+    again = cli("templates", "sora_shot_prompt_defaults", "--copy", str(copy))
+    assert (again.code, "is there already" in again.err) == (exits.USAGE, True)
+    missing = cli("templates", "noir")
+    assert (missing.code, "sora_shot_prompt_defaults" in missing.err) == (exits.USAGE, True)

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from prefect_sora.errors import InvalidRequestError, PromptTemplateError
-from prefect_sora.requests.prompts import read_shot, written
-from prefect_sora.requests.shots import CAMERA_MOVEMENTS, CameraMovement, ShotPrompt, prose
+from prefect_sora.requests.prompts import read_shot, shipped_names, written
+from prefect_sora.requests.shot_words import CAMERA_MOVEMENTS, CameraMovement
+from prefect_sora.requests.shots import ShotPrompt, prose
 from prefect_sora.requests.video import MAX_PROMPT_CHARACTERS, VideoRequest
 from prefect_sora.servers.server import remote
 from prefect_sora.store.identity import request_digest
@@ -31,6 +32,8 @@ EVERYTHING = ShotPrompt(
     style="16 mm film",
     color_grading="muted greens",
     physics="feathers flutter",
+    motion_quality="smooth",
+    particles="dust",
     continuity="the same bird",
     sound="wind",
 )
@@ -47,7 +50,8 @@ def test_every_field_becomes_part_of_one_readable_paragraph() -> None:
         "A red kite circles, folds its wings and drops. Wide shot, low angle. The camera dollies in"
         " slowly towards the subject. 85 mm lens, shallow depth of field. Setting: a grassy park,"
         " golden hour, light rain. Atmosphere: calm. Style: 16 mm film. Colour grading: muted"
-        " greens. Physics: feathers flutter. Continuity: the same bird. Sound: wind."
+        " greens. Physics: feathers flutter. Motion: smooth. In the air: dust. Continuity: the same"
+        " bird. Sound: wind."
     )
 
 
@@ -103,6 +107,61 @@ def test_a_shot_that_cannot_be_sent_says_which_field(shot: dict[str, Any], said:
     with pytest.raises(InvalidRequestError) as caught:
         VideoRequest.of(prompt=shot)
     assert said in caught.value.message
+
+
+def test_other_names_of_a_field_are_the_field() -> None:
+    by_other_names = ShotPrompt.model_validate(
+        {
+            "subject": "a kite",
+            "location": "a park",
+            "dof": "shallow",
+            "visual_style": "16 mm film",
+            "physics_elements": "feathers flutter",
+            "continuity_notes": "the same bird",
+        }
+    )
+    assert by_other_names == ShotPrompt(
+        subject="a kite",
+        setting="a park",
+        depth_of_field="shallow",
+        style="16 mm film",
+        physics="feathers flutter",
+        continuity="the same bird",
+    )
+    with pytest.raises(ValidationError, match="dof is another name of depth_of_field"):
+        ShotPrompt.model_validate({"subject": "x", "dof": "deep", "depth_of_field": "shallow"})
+
+
+@pytest.mark.parametrize(
+    ("field", "spelt", "word"),
+    [
+        ("camera_movement", "dolly_in", "dolly in"),
+        ("camera_movement", "Steadicam", "steadicam"),
+        ("shot_type", "close up", "close-up"),
+        ("camera_angle", "birds eye view", "bird's-eye view"),
+        ("depth_of_field", "shallow depth of field", "shallow"),
+    ],
+)
+def test_a_word_of_a_list_is_understood_however_it_is_spelt(
+    field: str, spelt: str, word: str
+) -> None:
+    assert getattr(ShotPrompt.model_validate({"subject": "x", field: spelt}), field) == word
+
+
+async def test_the_shipped_defaults_fill_in_what_is_not_said_and_nothing_else() -> None:
+    shot = ShotPrompt(subject="a kite", lens="85 mm", template="sora_shot_prompt_defaults")
+    text = await written(shot)
+    for said in ("Medium shot, eye level", "85 mm lens, shallow depth", "Golden hour"):
+        assert said in text
+    assert "50mm" not in text
+    assert await written(EVERYTHING, "sora_shot_prompt_defaults") == EVERYTHING.text()
+    assert await written(EVERYTHING, "sora_shot_prompt") == EVERYTHING.text()
+    assert shipped_names() == ["sora_shot_prompt", "sora_shot_prompt_defaults"]
+
+
+async def test_a_template_knows_fields_by_their_other_names(tmp_path: Path) -> None:
+    own = template(tmp_path, "{{ location }}, {{ dof }}, {{ visual_style }}")
+    assert await written(EVERYTHING, own) == "a grassy park, shallow, 16 mm film"
 
 
 async def test_a_template_of_ones_own_sees_all_fields_and_may_use_the_packages(
