@@ -31,11 +31,13 @@ SoraError
 ```
 """
 
-from typing import Any
+from typing import Any, Final
 
 from prefect_sora.errors.base import Paid as Paid
 from prefect_sora.errors.base import SoraError as SoraError
 from prefect_sora.errors.base import _rebuild as _rebuild  # states that were pickled name it here
+
+_BY_MODERATION: Final = "Refused by moderation"
 
 
 class InvalidRequestError(SoraError, ValueError):
@@ -164,7 +166,12 @@ class RenderFailedError(SoraError):
 
 
 class ModerationError(RenderFailedError):
-    """Moderation refused the prompt, the reference or the result."""
+    """Moderation refused the prompt, the reference or the result: docs/guardrails.md."""
+
+    def __init__(self, message: str, *, code: str | None = None, **about: Any) -> None:
+        if not message.startswith(_BY_MODERATION):  # as one does that was recorded
+            message = f"{_BY_MODERATION}{f' ({code})' if code else ''}: {message}"
+        super().__init__(message, code=code, **about)
 
 
 class NotAsAskedError(SoraError):

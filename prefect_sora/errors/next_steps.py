@@ -19,7 +19,11 @@ Reader = Literal["api", "terminal", "page", "run"]
 """Who is told: a caller of the package, a person at a terminal, one at a page of Prefect's UI, or
 one who looks at the flow run that this process runs, and can retry it."""
 
-CHANGE_THE_PROMPT: Final = "Change the prompt or the reference; the same request is refused again."
+CHANGE_THE_PROMPT: Final = (
+    "Change the prompt or the reference; the same request is refused again. Usual reasons: real "
+    "people, faces in a reference picture, copyrighted characters or music, what is not fit for "
+    "those under 18 (docs/guardrails.md)."
+)
 """What to do about moderation."""
 
 _RESUMES: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch", "adopt", "resubmit"})

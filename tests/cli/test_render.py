@@ -93,7 +93,8 @@ def test_a_video_that_ends_without_success_is_a_paragraph_and_an_exit_code(
     assert ended.code == 4
     assert ended.out == ""
     last = ended.err.strip().splitlines()[-1]
-    assert last.startswith("✗ The render ended without a video")
+    assert last.startswith("✗ Refused by moderation (moderation_blocked): Your request was blocked")
+    assert "docs/guardrails.md" in last
     assert "Traceback" not in ended.err
     assert "Encountered exception" not in ended.err
 

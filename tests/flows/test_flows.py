@@ -239,6 +239,7 @@ async def test_moderation_is_told_and_nothing_is_asked_again(
         await retried("a kite", provider, store, **SMALL)
     assert caught.value.video_id
     assert caught.value.key
+    assert str(caught.value).startswith("Refused by moderation (moderation_blocked): Your request")
     assert renderer.accepted() == 1
 
 

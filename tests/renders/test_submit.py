@@ -226,8 +226,10 @@ async def test_a_refusal_is_what_it_is_and_leaves_the_way_free(
 async def test_moderation_is_final(client: VideoClient, disk: Ledger, renderer: Renderer) -> None:
     renderer.faults([{"on": "create", "do": "status:400:moderation_blocked"}])
     for _ in range(2):
-        with pytest.raises(ModerationError, match="Change the prompt"):
+        with pytest.raises(ModerationError, match="Change the prompt") as caught:
             await go(client, disk)
+        assert caught.value.message.startswith("Refused by moderation (moderation_blocked): ")
+        assert caught.value.message.count("Refused by") == 1, "now, and as it was recorded"
     assert len(renderer.requests("create")) == 1
 
 

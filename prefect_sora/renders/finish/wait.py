@@ -137,12 +137,15 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
     failure = video.failure or Failure()
     said = failure.message or f"the server gave no reason (status {video.raw_status!r})"
     moderated = failure.is_moderation or "moderation" in video.raw_status
+    code = f" ({failure.code})" if failure.code else ""
     record = Failed(
         key=job.key,
         attempt=job.attempt,
         at=time(),
         kind="moderated" if moderated else "failed",
-        message=f"The render ended without a video: {said}",
+        message=ModerationError(said, code=failure.code).message
+        if moderated
+        else f"The render ended without a video{code}: {said}",
         code=failure.code,
         video_id=job.video_id,
         # Few servers say what they charge for a job that failed.
