@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from time import time
@@ -290,8 +291,10 @@ async def test_bad_input_sends_nothing_and_writes_nothing(
     client: VideoClient, renderer: Renderer, tmp_path: Path
 ) -> None:
     ledger = Ledger(VideoFolder(str(tmp_path / "clips")))
+    by_the_book = client.server.profile.model_copy(update={"keeps_catalogue": True})
+    strict = VideoClient(replace(client.server, profile=by_the_book))
     with pytest.raises(InvalidRequestError):
-        await go(client, ledger, clip(model="sora-2", size="1024x1024", seconds=4))
+        await go(strict, ledger, clip(model="sora-2", size="1024x1024", seconds=4))
     with pytest.raises(InvalidRequestError):
         await go(client, ledger, clip(reference=str(tmp_path / "nothing.png")))
     assert renderer.requests() == []
