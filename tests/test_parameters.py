@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import pydoc
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 import prefect_sora
-from prefect_sora import VideoStore, extend_video, render_video, submit_video, text_to_video
+from prefect_sora import (
+    InvalidRequestError,
+    VideoStore,
+    extend_video,
+    image_to_video,
+    render_batch,
+    render_video,
+    submit_video,
+    text_to_video,
+)
 from prefect_sora.blocks import LocalRenderer
 from prefect_sora.renders.submit.options import RenderOptions
 from prefect_sora.tasks.parameters import options_of, request_of
@@ -46,6 +56,32 @@ def test_a_task_names_each_parameter_that_it_shares_with_others() -> None:
     assert shared <= inspect.signature(submit_video).parameters.keys()
     assert shared <= inspect.signature(extend_video).parameters.keys()
     assert shared | waiting <= inspect.signature(render_video).parameters.keys()
+
+
+def test_a_signature_is_readable_and_names_what_its_types_are_called() -> None:
+    shown = str(inspect.signature(text_to_video))
+    assert shown.startswith("(prompt: Prompt, provider: Providers, store: Store, *, model: Model")
+    assert "FieldInfo" not in shown
+    assert "max_concurrent: int = 2" in str(inspect.signature(render_batch))
+    assert "scope: Scope = None" in pydoc.plain(pydoc.render_doc(submit_video))
+
+
+@pytest.mark.parametrize(
+    ("flow", "name", "advice"),
+    [
+        (text_to_video, "image", r"image_to_video\(prompt, image, …\) begins with a picture"),
+        (text_to_video, "input_reference", r"image_to_video\(prompt, image"),
+        (image_to_video, "input_reference", "Call it image"),
+        (text_to_video, "duration", "Call it seconds"),
+        (text_to_video, "second", "Call it seconds"),
+        (submit_video, "wibble", "It takes request, provider, store"),
+    ],
+)
+def test_a_name_that_is_not_taken_is_met_with_the_right_one(
+    flow: Any, name: str, advice: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=f"takes no '{name}'.*{advice}"):
+        flow("a kite", provider="local", store="./renders", **{name: "kite.png"})
 
 
 async def test_what_is_not_said_is_as_the_values_themselves_have_it() -> None:

@@ -13,7 +13,7 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_sora.blocks import OneOrMore, ProviderOrName, Store, VideoStore, store_of
-from prefect_sora.errors import SoraError, StorageError
+from prefect_sora.errors import ModerationError, SoraError, StorageError
 from prefect_sora.errors.next_steps import in_words
 from prefect_sora.limits import limits
 from prefect_sora.renders.finish.options import WaitOptions
@@ -145,7 +145,8 @@ async def _show_swept(swept: list[Swept], summary: Sweep) -> None:
     """Put the outcomes into the UI, those that need a person first."""
     rows = [
         {
-            "Outcome": render.outcome.replace("_", " "),
+            "Outcome": render.outcome.replace("_", " ")
+            + (": moderation" if isinstance(render.error, ModerationError) else ""),
             "Render": render.key,
             "Prompt": render.title,
             "Where or why": render.url or _why(render),

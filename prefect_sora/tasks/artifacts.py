@@ -28,7 +28,16 @@ from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.tasks.flow_runs import in_a_deployed_run
 from prefect_sora.tasks.listener import Listener
-from prefect_sora.tasks.markdown import code, cost, data_url, plain, player, read_small, size, table
+from prefect_sora.tasks.markdown import (
+    code,
+    cost,
+    image_page,
+    in_short,
+    plain,
+    size,
+    table,
+    video_page,
+)
 
 _listener: ContextVar[Listener | None] = ContextVar("prefect_sora_listener", default=None)
 
@@ -208,8 +217,8 @@ async def show(video: StoredVideo, folder: VideoFolder) -> None:
     with harmless("The clip is"):
         await acreate_markdown_artifact(
             key=f"video-{video.key}",
-            markdown=await _markdown(video, folder),
-            description=plain(_in_short(video)),
+            markdown=await video_page(video, folder),
+            description=plain(in_short(video)),
         )
 
 
@@ -221,7 +230,7 @@ async def show_image(image: StoredImage, folder: VideoFolder) -> None:
     with harmless("The pictures are"):
         await acreate_markdown_artifact(
             key=f"image-{image.key}",
-            markdown=await _image_markdown(image, folder),
+            markdown=await image_page(image, folder),
             description=plain(f"{image.title} · {image.width}x{image.height}"),
         )
 
@@ -242,57 +251,3 @@ def harmless(what_is: str) -> Iterator[None]:
         yield
     except Exception as error:
         logger().warning("%s kept, but cannot be shown in the UI: %s", what_is, error)
-
-
-async def _image_markdown(image: StoredImage, folder: VideoFolder) -> str:
-    parts = [f"## {plain(image.title)}"]
-    small = await read_small(folder, f"{image.folder}/thumbnail.webp")
-    if small:
-        parts.append(f"![picture]({data_url('image/webp', small)})")
-    clear = ", transparent" if image.has_alpha else ""
-    facts = [
-        ("Made by", plain(", ".join(filter(None, (image.provider, image.model))))),
-        ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
-        ("Cost", cost(image.cost_usd)),
-        ("Render key", code(image.key)),
-        ("Take", str(image.take)),
-        *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
-    ]
-    return "\n\n".join([*parts, table(facts)])
-
-
-async def _markdown(video: StoredVideo, folder: VideoFolder) -> str:
-    """Write the page. One of the UI's two bundles plays the video element, the other drops it."""
-    parts = [f"## {plain(video.title)}"]
-    preview = (
-        await read_small(folder, f"{video.folder}/preview.webp") if video.preview_url else None
-    )
-    if preview:
-        parts.append(f"![preview]({data_url('image/webp', preview)})")
-    parts.append(await player(video, folder, f"{video.folder}/video.mp4"))
-    parts.append(table(_facts(video)))
-    return "\n\n".join(parts)
-
-
-def _facts(video: StoredVideo) -> list[tuple[str, str]]:
-    """What there is to know of a video, the facts that people look for first."""
-    length = f", {video.duration_seconds:.2f} s" if video.duration_seconds else ""
-    different = f" ({', '.join(video.differences)})" if video.differences else ""
-    facts = [
-        ("Video id", code(video.video_id)),
-        ("Made by", plain(", ".join(filter(None, (video.provider, video.model))))),
-        ("Picture", f"{video.width} x {video.height}{length}{different}"),
-        ("Cost", cost(video.cost_usd)),
-        ("Size", size(video.size_bytes)),
-        ("SHA-256", code(video.sha256)),
-        ("Render key", code(video.key)),
-        ("Take", str(video.take)),
-    ]
-    return [*facts, ("Remix of", code(video.parent_key))] if video.parent_key else facts
-
-
-def _in_short(video: StoredVideo) -> str:
-    """Write the line that stands for the video in lists."""
-    length = f" · {video.duration_seconds:.0f} s" if video.duration_seconds else ""
-    different = " · not as asked" if video.differences else ""
-    return f"{video.title} · {video.width}x{video.height}{length}{different}"

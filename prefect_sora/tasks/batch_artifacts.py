@@ -70,7 +70,7 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
     return [
         {
             "Row": row.where,
-            "Outcome": row.outcome.replace("_", " "),
+            "Outcome": _outcome(row),
             "Prompt": _short(row.prompt, 80),
             "Render": row.key or "",
             "Cost": "" if row.outcome not in ("kept", "duplicate") else dollars(row.cost_usd),
@@ -79,6 +79,11 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
         }
         for row in sorted_rows[: limits().rows_shown]
     ]
+
+
+def _outcome(row: Result) -> str:
+    said = row.outcome.replace("_", " ")
+    return f"{said}: moderation" if row.error_type == "ModerationError" else said
 
 
 def _why_or_where(row: Result) -> str:

@@ -8,12 +8,15 @@ gives the result, as the calls of Prefect's own library do. Anywhere else it is 
 import asyncio
 import inspect
 import warnings
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prefect import Flow, Task
 from prefect.context import FlowRunContext, TaskRunContext
+
+from prefect_sora.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from prefect import flow as flow
@@ -22,6 +25,7 @@ else:
 
     class _Flow(Flow):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            _refuse_unknown(self.fn, kwargs)
             return _in_its_place(super().__call__(*args, **kwargs), self.fn.__name__)
 
         def with_options(self, **options: Any) -> Flow:
@@ -29,6 +33,7 @@ else:
 
     class _Task(Task):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            _refuse_unknown(self.fn, kwargs)
             return _in_its_place(super().__call__(*args, **kwargs), self.fn.__name__)
 
         def with_options(self, **options: Any) -> Task:
@@ -93,6 +98,42 @@ class Called(Coroutine[Any, Any, Any]):
             f"{call} has not run, and nothing was sent. In async code: await {call}. "
             f"In a script: asyncio.run({call})."
         )
+
+
+_PREFECTS: Final = {"wait_for", "return_state"}
+"""What Prefect itself takes of each call."""
+
+_PICTURE: Final = {"image", "input_reference", "reference", "first_frame"}
+"""What other clients call the picture that a video begins with."""
+
+_CALLED: Final = {
+    "duration": "seconds",
+    "resolution": "size",
+    "output": "store",
+    "timeout": "timeout_seconds",
+}
+"""What other clients call what we take."""
+
+
+def _refuse_unknown(function: Callable[..., Any], named: Mapping[str, Any]) -> None:
+    """Refuse what a flow or task does not take, with the right name where there is one.
+
+    Raises:
+        InvalidRequestError: Nothing was sent.
+    """
+    taken = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return
+    for name in named.keys() - taken.keys() - _PREFECTS:
+        ours = "image" if name in _PICTURE else _CALLED.get(name)
+        like = [ours] if ours in taken else get_close_matches(name, taken, 1)
+        if like:
+            advice = f"Call it {like[0]}."
+        elif name in _PICTURE:
+            advice = "image_to_video(prompt, image, …) begins with a picture."
+        else:
+            advice = f"It takes {', '.join(taken)}."
+        raise InvalidRequestError(f"{function.__name__} takes no {name!r}.", next_step=advice)
 
 
 def _in_its_place(called: Any, name: str) -> Any:

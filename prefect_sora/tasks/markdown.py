@@ -1,4 +1,4 @@
-"""Markdown: the parts of an artifact's Markdown, as the Prefect UI shows them."""
+"""Markdown: the pages of clips and pictures, and their parts, as the Prefect UI shows them."""
 
 import base64
 import html
@@ -6,10 +6,14 @@ import re
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from pydantic import JsonValue
+
 from prefect_sora.errors import SoraError
+from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.limits import limits
 from prefect_sora.servers.video_prices import dollars
 from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
 
 
 class Playable(Protocol):
@@ -95,3 +99,74 @@ async def read_small(folder: VideoFolder, name: str) -> bytes | None:
         return await folder.read(name)
     except SoraError:
         return None
+
+
+async def image_page(image: StoredImage, folder: VideoFolder) -> str:
+    """Write the page of kept pictures."""
+    parts = [f"## {plain(image.title)}"]
+    small = await read_small(folder, f"{image.folder}/thumbnail.webp")
+    if small:
+        parts.append(f"![picture]({data_url('image/webp', small)})")
+    clear = ", transparent" if image.has_alpha else ""
+    facts = [
+        ("Made by", plain(", ".join(filter(None, (image.provider, image.model))))),
+        ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
+        ("Cost", cost(image.cost_usd)),
+        ("Render key", code(image.key)),
+        ("Take", str(image.take)),
+        *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
+    ]
+    return "\n\n".join([*parts, table(facts)])
+
+
+async def video_page(video: StoredVideo, folder: VideoFolder) -> str:
+    """Write the page. One of the UI's two bundles plays the video element, the other drops it."""
+    asked = await _asked(video, folder)
+    parts = [f"## {plain(video.title)}"]
+    prompt = str(asked.get("prompt") or "")
+    if " ".join(prompt.split()) != video.title:  # which is its beginning
+        parts.append("\n".join(f"> {plain(line)}" for line in prompt.splitlines()))
+    preview = (
+        await read_small(folder, f"{video.folder}/preview.webp") if video.preview_url else None
+    )
+    if preview:
+        parts.append(f"![preview]({data_url('image/webp', preview)})")
+    parts.append(await player(video, folder, f"{video.folder}/video.mp4"))
+    parts.append(table(_facts(video, asked)))
+    return "\n\n".join(parts)
+
+
+async def _asked(video: StoredVideo, folder: VideoFolder) -> dict[str, JsonValue]:
+    """Read what was asked for; nothing where that cannot be read."""
+    try:
+        reserved = await Ledger(folder).reservation(video.folder, video.attempt)
+    except SoraError:
+        return {}
+    return reserved.request if reserved else {}
+
+
+def _facts(video: StoredVideo, asked: dict[str, JsonValue]) -> list[tuple[str, str]]:
+    """What there is to know of a video, the facts that people look for first."""
+    length = f", {video.duration_seconds:.2f} s" if video.duration_seconds else ""
+    different = f" ({', '.join(video.differences)})" if video.differences else ""
+    seconds = f"{asked['seconds']} s" if asked.get("seconds") else None
+    wanted = [str(part) for part in (asked.get("model"), asked.get("size"), seconds) if part]
+    facts = [
+        ("Video id", code(video.video_id)),
+        ("Made by", plain(", ".join(filter(None, (video.provider, video.model))))),
+        *([("Asked for", plain(", ".join(wanted)))] if wanted else []),
+        ("Picture", f"{video.width} x {video.height}{length}{different}"),
+        ("Cost", cost(video.cost_usd)),
+        ("Size", size(video.size_bytes)),
+        ("SHA-256", code(video.sha256)),
+        ("Render key", code(video.key)),
+        ("Take", str(video.take)),
+    ]
+    return [*facts, ("Remix of", code(video.parent_key))] if video.parent_key else facts
+
+
+def in_short(video: StoredVideo) -> str:
+    """Write the line that stands for the video in lists."""
+    length = f" · {video.duration_seconds:.0f} s" if video.duration_seconds else ""
+    different = " · not as asked" if video.differences else ""
+    return f"{video.title} · {video.width}x{video.height}{length}{different}"

@@ -5,7 +5,7 @@ signature with each of them by name. Prefect makes the form in its UI from that 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ParamSpec, TypedDict, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import Field, JsonValue
@@ -195,9 +195,33 @@ def spelled_out(function: Callable[_P, _R]) -> Callable[_P, _R]:
         )
         for name, hint in get_type_hints(keys, include_extras=True).items()
     ]
-    flat = signature.replace(parameters=[*own.values(), *shared])
+    flat = signature.replace(
+        parameters=[
+            each.replace(annotation=_named(each.annotation, function.__globals__))
+            for each in (*own.values(), *shared)
+        ]
+    )
     cast(Any, function).__signature__ = flat
     return function
+
+
+class _Named(type(Annotated[int, 0]), _root=True):  # type: ignore[misc,call-arg] # typing's own
+    """An annotated type that is shown by its name: what it is fills half a screen."""
+
+    def __init__(self, kind: Any, name: str) -> None:
+        super().__init__(kind.__origin__, kind.__metadata__)
+        self.__dict__["shown"] = name
+
+    def __repr__(self) -> str:
+        return str(self.__dict__["shown"])
+
+
+def _named(kind: Any, known: Mapping[str, Any]) -> Any:
+    """Have an annotated type shown by its name, where it is used or here, or as the bare type."""
+    if not hasattr(kind, "__metadata__"):
+        return kind
+    names = {id(value): name for each in (globals(), known) for name, value in each.items()}
+    return _Named(kind, names.get(id(kind)) or inspect.formatannotation(kind.__origin__))
 
 
 def _default(hint: Any) -> Any:

@@ -14,6 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterId,
 )
@@ -102,6 +103,10 @@ async def test_what_fails_is_reported_and_the_rest_is_kept_and_not_paid_twice(
         "ModerationError",
         "unknown",
     )
+    of_it = ArtifactFilter(key=ArtifactFilterKey(any_=[f"batch-{error.result.folder[-12:]}"]))
+    async with get_client() as client:
+        (table_shown,) = await client.read_artifacts(artifact_filter=of_it)
+    assert "failed: moderation" in str(table_shown.data)
 
     renderer.forget_requests()
     again = await render_batch(
@@ -278,3 +283,10 @@ async def test_a_program_that_listens_hears_the_counts(
         await render_batch(table(1), provider, store, **QUICK)
     assert Ears.heard[0] == "0 kept, 0 rendering, 1 queued, 0 failed, $0.00 spent"
     assert Ears.heard[-1] == "1 kept, 0 rendering, 0 queued, 0 failed, $0.10 spent"
+
+
+def test_what_is_spent_and_what_may_be_charged_read_as_a_sentence() -> None:
+    counts = Counts(kept=4, failed=6, doubtful=6, spent_usd=1.2)
+    money = "$1.20 spent, and 6 failed ones may be charged, too"
+    assert str(counts) == f"4 kept, 0 rendering, 0 queued, 6 failed, {money}"
+    assert Counts(failed=1, doubtful=1).spent.endswith("and 1 failed one may be charged, too")

@@ -302,14 +302,17 @@ async def test_the_ui_has_readable_steps_progress_and_the_clip(
 ) -> None:
     renderer = start_renderer(min_render_seconds=1.0)
     provider = OpenAICredentials(base_url=renderer.base_url, api_key=SecretStr("sk-of-this-run"))
-    video = await text_to_video("a <b>red</b> | kite", provider, store, **SMALL)
+    long = f"a <b>red</b> | kite {'over a park ' * 12}"
+    video = await text_to_video(long, provider, store, **SMALL)
 
     (artifact,) = await _artifacts(prefect, key=f"video-{video.key}")
     page = artifact["data"]
     assert "](data:image/webp;base64," in page
     assert '<video controls loop muted playsinline width="640" src="data:video/mp4;base64,' in page
     assert video.sha256 in page
+    assert "| Asked\N{NO-BREAK SPACE}for | 64x64, 1 s |" in page
     assert "<b>" not in page
+    assert page.count("over a park") > 12, "the whole prompt stands under its first words"
     assert [a["type"] for a in await _artifacts(prefect, type="progress")]
 
     async with get_client() as api:
@@ -317,7 +320,7 @@ async def test_the_ui_has_readable_steps_progress_and_the_clip(
             run for run in await api.read_flow_runs() if str(run.id) == artifact["flow_run_id"]
         ]
         names = await _until_named(api, run.id, 3)
-        assert run.name == "text to video · a <b>red</b> | kite"
+        assert run.name.startswith("text to video · a <b>red</b> | kite over")
         assert {name.partition(" · ")[0] for name in names} == {"submit", "wait", "persist"}
         assert "sk-of-this-run" not in run.model_dump_json()
         assert "sk-of-this-run" not in await _until_logged(api, run.id, "Kept")

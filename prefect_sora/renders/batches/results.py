@@ -104,13 +104,16 @@ class Counts:
         if self.unpriced:
             known = f"{told} and " if self.spent_usd else ""
             told = f"{known}{self.unpriced} of unknown price"
-        return told + (f", {self.doubtful} failed ones may be charged" if self.doubtful else "")
+        told += " spent"
+        one = self.doubtful == 1
+        perhaps = "1 failed one" if one else f"{self.doubtful} failed ones"
+        return f"{told}, and {perhaps} may be charged, too" if self.doubtful else told
 
     def __str__(self) -> str:
         """One line."""
         return (
             f"{self.kept} kept, {self.rendering} rendering, {self.queued} queued, "
-            f"{self.failed} failed, {self.spent} spent"
+            f"{self.failed} failed, {self.spent}"
         )
 
 
