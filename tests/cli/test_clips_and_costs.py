@@ -64,7 +64,7 @@ def test_what_a_store_has_paid_is_summed_up(
         }
     ]
     table = cli("costs", "--store", store).out.splitlines()
-    assert table[0].split()[:3] == ["day", "paid", "renders"]
+    assert table[0].split()[:3] == ["day", "renders", "paid"]
     assert table[-1].split()[0] == "all"
 
 

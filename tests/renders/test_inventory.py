@@ -115,7 +115,8 @@ async def test_films_batches_and_pictures_are_told_beside_the_clips(
     assert batch.batch
     assert (batch.batch.name, batch.batch.kept, batch.scope) == ("kites", 1, "tonight")
     assert [(row.labels["id"], row.url) for row in batch.rows] == [(7, found["a boat"].url)]
-    assert batch.folder == result.folder
+    assert (batch.folder, batch.url) == (result.folder, result.csv_url)
+    assert found["The red kite"].url == made.film.url
 
 
 async def test_what_cannot_be_read_is_told_and_the_rest_goes_on(

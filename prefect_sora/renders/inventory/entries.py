@@ -48,6 +48,9 @@ class StoreEntry(BaseModel):
     request: dict[str, JsonValue] = Field(
         default={}, description="What was asked for; `labels` are the user's own."
     )
+    url: str | None = Field(
+        default=None, description="Where its file is; of a batch, its results as CSV."
+    )
     attempts: tuple[StoreAttempt, ...] = ()
     video: StoredVideo | None = None
     image: StoredImage | None = None
@@ -59,11 +62,3 @@ class StoreEntry(BaseModel):
         description="Of all attempts together, or all takes of a film; None where one is unknown.",
     )
     error: str | None = Field(default=None, description="Why it is not kept, or cannot be read.")
-
-    @property
-    def url(self) -> str | None:
-        """Where it is; None where there is no file of it."""
-        if self.film:
-            return self.film.film.url
-        kept = self.video or self.image
-        return kept.url if kept else None

@@ -120,6 +120,7 @@ async def _render(folder: str, names: list[str], ledger: Ledger) -> StoreEntry |
         scope=first.scope if first else None,
         take=known.take if known else int(str(request.get("take") or 1)),
         request=request,
+        url=getattr(known, "url", None),
         attempts=attempts,
         video=state.stored.video if state.stored else None,
         image=state.pictures.image if state.pictures else None,
@@ -184,7 +185,8 @@ async def _film(name: str, ledger: Ledger) -> StoreEntry | None:
         return None
     film = kept.film
     about = {"key": film.key, "folder": folder, "title": film.title, "at": film.created_at}
-    return StoreEntry(kind="film", state="kept", film=kept, cost_usd=film.cost_usd, **about)
+    about |= {"url": film.url, "cost_usd": film.cost_usd}
+    return StoreEntry(kind="film", state="kept", film=kept, **about)
 
 
 async def _batch(name: str, ledger: Ledger) -> StoreEntry | None:
@@ -202,6 +204,7 @@ async def _batch(name: str, ledger: Ledger) -> StoreEntry | None:
         title=record.name if record else name.rpartition("-")[0] or name,
         at=record.at if record else None,
         scope=record.scope if record else None,
+        url=store.url(f"{folder}/results.csv"),
         batch=record,
         rows=rows,
         cost_usd=_sum(row.cost_usd for row in rows if row.outcome == "kept"),

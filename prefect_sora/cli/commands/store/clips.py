@@ -48,7 +48,9 @@ def clips(
             ]
 
         entries = sorted(signals.run(found), key=lambda one: one.at or 0.0, reverse=True)
-        screen.document({"store": store.name, "clips": [_as_json(entry) for entry in entries]})
+        screen.document(
+            {"store": store.name, "clips": [entry.model_dump(mode="json") for entry in entries]}
+        )
         if not entries:
             screen.result(f"Nothing of this is in the store {choice.store}.")
         elif not screen.shown.json:
@@ -83,7 +85,3 @@ def _what(entry: "StoreEntry") -> str:
 
 def _when(at: float | None) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}Z" if at else ""
-
-
-def _as_json(entry: "StoreEntry") -> dict[str, object]:
-    return {**entry.model_dump(mode="json"), "url": entry.url}

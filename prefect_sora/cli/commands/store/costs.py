@@ -115,7 +115,7 @@ def _group(entry: "StoreEntry", attempt: "StoreAttempt", by: By) -> str:
 
 def _table(by: str, sums: dict[str, Sum]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    columns = (by, "paid renders", "cost", "of it perhaps", "unknown price", "in doubt")
+    columns = (by, "renders paid", "cost", "of it for failed ones", "price unknown", "no answer")
     for column in columns:
         table.add_column(column, justify="left" if column == by else "right", no_wrap=True)
     for name, one in sums.items():
