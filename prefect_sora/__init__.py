@@ -69,6 +69,10 @@ if TYPE_CHECKING:
     from prefect_sora.renders.film import CutList, StoredFilm
     from prefect_sora.renders.inventory.entries import StoreAttempt, StoreEntry
     from prefect_sora.renders.inventory.inventory import iterate_store
+    from prefect_sora.renders.inventory.model_information import (
+        ModelInformation,
+        model_information,
+    )
     from prefect_sora.requests.image import ImageRequest
     from prefect_sora.requests.shots import ShotPrompt
     from prefect_sora.requests.storyboard import Shot, Storyboard
@@ -89,6 +93,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "renders.inventory.model_information": ("ModelInformation", "model_information"),
     "flows.batch": ("render_batch", "render_video"),
     "blocks": ("AzureOpenAICredentials", "LocalRenderer", "OpenAICredentials", "VideoStore"),
     "errors": (
@@ -184,6 +189,7 @@ __all__ = [
     "InvalidRequestError",
     "JoinError",
     "LocalRenderer",
+    "ModelInformation",
     "ModerationError",
     "NewerStoreError",
     "NotAsAskedError",
@@ -235,6 +241,7 @@ __all__ = [
     "iterate_videos",
     "keyframe_to_video",
     "list_videos",
+    "model_information",
     "persist_video",
     "remix_chain",
     "remix_video",

@@ -32,6 +32,18 @@ MaxCost = Annotated[
     ),
 ]
 
+ASK_ABOVE_USD: Final = 5.0
+"""Twelve seconds of sora-2-pro at 1792x1024 are $6. Ours."""
+
+AskAbove = Annotated[
+    float,
+    Parameter(
+        validator=validators.Number(gte=0),
+        help="On a terminal, ask before what costs more than this, in USD, is sent; not where "
+        "--max-cost allows it.",
+    ),
+]
+
 Provider = Annotated[
     str | None,
     Parameter(
@@ -132,7 +144,7 @@ def names_a_file(name: str) -> bool:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Sharing:
-    """With whom a render is shared."""
+    """With whom a render is shared, and from what price on a person is asked."""
 
     take: Annotated[
         int, Parameter(help="Count it up to render the same request once more in one scope.")
@@ -144,6 +156,7 @@ class Sharing:
     anew: Annotated[
         Flag, Parameter(help="Pay for another one even if an unfinished one is in the store.")
     ] = False
+    ask_above: AskAbove = ASK_ABOVE_USD
 
 
 @Parameter(name="*")

@@ -1,12 +1,14 @@
 """Pricing: estimates on the screen, whose prices they use, and for which models."""
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import PRICES_VARIABLE, NamedProvider
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import Estimate
@@ -29,6 +31,30 @@ def server_of(provider: NamedProvider | None) -> Server:
     if provider.is_local:
         return Server("http://127.0.0.1/v1", "local", "local", profile=LOCAL, local=True)
     return provider.server()
+
+
+def agree(usd_: float | None, ask_above: float, max_cost: float | None) -> None:
+    """Ask a person on a terminal whether to pay much; in a script nobody is asked.
+
+    Args:
+        usd_: What it will cost; None where nobody knows.
+        ask_above: From what price on.
+        max_cost: What was allowed beforehand.
+
+    Raises:
+        InvalidRequestError: Nobody agreed; nothing was sent.
+    """
+    is_allowed = max_cost is not None and (usd_ or 0.0) <= max_cost
+    if usd_ is None or usd_ <= ask_above or is_allowed or not sys.stdin.isatty():
+        return
+    sys.stderr.write(f"This costs {usd(usd_)}. Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InvalidRequestError(
+            f"Nobody agreed to pay {usd(usd_)}.",
+            next_step=f"Nothing was sent. --max-cost {usd_:g} agrees; --ask-above says from what "
+            "price on you are asked.",
+        )
 
 
 def row_defaults(model: str | None, size: str | None, seconds: int | None) -> dict[str, Any]:

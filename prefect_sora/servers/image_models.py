@@ -63,6 +63,7 @@ class ImageModel:
         max_prompt: Longest prompt, characters.
         response_format: It takes that field; without it, it answers with a URL.
         ended: The day that each service ends it.
+        good_for: What one takes it for, in a few words. Ours.
         usd: Price of one picture by quality and size; input pictures and words are charged on
             top. A price that is missing is not known.
     """
@@ -78,6 +79,7 @@ class ImageModel:
     max_prompt: int = 32_000
     response_format: bool = False
     ended: Mapping[Service, date] = field(default_factory=dict)
+    good_for: str = ""
     usd: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -98,13 +100,24 @@ _LISTED: Final = (
     # a relay measured them on 2026-11-12.
     ImageModel("gpt-image-2.6-sunburst", qualities=None, sizes=None),
     ImageModel("gpt-image-2.6-flare", qualities=None, sizes=None),
-    ImageModel("gpt-image-2.5-sunburst", qualities=_MORE_LEVELS, sizes=None),
-    ImageModel("gpt-image-2.5-flare", qualities=_MORE_LEVELS, sizes=None),
+    ImageModel(
+        "gpt-image-2.5-sunburst",
+        qualities=_MORE_LEVELS,
+        sizes=None,
+        good_for="careful work and transparent pictures",
+    ),
+    ImageModel(
+        "gpt-image-2.5-flare",
+        qualities=_MORE_LEVELS,
+        sizes=None,
+        good_for="quick variants, transparent ones too",
+    ),
     ImageModel(
         "gpt-image-2",
         # Transparent grounds were a preview, from 2026-08-21 to 2026-09-30 by a third party's
         # notice (2026-10-15); OpenAI's API reference (read 2026-11) says that it refuses them.
         backgrounds=("opaque", "auto"),
+        good_for="first frames of any size, and pictures without transparency",
         ended={"azure": date(2027, 4, 21)},
         sizes=None,
     ),
@@ -112,6 +125,7 @@ _LISTED: Final = (
         "gpt-image-1.5",
         takes=_FIDELITY,
         ended={"openai": date(2026, 12, 1), "azure": date(2026, 12, 16)},
+        good_for="edits that keep close to their pictures",
         # OpenAI's model page, as told on 2026-03-23 and 2026-05-10.
         usd=_usd((0.009, 0.034, 0.133), (0.013, 0.05, 0.2)),
     ),
@@ -125,6 +139,7 @@ _LISTED: Final = (
         "gpt-image-1-mini",
         takes=_FIDELITY,
         ended={"openai": date(2026, 12, 1), "azure": date(2027, 4, 7)},
+        good_for="many cheap pictures",
         # The same source, of 2026-03-23; on the longer sizes no two sources agree.
         usd={
             "low": {"1024x1024": 0.005},

@@ -6,7 +6,7 @@ retirement schedule for Foundry (2026-07). Prices: `video_prices`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -31,6 +31,8 @@ class VideoModel:
             reported to refuse: allowed, with a warning that says so.
         sizes: Sizes it offers, `WIDTHxHEIGHT`.
         ended: The day that each service ended it.
+        good_for: What one takes it for, in a few words. Ours.
+        account_limits: What OpenAI's accounts were allowed of it.
     """
 
     name: str
@@ -39,7 +41,8 @@ class VideoModel:
     sizes: tuple[str, ...]
     ended: Mapping[Service, date]
     disputed_seconds: tuple[int, ...] = ()
-    note: str = field(default="", repr=False)
+    good_for: str = ""
+    account_limits: str = ""
 
 
 # Both services' dates: OpenAI "Deprecations"; Microsoft's retirement schedule
@@ -48,6 +51,11 @@ _ENDED: Final[Mapping[Service, date]] = {
     "openai": date(2026, 9, 24),
     "azure": date(2026, 9, 15),
 }
+
+_LIMITS: Final = (
+    "at OpenAI: none on the free tier, {} requests a minute on tier 1 to {} on tier 5 "
+    "(a third party's table, 2026-01)"
+)
 
 MODELS: Final = {
     model.name: model
@@ -59,6 +67,8 @@ MODELS: Final = {
             seconds=(4, 8, 12, 16, 20),
             sizes=_720P,
             ended=_ENDED,
+            good_for="drafts, variants and clips for small screens: the cheapest by the second",
+            account_limits=_LIMITS.format(25, 375),
         ),
         VideoModel(
             name="sora-2-pro",
@@ -67,6 +77,8 @@ MODELS: Final = {
             disputed_seconds=(10, 15, 25),
             sizes=_720P + _1024P + _1080P,
             ended=_ENDED,
+            good_for="final clips and large screens; takes longer, and costs three times as much",
+            account_limits=_LIMITS.format(10, 150),
         ),
     )
 }

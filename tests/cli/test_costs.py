@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +166,42 @@ def test_broken_rows_are_told_before_anything_is_started(cli: Cli, store: str) -
     assert ended.code == exits.USAGE
     assert "1 of 2 rows cannot be rendered: row 1: column seconds" in ended.json["error"]["message"]
     assert not Path(store).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "asked"),
+    [((), b"n\n", True), (("--ask-above", "30"), b"", False), (("--max-cost", "30"), b"", False)],
+    ids=["asked", "a higher threshold", "allowed beforehand"],
+)
+def test_on_a_terminal_a_person_is_asked_before_much_is_paid(
+    cli: Cli, store: str, words: tuple[str, ...], answer: bytes, asked: bool
+) -> None:
+    server = Scripted(lambda *_: (400, {}, {"error": {"message": "no kites today"}}))
+    ours, theirs = os.openpty()
+    order = ("render", "a kite", "--store", store, "--model", "wan", "--seconds", "8", *words)
+    known = {"OPENAI_BASE_URL": server.base_url, "PREFECT_SORA_PROFILE": "generic"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect_sora.cli", *order],
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**cli.environment, **known, "PREFECT_SORA_PRICES": '{"wan": 2.5}'},
+    )
+    os.close(theirs)
+    os.write(ours, answer)
+    _, said = process.communicate(timeout=60)
+    os.close(ours)
+    server.stop()
+    assert (b"This costs $20.00. Go on? [y/N]" in said) is asked, said
+    assert server.posts() == (0 if asked else 1)
+    assert (process.returncode == exits.USAGE) is asked
+    assert (b"--max-cost 20 agrees" in said) is asked
+
+
+def test_in_a_script_nobody_is_asked(cli: Cli, store: str) -> None:
+    server = Scripted(lambda *_: (400, {}, {"error": {"message": "no kites today"}}))
+    known = {"OPENAI_BASE_URL": server.base_url, "PREFECT_SORA_PROFILE": "generic"}
+    words = ("render", "a kite", "--store", store, "--model", "wan", "--seconds", "8")
+    cli(*words, **known, PREFECT_SORA_PRICES='{"wan": 2.5}')
+    server.stop()
+    assert server.posts() == 1

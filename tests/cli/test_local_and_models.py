@@ -72,3 +72,20 @@ def test_templates_are_listed_shown_and_copied(cli: Cli) -> None:
     assert (again.code, "is there already" in again.err) == (exits.USAGE, True)
     missing = cli("templates", "noir")
     assert (missing.code, "sora_shot_prompt_defaults" in missing.err) == (exits.USAGE, True)
+
+
+def test_all_that_is_known_of_a_model_is_told(cli: Cli) -> None:
+    shown = cli("models", "sora-2-pro")
+    assert shown.code == exits.OK, shown.err
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["1920x1080", "$0.70", "$2.80", "$5.60", "$8.40", "$11.20", "$14.00"] in [
+        line[:7] for line in lines
+    ]
+    for word in ("good for", "ratios", "picture", "takes", "limits", "ended"):
+        assert f"  {word}" in shown.out
+    assert "1080p is 1920x1080" in shown.err
+
+    told = cli("models", "gpt-image-1.5", "--json").json
+    assert (told["kind"], told["usd_per_picture"]["low"]["1024x1024"]) == ("image", 0.009)
+    own = cli("models", "wan", "--json", PREFECT_SORA_PRICES='{"wan": 0.25}').json
+    assert (own["listed"], own["prices"][0]["usd_per_clip"]["8"]) == (False, 2.0)

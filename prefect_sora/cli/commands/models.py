@@ -1,13 +1,15 @@
 """`prefect-sora models`: what the catalogue knows, and what a server itself names."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
 from prefect_sora.cli import exits, pricing, signals
-from prefect_sora.cli.options import SHOWN, Flag, Provider, Shown
+from prefect_sora.cli.options import SHOWN, STORE, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
@@ -16,19 +18,33 @@ from prefect_sora.servers import image_models, video_models, video_prices
 from prefect_sora.servers.protocol.video_object import ServedModel
 
 
-def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SHOWN) -> int:
-    """List the known models: lengths, sizes, prices, and when services ended them.
+def models(
+    name: str | None = None,
+    *,
+    images: Flag = False,
+    provider: Provider = None,
+    store: str = STORE,
+    shown: Shown = SHOWN,
+) -> int:
+    """List the known models, with lengths, sizes and prices; or tell all that is known of one.
+
+    Of one model it tells what it is good for, what a clip of each length costs, and how long its
+    renders have taken in the store.
 
     Models that are not listed are sent as they are; their cost is unknown, unless the
     provider block has its price. With --provider the server is asked for its own list.
 
     Args:
+        name: The model to tell all of, videos' or pictures'.
         images: Those that draw pictures, in place of those that render videos.
         provider: See above.
+        store: Where to measure how long renders of the model took.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
+        if name is not None:
+            return _tell_one(screen, name, provider, store)
         if images:
             return _tell_images(screen)
         known = [_as_json(model) for model in video_models.MODELS.values()]
@@ -50,6 +66,64 @@ def models(*, images: Flag = False, provider: Provider = None, shown: Shown = SH
         return exits.OK
 
     return run_command(shown, body, provider=provider)
+
+
+def _tell_one(screen: Screen, name: str, provider: str | None, store: str) -> int:
+    from prefect_sora.renders.inventory.model_information import model_information
+
+    own = pricing.server_of(chosen(provider) if provider else None).prices
+    named = store_named(store)
+    known = asyncio.run(
+        model_information(name, store=named.folder, prices=video_prices.by_model(own))
+    )
+    screen.document(known.model_dump(mode="json"))
+    if screen.shown.json:
+        return exits.OK
+    if not known.listed:
+        screen.note("The catalogue does not know it: it is sent as it is, and the server judges.")
+    pictures = [
+        f"{size} {level} {usd(p)}"
+        for level, by in known.usd_per_picture.items()
+        for size, p in by.items()
+    ]
+    measured = known.measured
+    took = measured and (
+        f"{measured.median_seconds:.0f} s as a rule, {measured.longest_seconds:.0f} s at most "
+        f"({measured.renders} in {named.name})"
+    )
+    lines = {
+        "good for": known.good_for,
+        "does": ", ".join(known.verbs),
+        "seconds": _seconds(known.seconds, known.disputed_seconds),
+        "ratios": ", ".join(f"{ratio} ({size})" for ratio, size in known.ratios.items()),
+        "sizes": ", ".join(known.sizes),
+        "picture": known.picture_input,
+        "a picture": ", ".join(pictures),
+        "takes": took or f"not measured: {named.name} holds none of its renders",
+        "waits": known.waits_seconds and f"{known.waits_seconds:.0f} s at most for 8 s of 720p",
+        "limits": known.account_limits,
+        "ended": ", ".join(f"{service} {day}" for service, day in known.ended.items()),
+        "also": ", ".join(known.snapshots),
+    }
+    screen.result(name, style="bold")
+    for word, said in lines.items():
+        if said:
+            screen.result(f"  {word:<9} {said}")
+    if known.prices:
+        lengths = list(known.prices[0].usd_per_clip)
+        table = _columns("size", "USD/s", *(f"{each} s" for each in lengths), "source")
+        for price in known.prices:
+            clips = [usd(price.usd_per_clip.get(each)) for each in lengths]
+            table.add_row(price.size, usd(price.usd_per_second), *clips, price.source)
+        screen.out.print(table)
+    if "1920x1080" in known.sizes and "1792x1024" in known.sizes:
+        screen.note("1080p is 1920x1080. Some price tables call 1792x1024 so; here it is 1024p.")
+    return exits.OK
+
+
+def _seconds(sure: tuple[int, ...], disputed: tuple[int, ...]) -> str:
+    told = " ".join(map(str, sure))
+    return f"{told} ({' '.join(map(str, disputed))})" if disputed else told
 
 
 def _served(provider: NamedProvider) -> list[ServedModel]:
@@ -103,8 +177,7 @@ def _table() -> Table:
     table = _columns("model", "seconds", "size", "USD/s", "as of", "ended at")
     for model in video_models.MODELS.values():
         ended = [f"{service} {day:%Y-%m-%d}" for service, day in model.ended.items()]
-        seconds = " ".join(map(str, model.seconds))
-        seconds += f" ({' '.join(map(str, model.disputed_seconds))})" * bool(model.disputed_seconds)
+        seconds = _seconds(model.seconds, model.disputed_seconds)
         for row, size in enumerate(model.sizes):
             tariff = video_prices.tariff(model.name, size)
             table.add_row(

@@ -10,9 +10,11 @@ from uuid import uuid4
 
 from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.options import (
+    ASK_ABOVE_USD,
     SHOWN,
     WAITING,
     WHERE,
+    AskAbove,
     Count,
     Flag,
     MaxCost,
@@ -46,6 +48,7 @@ def batch(
     seconds: Count | None = None,
     max_concurrent: Count = 2,
     max_cost: MaxCost = None,
+    ask_above: AskAbove = ASK_ABOVE_USD,
     dry_run: Flag = False,
     skip_bad_rows: Flag = False,
     scope: str | None = None,
@@ -68,6 +71,7 @@ def batch(
         seconds: Of the rows that name none.
         max_concurrent: How many renders are under way at a time.
         max_cost: See above.
+        ask_above: See above.
         dry_run: Check all rows and say what they will cost; nothing is sent.
         skip_bad_rows: Go on without rows that cannot be sent.
         scope: Runs that name one scope share their renders; without it, all runs of this
@@ -92,6 +96,7 @@ def batch(
         if dry_run:
             pricing.tell(screen, planned)
             return exits.OK
+        pricing.agree(planned.estimate.known_usd, ask_above, max_cost)
         shared = scope or (uuid4().hex if anew else _scope_of(file))
         screen.note(f"  who   {renderer.label}\n  into  {place(store.name)}\n  scope {shared}")
 

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from prefect_sora.cli import exits
+from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.commands.making.files import copy_out
 from prefect_sora.cli.options import SHARING, WAITING, Sharing, Waiting
 from prefect_sora.cli.progress import Display
@@ -72,7 +72,8 @@ def carry_out(order: Order, screen: Screen) -> int:
     async def look(provider: NamedProvider | None) -> None:
         await check(order, provider, screen.warn)
         if provider is None or not provider.is_saved:  # else the call with None has announced it
-            _announce(screen, order)
+            price = _announce(screen, order)
+            pricing.agree(price, order.shared.ask_above, order.max_cost)
 
     async def flow(flows: ModuleType, provider: Any, store: Any) -> StoredVideo:
         return await _flow(flows, order, provider, store)
@@ -209,7 +210,8 @@ def _unfinished(state: RenderState, reserved: Reserved, store: str) -> Unfinishe
     )
 
 
-def _announce(screen: Screen, order: Order) -> None:
+def _announce(screen: Screen, order: Order) -> float | None:
+    """Say what begins; return what it costs in USD, where that is known."""
     request, provider = order.request, order.providers[0]
     if request.kind in DERIVED:
         what = f"{_NOUNS[request.kind]} of video {request.source_video_id}"
@@ -226,6 +228,7 @@ def _announce(screen: Screen, order: Order) -> None:
         cost="$0.00 (local)" if provider.is_local else usd(price),
         into=place(order.store.name),
     )
+    return price
 
 
 async def _plainly(order: Order, display: Display) -> StoredVideo:

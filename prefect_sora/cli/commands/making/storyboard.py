@@ -6,12 +6,14 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prefect_sora.cli import exits
+from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.commands.making.files import copy_out
 from prefect_sora.cli.options import (
+    ASK_ABOVE_USD,
     INTO,
     SHOWN,
     WAITING,
+    AskAbove,
     Flag,
     Into,
     MaxCost,
@@ -41,6 +43,7 @@ def storyboard(
     scope: str | None = None,
     max_concurrent: int = 2,
     max_cost: MaxCost = None,
+    ask_above: AskAbove = ASK_ABOVE_USD,
     waiting: Waiting = WAITING,
     prefect: Prefect = None,
     shown: Shown = SHOWN,
@@ -56,6 +59,7 @@ def storyboard(
             only one that is paid for anew.
         max_concurrent: How many shots and takes are rendered at once.
         max_cost: See above.
+        ask_above: See above.
         waiting: See above.
         prefect: See above.
         shown: See above.
@@ -102,7 +106,8 @@ def storyboard(
             return await _filmed(board, how.steps(), max_concurrent, display)
 
         renderer.start()
-        asyncio.run(_announce(screen, board, renderer, shared))
+        cost = asyncio.run(_announce(screen, board, renderer, shared))
+        pricing.agree(cost, ask_above, max_cost)
         making = Making(
             [renderer],
             store,
@@ -141,18 +146,21 @@ async def _filmed(
 
 async def _announce(
     screen: Screen, board: "Storyboard", provider: NamedProvider, scope: str
-) -> None:
+) -> float | None:
+    """Say what begins; return what all takes cost in USD, as far as that is known."""
     from prefect_sora.servers.estimates import estimate
 
     requests = await board.requests()
     renders = board.renders(requests)
     seconds = sum(request.seconds for request in requests)
+    known_usd: float | None = None
     if provider.is_local:
         cost = "$0.00 (local)"
     elif provider.is_saved:
         cost = usd(None)
     else:
-        cost = f"{estimate(renders, provider.server())}, less what is kept already"
+        total = estimate(renders, provider.server())
+        cost, known_usd = f"{total}, less what is kept already", total.known_usd
     screen.announce(
         board.title,
         what=f"{len(requests)} shots · {len(renders)} renders · {requests[0].size} · {seconds} s",
@@ -160,6 +168,7 @@ async def _announce(
         cost=cost,
         scope=scope,
     )
+    return known_usd
 
 
 def _tell(screen: Screen, film: "StoredFilm") -> None:
