@@ -352,7 +352,7 @@ ROWS = [
     Row(
         errors.StoryboardError,
         1,
-        "Shot 1 has none: The video server",
+        "Shot 1 has none: Refused by moderation (moderation_blocked): The video server",
         "no",
         "what is kept is not paid for again",
         refusing(says(400, "This was blocked by our moderation system", "moderation_blocked")),
