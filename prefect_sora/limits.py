@@ -277,6 +277,6 @@ def _of_process(text: str) -> Limits:
     raise InvalidRequestError(
         f"{VARIABLE} holds no limits: {said}.",
         paid="no",
-        next_step="Nothing was sent. Give a JSON object of names and numbers, such as "
+        next_step="Give a JSON object of names and numbers, such as "
         '{"download_attempts": 3}, or unset it.',
     )

@@ -55,7 +55,7 @@ def test_what_a_step_says_already_stays() -> None:
         ("api", "Run it again with the same scope.", 'Run it again with the scope "my film"'),
         (
             "terminal",
-            "Run the same command again with the same --scope.",
+            "Run the same command again.",
             "Run the same command again with --scope 'my film'",
         ),
         (
@@ -71,6 +71,13 @@ def test_to_run_again_is_said_as_the_reader_would_do_it(
     assert NextStep("again").words(reader) == again
     told = NextStep("again", scope="my film").words(reader)
     assert told == f"{with_scope}: what is kept is not paid for again."
+
+
+def test_options_are_called_as_the_reader_types_them() -> None:
+    steps = [NextStep("tell", "Choose another, or set allow_unlisted to send it all the same.")]
+    assert in_words(steps) == steps[0].text
+    told = "Choose another, or add --allow-unlisted to send it all the same."
+    assert in_words(steps, "terminal") == told
 
 
 def test_words_before_a_step_go_on_into_it() -> None:

@@ -59,6 +59,6 @@ def store_of(store: VideoStore | str | Path) -> VideoStore:
         raise InvalidRequestError(
             f"{store} is the name of a saved store, and no folder.",
             next_step=f'Load it: `VideoStore.load("{name}")`, or in async code '
-            f'`await VideoStore.aload("{name}")`. Nothing was sent.',
+            f'`await VideoStore.aload("{name}")`.',
         )
     return store if isinstance(store, VideoStore) else VideoStore(url=str(store))

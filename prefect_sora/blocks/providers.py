@@ -176,9 +176,7 @@ class AzureOpenAICredentials(_Connects, Block):
         """Describe the server."""
         api_key = usable(self.api_key, "api_key")
         if self.entra_id and api_key is not None:
-            raise InvalidRequestError(
-                "Both api_key and entra_id are given.", next_step="Give one; nothing was sent."
-            )
+            raise InvalidRequestError("Both api_key and entra_id are given.", next_step="Give one.")
         return azure_server(
             self.endpoint,
             deployment=self.deployment,

@@ -61,6 +61,8 @@ def _read(word: str) -> str:
         )
         key = word
     if not (key := key.strip()):
-        raise InvalidRequestError("--api-key: no key was given.", next_step="Nothing was sent.")
+        raise InvalidRequestError(
+            "--api-key: no key was given.", next_step="--api-key - asks for it."
+        )
     redaction.hide(key)
     return key

@@ -123,7 +123,7 @@ class Into:
             missing = f"{path} is a folder" if path.is_dir() else f"There is no {path.parent}"
             raise InvalidRequestError(
                 f"--output {self.output}: {missing}.",
-                next_step="Name a file in a folder that is there. Nothing was sent.",
+                next_step="Name a file in a folder that is there.",
             )
         return path
 
@@ -239,7 +239,8 @@ def extra_fields(extra: list[str] | None) -> dict[str, JsonValue]:
         name, equals, value = word.partition("=")
         if not name or not equals:
             raise InvalidRequestError(
-                f"--extra {word!r} is not KEY=VALUE.", next_step="Nothing was sent."
+                f"--extra {word!r} is not KEY=VALUE.",
+                next_step="Write it so, as in --extra seed=7.",
             )
         try:
             fields[name] = json.loads(value)
@@ -270,5 +271,5 @@ async def find_source(word: str, store: "NamedStore") -> "tuple[str, StoredVideo
             return stored.video.video_id, stored.video
     raise InvalidRequestError(
         f"The store {store.name} keeps no render {word}.",
-        next_step="Name a kept render's key, or the server's id of a video; nothing was sent.",
+        next_step="Name a kept render's key, or the server's id of a video.",
     )

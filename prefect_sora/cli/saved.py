@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from prefect_sora.cli import prefect_start, redaction
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.limits import limits
 from prefect_sora.renders.environment import CHOICES
 from prefect_sora.servers.server import Server
 from prefect_sora.store.backends import VideoFolder
@@ -37,7 +38,6 @@ _OTHERS: Final = ("s3-bucket", "gcs-bucket", "azure-blob-storage-container", "lo
 """Storage blocks of Prefect's own collections, which are no stores of videos."""
 
 _BARE: Final = re.compile(r"[^./\\:~][^/\\:]*")
-_ASK_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStor
     if slash and document and "://" not in name and not os.path.isdir(name):
         if kind in PROVIDERS:
             raise InvalidRequestError(
-                f"{name} is a saved provider, and no store.", next_step=(_STORES, _NOTHING)
+                f"{name} is a saved provider, and no store.", next_step=_STORES
             )
         if kind.startswith("sora-") or kind in _OTHERS:
             raise InvalidRequestError(
                 f"{name} looks like a saved block, and {kind} is no type of store.",
-                next_step=(_STORES, f"For a folder write ./{name}.", _NOTHING),
+                next_step=(_STORES, f"For a folder write ./{name}."),
             )
     if (
         _BARE.fullmatch(name)
@@ -92,13 +92,10 @@ def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStor
         if os.path.isdir(name):
             raise InvalidRequestError(
                 f"{name} is a folder here, and a saved store as well.",
-                next_step=(f"Write ./{name} or {STORE}/{name}.", _NOTHING),
+                next_step=f"Write ./{name} or {STORE}/{name}.",
             )
         return _saved_store(f"{STORE}/{name}", environ)
     return NamedStore(name, VideoFolder(name))
-
-
-_NOTHING: Final = "Nothing was sent."
 
 
 def provider_name(name: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -227,7 +224,7 @@ def _asked(kind: str, document: str, environ: Mapping[str, str]) -> bool | None:
     )
     try:
         answer = httpx2.get(
-            url.rstrip("/") + place, headers=_headers(environ), timeout=_ASK_SECONDS
+            url.rstrip("/") + place, headers=_headers(environ), timeout=limits().connect_seconds
         )
     except httpx2.HTTPError:
         return None

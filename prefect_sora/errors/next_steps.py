@@ -5,6 +5,7 @@ render's key, the store and the provider. So a command in an error is complete, 
 can be run as it stands.
 """
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -149,7 +150,8 @@ def speak_to(reader: Reader) -> None:
 def in_words(steps: Iterable[NextStep], reader: Reader | None = None) -> str | None:
     """Write next steps as sentences; None where there are none."""
     reader = reader or _usual
-    return " ".join(filter(None, (step.words(reader) for step in steps))) or None
+    said = " ".join(filter(None, (step.words(reader) for step in steps)))
+    return (_typed_names(said) if reader == "terminal" else said) or None
 
 
 class Advised:
@@ -195,10 +197,30 @@ def clock(at: float) -> str:
 
 def _again(scope: str | None, reader: Reader) -> str:
     begin, named = _AGAIN[reader]
+    if scope is None and reader == "terminal":
+        return "Run the same command again."  # the scope is in it, where there is one
     if scope is None:
-        return f"{begin}{'the same --scope' if reader == 'terminal' else 'the same scope'}."
+        return f"{begin}the same scope."
     scope = shlex.quote(scope) if reader == "terminal" else scope
     return f"{begin}{named.format(scope)}: what is kept is not paid for again."
+
+
+def _typed_names(said: str) -> str:
+    """Call options as a person at a terminal types them."""
+    return re.sub(
+        r"(?<![\w-])(?:set )?(allow_unlisted|timeout_seconds|stall_seconds|skip_bad_rows)(?!\w)"
+        r"(?:=True)?(?: \(--[\w-]+\))?",
+        lambda found: _FLAGS[found[1]],
+        said,
+    )
+
+
+_FLAGS: Final = {
+    "allow_unlisted": "add --allow-unlisted",
+    "timeout_seconds": "--timeout",
+    "stall_seconds": "--stall",
+    "skip_bad_rows": "--skip-bad-rows",
+}
 
 
 def _typed(verb: str, *options: tuple[str, str | None]) -> str:

@@ -150,7 +150,7 @@ async def _base(
     if prompt is None:
         raise InvalidRequestError(
             "A chain begins with a prompt or with a source, and neither is given.",
-            next_step="Give one of them; nothing was sent.",
+            next_step="Give one of them.",
         )
     return request_of(clip, prompt=await written(prompt))
 

@@ -43,13 +43,13 @@ async def create_character(
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
         raise InvalidRequestError(
             f"A character's name has 1 to {MAX_NAME_CHARACTERS} characters, not {len(name)}.",
-            next_step="Choose another; nothing was sent.",
+            next_step="Choose another.",
         )
     server = client.server
     if not server.profile.characters:
         raise InvalidRequestError(
             f"The {server.profile.name} server {server.label} has no characters.",
-            next_step="Describe them in the prompt, or use a server that has; nothing was sent.",
+            next_step="Describe them in the prompt, or use a server that has.",
         )
     data = await _read(video, ledger)
     digest = hashlib.sha256(data).hexdigest()
@@ -78,7 +78,7 @@ async def _read(video: StoredVideo | Path | str, ledger: Ledger) -> bytes:
     except OSError as error:
         raise InvalidRequestError(
             f"The character's video cannot be read: {error.strerror or type(error).__name__}.",
-            next_step="Name a video of this store, or an MP4 file; nothing was sent.",
+            next_step="Name a video of this store, or an MP4 file.",
         ) from None
     most = limits().character_max_bytes
     if len(data) > most or data[4:8] != b"ftyp":
@@ -86,7 +86,7 @@ async def _read(video: StoredVideo | Path | str, ledger: Ledger) -> bytes:
             f"The character's video is larger than {binary(most)}."
             if len(data) > most
             else "The character's video is no MP4 file.",
-            next_step="Give a short MP4 clip; nothing was sent.",
+            next_step="Give a short MP4 clip.",
         )
     return data
 

@@ -277,7 +277,7 @@ def _profile(text: str) -> str | dict[str, Any]:
         raise InvalidRequestError(
             f"{PROFILE_VARIABLE} is no JSON: {error}.",
             next_step='Set it to a name, or to what differs: {"base": "generic", "can_list": '
-            "false}; nothing was sent.",
+            "false}.",
         ) from None
 
 

@@ -137,7 +137,7 @@ class PlainSteps:
             raise InvalidRequestError(
                 f"It was made by {video.provider}, which is none of the providers given.",
                 paid="yes",
-                next_step="Add that server to the list; nothing was sent.",
+                next_step="Add that server to the list.",
             )
         return replace(self, ways=made_it or self.ways)
 

@@ -252,12 +252,12 @@ async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | No
         InvalidRequestError: It is missing, unreadable, or neither YAML nor JSON; it says
             in which line.
     """
-    next_step = "Mend it; nothing was sent."
+    next_step = "Mend it."
     try:
         data = await load(source, max_bytes=limits().document_max_bytes, options=options)
         return _parsed(data.decode("utf-8-sig"))
     except UnreadableError as error:
-        problem, next_step = str(error), "Name one that can be read; nothing was sent."
+        problem, next_step = str(error), "Name one that can be read."
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
     except yaml.MarkedYAMLError as error:

@@ -108,7 +108,7 @@ class ImageRequest(BaseModel):
         except ValidationError as error:
             raise InvalidRequestError(
                 in_words(error, cls.model_fields),
-                next_step="Change the request; nothing was sent.",
+                next_step="Change the request.",
             ) from None
 
     @field_validator("model")

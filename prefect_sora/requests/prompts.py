@@ -84,7 +84,7 @@ async def read_shot(source: str | Path) -> ShotPrompt:
         wrong = in_words(error, ShotPrompt.model_fields)
     raise InvalidRequestError(
         f"{files.named(source, 'shot')} is no shot: {wrong}",
-        next_step=f"A shot has the fields {', '.join(ShotPrompt.model_fields)}. Nothing was sent.",
+        next_step=f"A shot has the fields {', '.join(ShotPrompt.model_fields)}.",
     )
 
 
@@ -110,7 +110,7 @@ async def _loaded(source: str | Path, variables: Mapping[str, str]) -> tuple[Env
             problem = str(error.message).rstrip(".")
             raise PromptTemplateError(
                 f"{_named(place)} has an error in line {error.lineno}: {problem}.",
-                next_step="Mend it; nothing was sent.",
+                next_step="Mend it.",
             ) from None
         for other in meta.find_referenced_templates(trees[name]):
             if other is None or "/" in other or "\\" in other:
@@ -160,7 +160,7 @@ def _rendered(sandboxed: Environment, main: str, variables: Mapping[str, str], c
         raise
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise PromptTemplateError(
-            f"{called} cannot be rendered: {error}.", next_step="Mend it; nothing was sent."
+            f"{called} cannot be rendered: {error}.", next_step="Mend it."
         ) from None
     return "".join(text)
 
@@ -168,7 +168,7 @@ def _rendered(sandboxed: Environment, main: str, variables: Mapping[str, str], c
 def _too_long(called: str) -> PromptTemplateError:
     return PromptTemplateError(
         f"{called} makes a prompt of more than {MAX_PROMPT_CHARACTERS:,} characters.",
-        next_step="Shorten it; nothing was sent.",
+        next_step="Shorten it.",
     )
 
 

@@ -252,7 +252,7 @@ def _in_words(error: Any) -> str:
 
 
 def _refused(problem: str) -> InvalidRequestError:
-    return InvalidRequestError(problem, next_step="Change it; nothing was sent.")
+    return InvalidRequestError(problem, next_step="Change it.")
 
 
 __all__ = ["Shot", "Storyboard", "naming", "read", "schema"]

@@ -80,7 +80,7 @@ async def read_table(
         data = await files.load(source, max_bytes=limits().table_max_bytes, options=options)
     except files.UnreadableError as error:
         raise InvalidRequestError(
-            f"{named} {error}.", next_step="Name one that can be read; nothing was sent."
+            f"{named} {error}.", next_step="Name one that can be read."
         ) from None
     return await asyncio.to_thread(_rows, data, suffix, source, named, defaults or {})
 
@@ -109,8 +109,7 @@ def refuse_broken(rows: Sequence[Row]) -> None:
     more = f"; and {len(broken) - most} more" if len(broken) > most else ""
     raise InvalidRequestError(
         f"{len(broken)} of {len(rows)} rows cannot be rendered: {told}{more}.",
-        next_step="Nothing was sent. Mend them, or go on without them: skip_bad_rows "
-        "(--skip-bad-rows).",
+        next_step="Mend them, or go on without them: skip_bad_rows (--skip-bad-rows).",
     )
 
 
@@ -123,9 +122,7 @@ def _rows(data: bytes, suffix: str, source: str | Path, named: str, defaults: Fi
         for number, (where, fields) in enumerate(found, 1)
     ]
     if not rows:
-        raise InvalidRequestError(
-            f"{named} has no rows.", next_step="Nothing was sent; write a row for each video."
-        )
+        raise InvalidRequestError(f"{named} has no rows.", next_step="Write a row for each video.")
     return rows
 
 

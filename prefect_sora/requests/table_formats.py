@@ -75,7 +75,7 @@ def _text(data: bytes, named: str) -> str:
         line = data[: error.start].count(b"\n") + 1
         raise InvalidRequestError(
             f"{named} is not UTF-8 text: line {line} has a byte that is none.",
-            next_step="Save it as UTF-8; nothing was sent.",
+            next_step="Save it as UTF-8.",
         ) from None
 
 
@@ -104,7 +104,7 @@ def _csv(text: str, named: str, defaults: Fields) -> Iterator[tuple[str, Fields 
     except csv.Error as error:
         raise InvalidRequestError(
             f"{named} is no CSV from line {reader.line_num} on: {error}.",
-            next_step="Mend it; nothing was sent.",
+            next_step="Mend it.",
         ) from None
 
 
@@ -126,7 +126,7 @@ def _check_columns(header: list[str], named: str, defaults: Fields) -> None:
         return
     raise InvalidRequestError(
         f"{named} {problem}.",
-        next_step=f"Nothing was sent. Its columns are some of {', '.join(COLUMNS)}.",
+        next_step=f"Its columns are some of {', '.join(COLUMNS)}.",
     )
 
 
@@ -174,7 +174,7 @@ def _json(text: str, named: str) -> Iterator[tuple[str, Fields | str]]:
     except (ValueError, RecursionError) as error:
         value, problem = None, f"is no JSON: {error}"
     if not isinstance(value, list):
-        raise InvalidRequestError(f"{named} {problem}.", next_step="Mend it; nothing was sent.")
+        raise InvalidRequestError(f"{named} {problem}.", next_step="Mend it.")
     for number, item in enumerate(value, 1):
         yield f"row {number}", item if isinstance(item, dict) else "it is no JSON object"
 
@@ -186,13 +186,13 @@ def _parquet(data: bytes, named: str) -> Iterator[tuple[str, Fields | str]]:
     except ImportError:
         raise InvalidRequestError(
             f"{named} is Parquet, which needs pyarrow.",
-            next_step="Run: pip install 'prefect-sora[parquet]'. Nothing was sent.",
+            next_step="Run: pip install 'prefect-sora[parquet]'.",
         ) from None
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
     except (pyarrow.ArrowException, OSError) as error:
         raise InvalidRequestError(
-            f"{named} is no Parquet file: {error}.", next_step="Mend it; nothing was sent."
+            f"{named} is no Parquet file: {error}.", next_step="Mend it."
         ) from None
     _check_columns(table.column_names, named, {"prompt": ""})
     for number, fields in enumerate(table.to_pylist(), 1):

@@ -139,7 +139,7 @@ class VideoRequest(BaseModel):
         except ValidationError as error:
             raise InvalidRequestError(
                 in_words(error, cls.model_fields),
-                next_step="Change the request; nothing was sent.",
+                next_step="Change the request.",
             ) from None
 
     # The key depends on the text alone, however the prompt was given.

@@ -98,7 +98,7 @@ def entra_tokens() -> TokenSource:
     except ImportError:
         raise InvalidRequestError(
             "Entra ID needs azure-identity, which is not installed.",
-            next_step="pip install 'prefect-sora[azure]'; nothing was sent.",
+            next_step="pip install 'prefect-sora[azure]'.",
         ) from None
 
     def begin() -> Callable[[], _Access]:

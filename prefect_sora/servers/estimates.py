@@ -87,7 +87,7 @@ def unknown_price(why: str | None) -> InvalidRequestError:
     """Say that a budget cannot be kept where a price is not known."""
     return InvalidRequestError(
         f"There is a budget, and the price is not known: {why or _SOURCE}.",
-        next_step=f"Nothing was sent. {HOW_TO_GIVE_ONE}",
+        next_step=f"{HOW_TO_GIVE_ONE}",
     )
 
 

@@ -47,16 +47,15 @@ def check(
         if not request.allow_unlisted:
             raise RetiredModelError(
                 problem,
-                next_step=f"Nothing was sent. Name a model that it still has, such as "
-                f"{', '.join(_going(service))}; allow_unlisted sends it all the same.",
+                next_step=f"Name a model that it still has, such as "
+                f"{', '.join(_going(service))}; or set allow_unlisted to send it all the same.",
             )
         return [problem, *_problems(request, model)]
     problems = _problems(request, model)
     if problems and not request.allow_unlisted:
         raise InvalidRequestError(
             " ".join(problems),
-            next_step="Nothing was sent. Choose one of these, or set allow_unlisted to send it "
-            "all the same.",
+            next_step="Choose one of these, or set allow_unlisted to send it all the same.",
         )
     return problems
 

@@ -74,7 +74,7 @@ def _those(having: Callable[[Profile], bool]) -> str:
 def _refuse(server: Server, lacks: str, instead: str) -> NoReturn:
     raise InvalidRequestError(
         f"The {server.profile.name} server {server.label} has {lacks}.",
-        next_step=f"Nothing was sent. {instead}.",
+        next_step=f"{instead}.",
     )
 
 

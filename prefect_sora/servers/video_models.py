@@ -182,9 +182,7 @@ def check_extensions(
     raise InvalidRequestError(said, next_step=_CHOOSE)
 
 
-_CHOOSE: Final = (
-    "Nothing was sent. Choose one of these, or set allow_unlisted to send it all the same."
-)
+_CHOOSE: Final = "Choose one of these, or set allow_unlisted to send it all the same."
 _NAMES: Final = {"openai": "OpenAI", "azure": "Azure OpenAI", None: ""}
 
 

@@ -236,5 +236,5 @@ def _exceeded(period: str, spent: float, one: _Asked) -> BudgetExceededError:
         budget_usd=limit_usd,
         spent_usd=spent,
         asked_usd=usd,
-        next_step=f"Nothing was sent. {more}",
+        next_step=f"{more}",
     )

@@ -145,7 +145,7 @@ class Entries:
             raise StorageError(
                 f"{self._store.url(self.name(number))} cannot be read, so what was spent is not "
                 "known.",
-                next_step="Nothing was sent. Where it is broken for good, delete it and run "
+                next_step="Where it is broken for good, delete it and run "
                 "again: what it charged is then not counted.",
             )
         return entry

@@ -65,9 +65,7 @@ async def listed(provider: Providers) -> list[Provider]:
         provider = [provider]  # a single provider, also of a user's own class
     several = [*provider]
     if not several:
-        raise InvalidRequestError(
-            "The list of providers is empty.", next_step="Give one at least; nothing was sent."
-        )
+        raise InvalidRequestError("The list of providers is empty.", next_step="Give one at least.")
     return [await provider_of(one) for one in several]
 
 
@@ -127,7 +125,7 @@ async def of_label(label: str, provider: Providers) -> Provider:
     raise InvalidRequestError(
         f"It was made by {label}, which is none of the providers given.",
         paid="yes",
-        next_step="Add that server to the list; nothing was sent.",
+        next_step="Add that server to the list.",
     )
 
 

@@ -469,8 +469,8 @@ class Stage:
         finally:
             await client.close()
 
-    def command(self, cli: Cli, prefect_api: str) -> Ended:
-        """Run the command."""
+    def command(self, cli: Cli, prefect_api: str | None) -> Ended:
+        """Run the command: as a run of Prefect, or without it."""
         job = asyncio.run(self.prepared())
         row, request = self.row, self.request
         words = ["--store", str(self.store), "--provider", "openai", "--poll-interval", "0.05"]
@@ -497,7 +497,7 @@ class Stage:
             OPENAI_BASE_URL=self.base_url,
             PREFECT_SORA_PROFILE=json.dumps(SOON),
             OPENAI_API_KEY=CANARY,
-            PREFECT_API_URL=prefect_api,
+            **({"PREFECT_API_URL": prefect_api} if prefect_api else {}),
         )
 
 
@@ -544,10 +544,11 @@ async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
         assert f"--store {stage.store}" in command
 
 
+@pytest.mark.parametrize("as_a_run", [True, False], ids=["a run", "plainly"])
 def test_the_command_line_tells_it_in_one_paragraph_and_an_exit_code(
-    stage: Stage, cli: Cli, prefect_api: str
+    stage: Stage, cli: Cli, prefect_api: str, as_a_run: bool
 ) -> None:
-    row, ended = stage.row, stage.command(cli, prefect_api)
+    row, ended = stage.row, stage.command(cli, prefect_api if as_a_run else None)
 
     document = ended.json
     told = document["renders"][0]["error"] if "renders" in document else document["error"]

@@ -237,7 +237,7 @@ def test_what_kept_it_from_sending_is_said() -> None:
         assert isinstance(go_on, Stop)
         assert isinstance(go_on.error, error)
         assert go_on.error.paid == "no"
-        assert "Nothing was sent" in str(go_on.error)
+        assert "Nothing was paid" in str(go_on.error)
 
 
 HELD: dict[str, bool] = {"held": True, "seen_twice": False, "by_store": False}
@@ -317,13 +317,13 @@ def test_what_ends_a_call_is_said_in_words() -> None:
         (
             f"The store is too slow: it took {slow_s:.1f} s for one step, and a create is "
             "sent only while its reservation is fresh.",
-            "Nothing was sent. Run it again with more time, or with a faster store.",
+            "Run it again with more time, or with a faster store.",
             "no",
             None,
         ),
         (
             "This process was kept from sending the create request for too long.",
-            "Nothing was sent. Run it again, with fewer renders at a time.",
+            "Run it again, with fewer renders at a time.",
             "no",
             None,
         ),

@@ -47,7 +47,7 @@ def test_what_no_model_can_draw_is_refused_in_words(fields: dict[str, Any], said
     with pytest.raises(InvalidRequestError, match=said) as caught:
         asked(**fields)
     assert caught.value.paid == "no"
-    assert "nothing was sent" in str(caught.value)
+    assert "Nothing was paid" in str(caught.value)
 
 
 REFUSED = [

@@ -254,7 +254,7 @@ async def test_a_redirect_of_a_create_is_a_login_only_where_nothing_answers_as_a
     assert not caught.value.never_sent
     echo.answer("/v1/models", b"", status, **PAGE, location=elsewhere)
     client = VideoClient(remote(f"{echo.url}/v1"))
-    with pytest.raises(RejectedError, match="nothing renders there"):
+    with pytest.raises(RejectedError, match="address leads elsewhere"):
         await client.submit(KITE, None, "k")
     await client.close()
 

@@ -88,12 +88,12 @@ def _agreed(cost: Estimate, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise InvalidRequestError(
             f"The contract renders clips (estimated cost: {cost}), and nobody is here to agree.",
-            next_step="Nothing was sent. --yes agrees.",
+            next_step="--yes agrees.",
         )
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InvalidRequestError("Nobody agreed.", next_step="Nothing was sent.")
+        raise InvalidRequestError("Nobody agreed.")
 
 
 def _tell(screen: Screen, finding: Finding) -> None:

@@ -87,7 +87,8 @@ def doctor(
             return try_contract(screen, where, model=model, size=size, seconds=seconds, yes=yes)
         if size or seconds or yes:
             raise InvalidRequestError(
-                "--size, --seconds and --yes go with --contract.", next_step="Nothing was sent."
+                "--size, --seconds and --yes go with --contract.",
+                next_step="Add --contract, or leave them out.",
             )
         findings = []
         for finding in _findings(where, model):
@@ -270,7 +271,8 @@ async def _prefect() -> Finding:
 
 
 def _trouble(check: str, error: SoraError) -> Finding:
-    return Finding(check, False, error.message, in_words(error.steps, "terminal"))
+    steps = (step for step in error.steps if step.kind != "doctor")
+    return Finding(check, False, error.message, in_words(steps, "terminal"))
 
 
 def _as_json(finding: Finding) -> dict[str, object]:

@@ -88,7 +88,7 @@ def plan(
     if not renders:
         refuse_broken(checked)
         raise InvalidRequestError(
-            "The batch has no rows.", next_step="Nothing was sent; give a request for each video."
+            "The batch has no rows.", next_step="Give a request for each video."
         )
     cost = estimate(_requests(renders), server)
     if max_cost_usd is not None:
@@ -132,7 +132,7 @@ def _refuse_over(told: Estimate, renders: Sequence[Row], max_cost_usd: float) ->
             budget_usd=max_cost_usd,
             spent_usd=0.0,
             asked_usd=told.known_usd,
-            next_step="Nothing was sent. Raise max_cost_usd (--max-cost), or take out rows.",
+            next_step="Raise max_cost_usd (--max-cost), or take out rows.",
         )
 
 

@@ -154,8 +154,8 @@ async def bring_home(state: RenderState, client: VideoClient, ledger: Ledger) ->
 def uncertain(key: str, why: str = "Its worker is gone.") -> UncertainSubmitError:
     """Say that a person has to decide: image servers keep no list of what they made."""
     return UncertainSubmitError(
-        f"The request for this picture was sent, and its answer is lost. {why} A server keeps no "
-        "list of its pictures, so nobody can tell whether it was made.",
+        f"The request for this picture was sent, and no whole picture has come. {why} A server "
+        "keeps no list of its pictures, so nobody can tell more.",
         key=key,
         paid="unknown",
         next_step=(NextStep("resubmit"), 'in_doubt="resubmit" does so by itself.'),

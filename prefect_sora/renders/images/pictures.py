@@ -144,6 +144,4 @@ def check_mask(mask: bytes, first: bytes) -> None:
 
 
 def _refused(what: str, problem: str) -> ReferenceImageError:
-    return ReferenceImageError(
-        f"The {what} {problem}. {allowed()}", next_step="Nothing was sent. Give another one."
-    )
+    return ReferenceImageError(f"The {what} {problem}. {allowed()}", next_step="Give another one.")

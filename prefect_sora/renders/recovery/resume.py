@@ -118,7 +118,10 @@ async def take_up(
         if found is None:
             raise RenderFailedError(
                 "The server never accepted this render.",
-                next_step=(NextStep("again"), NextStep("resubmit")),
+                next_step=(
+                    NextStep("again", scope=state.reserved.scope if state.reserved else None),
+                    NextStep("resubmit"),
+                ),
             )
         return found
 

@@ -46,7 +46,7 @@ def refuse_twice(labels: Sequence[str]) -> None:
     if twice:
         raise InvalidRequestError(
             f"The list of providers names {twice[0]} twice.",
-            next_step="Name each server once; nothing was sent.",
+            next_step="Name each server once.",
         )
 
 

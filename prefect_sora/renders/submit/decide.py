@@ -213,11 +213,11 @@ def _lapsed(call: Call, late: bool) -> SoraError:
         return StorageError(
             f"The store is too slow: it took {call.slow_s:.1f} s for one step, and a create is "
             "sent only while its reservation is fresh.",
-            next_step="Nothing was sent. Run it again with more time, or with a faster store.",
+            next_step="Run it again with more time, or with a faster store.",
         )
     if late:
         return too_late()
     return UnavailableError(
         "This process was kept from sending the create request for too long.",
-        next_step="Nothing was sent. Run it again, with fewer renders at a time.",
+        next_step="Run it again, with fewer renders at a time.",
     )

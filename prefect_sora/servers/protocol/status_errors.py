@@ -194,12 +194,18 @@ def status_error(
             retry_after_s=retry_after_s(response.headers),
             **about,
         )
-    about["next_step"] = (
-        "Check base_url: nothing renders there."
-        if status in (301, 302, 303, 307, 308, 404, 405)
-        else "Change the request as the server says."
-    )
+    about["next_step"] = _instead(status, verb)
     return RejectedError(message, **about)
+
+
+def _instead(status: int, verb: str) -> str:
+    if status in (301, 302, 303, 307, 308):
+        return "The address leads elsewhere: name the place itself as the server's address."
+    if status not in (404, 405):
+        return "Change the request as the server says."
+    if verb == "create":
+        return "This place takes no such requests: the address of most servers ends in /v1."
+    return f"This server has no {verb}."
 
 
 def _is_retired(status: int, failure: Failure, verb: str) -> bool:

@@ -197,7 +197,7 @@ class Transport:
             except (TypeError, ValueError) as error:  # NaN, half a character
                 raise InvalidRequestError(
                     f"The request cannot be written down ({type(error).__name__}).",
-                    next_step="Look at the prompt and the extra fields; nothing was sent.",
+                    next_step="Look at the prompt and the extra fields.",
                 ) from None
             departure.hand_over()
             response = await self._once.send(request, stream=True, follow_redirects=False)

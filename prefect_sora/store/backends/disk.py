@@ -43,6 +43,8 @@ class Disk:
             if created is None:
                 created = _create_in_place(path, data)
         except FileNotFoundError:
+            if not os.path.isdir(os.path.dirname(path)):
+                raise  # the folder cannot be made
             # A sweep removed the file in the moment before it was locked.
             return None
         finally:

@@ -89,7 +89,10 @@ _BY_ERRNO = {
     errno.EISDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
     errno.ENOTEMPTY: _IN_THE_WAY,
-    errno.ENOENT: ("it does not exist", "Look for it under the store's folder, or mend the name."),
+    errno.ENOENT: (
+        "it does not exist, or its folder cannot be made",
+        "Choose another folder, or mend the name.",
+    ),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter folder or prompt slug."),
 }
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "abfs", "abfss": "abfs", "az": "abfs"}

@@ -89,7 +89,7 @@ def render(
         if image is not None and keyframe is not None:
             raise InvalidRequestError(
                 "--image and --keyframe are both given, and a video has one first frame.",
-                next_step="Give one of them; nothing was sent.",
+                next_step="Give one of them.",
             )
         store, source = store_named(where.store), None
         if remix is not None:
@@ -136,9 +136,7 @@ async def _text(prompt: str | None, shot: str | None, template: str | None) -> s
     """What the words say, of which there are those of PROMPT or those of --shot."""
     if (prompt is None) == (shot is None):
         given = "are both given" if prompt is not None else "are both missing"
-        raise InvalidRequestError(
-            f"PROMPT and --shot FILE {given}.", next_step="Give one of them; nothing was sent."
-        )
+        raise InvalidRequestError(f"PROMPT and --shot FILE {given}.", next_step="Give one of them.")
     if prompt is not None and template is None:
         return prompt
     from prefect_sora.requests.prompts import read_shot, written  # what --help needs not wait for
@@ -154,6 +152,6 @@ def _remix(
         words = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise InvalidRequestError(
             f"A remix takes its size, length and picture from its source: {words} cannot be given.",
-            next_step="Leave it out; nothing was sent.",
+            next_step="Leave it out.",
         )
     return derived("remix", prompt, source, take=take, extra=extra)

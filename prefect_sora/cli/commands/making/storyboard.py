@@ -79,7 +79,7 @@ def storyboard(
         if max_concurrent < 1:
             raise InvalidRequestError(
                 f"--max-concurrent is 1 or more, not {max_concurrent}.",
-                next_step="Nothing was sent.",
+                next_step="Give 1 or more.",
             )
         board = asyncio.run(storyboards.read(file))
         renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
