@@ -18,7 +18,7 @@ from prefect_sora.renders.submit.options import RenderOptions
 from prefect_sora.renders.submit.prepare import identify
 from prefect_sora.renders.submit.submit import submit
 from prefect_sora.requests.table import rows_of
-from prefect_sora.requests.video import VideoRequest, derived
+from prefect_sora.requests.video import SIZES_BY_RATIO, VideoRequest, derived
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.ledger import Ledger
 from tests.cli.conftest import TINY, Cli
@@ -186,3 +186,14 @@ async def test_a_flow_takes_strict(tmp_path: Path) -> None:
             strict=True,
         )
     server.stop()
+
+
+@pytest.mark.parametrize("ratio", ["1:1", "16:10"])
+async def test_the_local_renderer_draws_any_ratio_whatever_model_is_named(
+    client: VideoClient, disk: Ledger, ratio: str
+) -> None:
+    request = VideoRequest.of(prompt="a kite", model="sora-2", aspect_ratio=ratio, seconds=1)
+    video = await rendered(client, disk, request)
+
+    assert f"{video.width}x{video.height}" == SIZES_BY_RATIO[ratio]
+    assert video.differences == ()

@@ -63,7 +63,7 @@ def render(
     Args:
         prompt: What to show; with --remix, what to change.
         shot: YAML or JSON file of a shot, field by field, in place of the prompt.
-        template: Path or URL of a template of your own for that shot.
+        template: Of that shot: a name of `prefect-sora templates`, or a path or URL of your own.
         fallback: Who renders where the provider has certainly not; named as there, may be repeated.
         model: The video model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p.
