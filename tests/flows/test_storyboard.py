@@ -193,12 +193,13 @@ async def test_no_more_are_rendered_at_once_than_was_said(
 )
 async def test_what_one_shot_lacks_is_found_before_any_is_paid(
     renderer: Renderer,
-    provider: OpenAICredentials,
     store: VideoStore,
     shots: Sequence[Any],
     fields: dict[str, Any],
     said: str,
 ) -> None:
+    # The local renderer itself would draw any length.
+    provider = OpenAICredentials(base_url=renderer.base_url, profile="openai")
     with pytest.raises(InvalidRequestError) as caught:
         await storyboard(board(*shots, **fields), provider, store, **QUICK)
     assert said in caught.value.message
