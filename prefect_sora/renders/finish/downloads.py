@@ -78,7 +78,9 @@ async def download(
                 "If a store has kept it, name that store: it is copied from there.", *steps
             )
         elif isinstance(video, str):
-            error.advise("It cannot be fetched any more." if gone else "Try again in a moment.")
+            error.advise(
+                "The server cannot give it any more." if gone else "Try again in a moment."
+            )
         raise
     return path
 

@@ -74,7 +74,7 @@ def expired(video: VideoJob) -> VideoExpiredError:
         f"The server no longer has this video{since}.",
         key=video.key,
         next_step=(
-            "It cannot be fetched any more.",
+            "The server cannot give it any more.",
             NextStep("resubmit"),
             "So does a new take.",
         ),
