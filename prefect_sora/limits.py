@@ -51,6 +51,7 @@ class Limits:
     template_max_bytes: int = 256 * _KIB  # eight times the longest prompt
     template_max_characters: int = 1_000_000  # written by a template that never ends
     table_max_bytes: int = 256 * _MIB  # some hundred thousand long prompts
+    audio_max_bytes: int = 256 * _MIB  # a film's sound: twenty minutes as WAV, hours as MP3
     table_problems: int = 20  # broken rows that an error lists
     character_max_bytes: int = 100 * _MIB  # of the video that one is made from: it is sent whole
 

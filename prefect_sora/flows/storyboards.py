@@ -17,7 +17,7 @@ from prefect_sora.renders import film as films
 from prefect_sora.renders.film import Cut, StoredFilm
 from prefect_sora.renders.film.shots import Filming, checked
 from prefect_sora.requests import storyboard as storyboards
-from prefect_sora.requests.storyboard import Storyboard
+from prefect_sora.requests.storyboard import Audio, Storyboard
 from prefect_sora.requests.video import title
 from prefect_sora.tasks import film_artifacts
 from prefect_sora.tasks.artifacts import logger
@@ -61,6 +61,7 @@ async def storyboard(
     if not isinstance(board, Storyboard):
         board = await storyboards.read(board)
     steps = await TaskSteps.of(provider, store, how)
+    await films.audio_of(board.audio, store_of(store).folder)
     requests = await checked(board, await first_there(provider), steps.options.scope, logger())
 
     async def last_frame(clip: StoredVideo) -> str:
@@ -70,7 +71,7 @@ async def storyboard(
     gate, scope = asyncio.Semaphore(max_concurrent), steps.options.scope
     filming = Filming(board, requests, steps, scope, last_frame, gate, logger())
     cuts = await filming.film()
-    return await keep_film(board.title, cuts, store, filming.cost_usd())
+    return await keep_film(board.title, cuts, store, filming.cost_usd(), board.audio)
 
 
 @task(name="take-last-frame", task_run_name="last frame · {video.title}", **AGAIN)
@@ -90,6 +91,7 @@ async def keep_film(
     cuts: list[Cut],
     store: VideoStore | str | Path,
     cost_usd: float | None = None,
+    audio: Audio | None = None,
 ) -> StoredFilm:
     """Join kept clips into a film, keep it with its cut list and contact sheet, and show it.
 
@@ -98,14 +100,16 @@ async def keep_film(
         cuts: What it shows, in order.
         store: Where the clips are, and the film is kept.
         cost_usd: What its clips have cost.
+        audio: Its sound, in place of the clips' own.
 
     Raises:
+        InvalidRequestError: The audio cannot be read; the clips are kept.
         JoinError: The clips cannot be joined; each is kept.
         StorageError: The store refuses.
     """
     folder = store_of(store).folder
     film_artifacts.stitching(title, len(cuts))
-    kept = await films.keep_film(title, cuts, folder, cost_usd)
+    kept = await films.keep_film(title, cuts, folder, cost_usd, audio)
     await film_artifacts.show_film(kept, folder)
     return kept.film
 

@@ -5,7 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests import files
@@ -61,6 +69,23 @@ class Shot(BaseModel):
         return self.title or title(str(self.prompt))
 
 
+class Audio(BaseModel):
+    """A film's sound, in place of its shots' own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Words = Field(
+        description="Path or URL of a sound file, or of a video's sound; a path is seen from the "
+        "storyboard's file. What is longer than the film is cut."
+    )
+    fade_seconds: float = Field(
+        default=1.0, ge=0, le=60, description="How long it takes to fall silent at its end."
+    )
+    repeat: bool = Field(
+        default=False, description="Begin it again until the film ends, in place of silence."
+    )
+
+
 class Storyboard(BaseModel):
     """A film in shots: one size, one chain, one title."""
 
@@ -93,6 +118,11 @@ class Storyboard(BaseModel):
     fit: Literal["cover", "contain", "exact"] = Field(
         default="cover", description="How a keyframe of another size is made to fit."
     )
+    audio: Audio | None = Field(
+        default=None,
+        description="The film's sound: the path or URL of a file, or more of it field by field; "
+        "left out: the shots' own.",
+    )
     extra: dict[str, JsonValue] = Field(
         default_factory=dict, description="Further fields that this server takes."
     )
@@ -116,6 +146,11 @@ class Storyboard(BaseModel):
         except ValidationError as error:
             wrong = " ".join(_in_words(e) for e in error.errors(include_url=False))
         raise _refused(f"{what} cannot be filmed. {wrong}")
+
+    @field_validator("audio", mode="before", json_schema_input_type=Words | Audio | None)
+    @classmethod
+    def _a_source_alone_is_audio(cls, audio: Any) -> Any:
+        return {"source": str(audio)} if isinstance(audio, (str, Path)) else audio
 
     @model_validator(mode="after")
     def _it_can_be_filmed(self) -> Self:
@@ -227,7 +262,11 @@ async def read(source: str | Path, *, options: Mapping[str, Any] | None = None) 
     """
     value = await files.read(source, "storyboard", options=options)
     board = Storyboard.of(value, files.named(source, "storyboard"))
-    return board.model_copy(update={"shots": tuple(_seen_from(source, s) for s in board.shots)})
+    seen: dict[str, Any] = {"shots": tuple(_seen_from(source, s) for s in board.shots)}
+    if board.audio:
+        place = str(files.seen_from(source, board.audio.source))
+        seen["audio"] = board.audio.model_copy(update={"source": place})
+    return board.model_copy(update=seen)
 
 
 def _seen_from(source: str | Path, shot: Shot) -> Shot:
@@ -255,4 +294,4 @@ def _refused(problem: str) -> InvalidRequestError:
     return InvalidRequestError(problem, next_step="Change it.")
 
 
-__all__ = ["Shot", "Storyboard", "naming", "read", "schema"]
+__all__ = ["Audio", "Shot", "Storyboard", "naming", "read", "schema"]

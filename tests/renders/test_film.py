@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from prefect_sora.errors import JoinError, NewerStoreError
+from prefect_sora.errors import InvalidRequestError, JoinError, NewerStoreError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.renders.film import Cut, CutList, keep_film, last_frame_of
+from prefect_sora.renders.film import Cut, CutList, audio_of, keep_film, last_frame_of
 from prefect_sora.renders.film import keep as films
+from prefect_sora.requests.storyboard import Audio
 from prefect_sora.store.backends import VideoFolder
-from tests.support.films import BLUE, GREEN, RED, Colour, clip, colours, near
+from prefect_sora.store.ledger import Ledger
+from tests.support.films import BLUE, GREEN, RED, Colour, clip, colours, hertz, near, sound
 
 
 async def kept(
@@ -160,3 +162,28 @@ async def test_the_last_frame_is_kept_once_and_never_made_anew(
     monkeypatch.setattr(films, "last_frame", None)
     assert await last_frame_of(video, folder) == place
     assert await folder.read(f"{video.folder}/last_frame.png") == data
+
+
+async def test_a_sound_of_its_own_makes_another_film_which_is_found_again(
+    folder: VideoFolder, tmp_path: Path
+) -> None:
+    cuts = await three(folder, tmp_path)
+    own = await keep_film("The red kite", cuts, folder)
+    music = clip(tmp_path / "music.mp4", RED, frames=48, sound=880.0)
+    audio = Audio(source=str(music), fade_seconds=0.2)
+    made = await keep_film("The red kite", cuts, folder, audio=audio)
+    assert made.film.key != own.film.key
+    assert (made.film.audio, own.film.audio) == (str(music), None)
+    assert (made.film.copied_picture, made.film.copied_sound) == (True, False)
+    film = tmp_path / "film.mp4"
+    film.write_bytes(await folder.read(f"{made.film.folder}/film.mp4") or b"")
+    assert hertz(sound(film)[2_000:20_000]) == pytest.approx(880, abs=5)
+    assert await keep_film("The red kite", cuts, folder, audio=audio) == made
+    longer = audio.model_copy(update={"fade_seconds": 0.3})
+    assert (await keep_film("The red kite", cuts, folder, audio=longer)).film.key != made.film.key
+
+
+async def test_audio_that_is_not_there_is_refused_by_name(disk: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match=r"audio .*music\.mp3 does not exist"):
+        await audio_of(Audio(source=str(tmp_path / "music.mp3")), disk.store)
+    assert await audio_of(None, disk.store) is None

@@ -151,7 +151,7 @@ async def test_a_file_of_yaml_or_json_is_read_and_its_paths_are_seen_from_there(
 ) -> None:
     yaml = tmp_path / "film.yaml"
     yaml.write_text(
-        "title: A film\nshots:\n"
+        "title: A film\naudio: music.mp3\nshots:\n"
         "- prompt: a kite\n  keyframe: pictures/kite.png\n"
         "- prompt: {subject: a fox, template: own.j2}\n  keyframe: s3://bucket/fox.png\n"
         f"- prompt: a heron\n  keyframe: {tmp_path}/heron.png\n"
@@ -162,6 +162,8 @@ async def test_a_file_of_yaml_or_json_is_read_and_its_paths_are_seen_from_there(
         "s3://bucket/fox.png",
         f"{tmp_path}/heron.png",
     ]
+    assert made.audio is not None
+    assert (made.audio.source, made.audio.fade_seconds) == (f"{tmp_path}/music.mp3", 1.0)
     fox = made.shots[1].prompt
     assert isinstance(fox, ShotPrompt)
     assert fox.template == f"{tmp_path}/own.j2"

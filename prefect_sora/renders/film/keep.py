@@ -18,6 +18,7 @@ import json
 import logging
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
@@ -28,8 +29,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from prefect_sora.errors import CorruptVideoError, JoinError
 from prefect_sora.handles import StoredVideo, UrlOf
 from prefect_sora.limits import limits
-from prefect_sora.media.join import Film, contact_sheet, join, last_frame
+from prefect_sora.media.join import (
+    Film,
+    contact_sheet,
+    join,
+    last_frame,
+)
 from prefect_sora.media.mp4 import Mp4Scanner
+from prefect_sora.renders.film.audio import audio_of, lay
+from prefect_sora.requests import files
+from prefect_sora.requests.storyboard import Audio
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import to_its_end
 from prefect_sora.store.backends.filesystems import local_path, scheme_of
@@ -86,6 +95,9 @@ class StoredFilm(BaseModel):
     shots: int
     copied_picture: bool = Field(description="Whether no picture was encoded anew.")
     copied_sound: bool | None = Field(description="The same of sound; None where there is none.")
+    audio: str | None = Field(
+        default=None, description="Where its sound is from; None: its clips' own."
+    )
     cost_usd: float | None = Field(
         default=None, description="Of all takes together; None where one is not known."
     )
@@ -149,7 +161,11 @@ async def last_frame_of(video: StoredVideo, store: VideoFolder) -> str:
 
 
 async def keep_film(
-    title: str, cuts: Sequence[Cut], store: VideoFolder, cost_usd: float | None = None
+    title: str,
+    cuts: Sequence[Cut],
+    store: VideoFolder,
+    cost_usd: float | None = None,
+    audio: Audio | None = None,
 ) -> CutList:
     """Join the clips into a film and keep it; one that is kept already is returned as it stands.
 
@@ -158,20 +174,26 @@ async def keep_film(
         cuts: What it shows, in order; their times are filled in here.
         store: Holds the clips, and the film.
         cost_usd: What all of it has cost.
+        audio: Its sound, in place of the clips' own.
 
     Raises:
+        InvalidRequestError: The audio cannot be read; the clips are kept.
         JoinError: Clips cannot be joined; it says which.
         StorageError: The store refuses. Run it again: no clip is paid for anew.
     """
-    key = _key(title, cuts)
+    sound = await audio_of(audio, store)
+    key = _key(title, cuts, audio, sound)
     slug = title_slug(title)
     folder = f"{FOLDER}/{slug}-{key}" if slug else f"{FOLDER}/{key}"
     if standing := await read_film(folder, store):
         return standing
     with TemporaryDirectory(prefix="prefect-sora-", ignore_cleanup_errors=True) as scratch:
-        path = Path(scratch) / "film.mp4"
+        path = Path(scratch) / "joined.mp4"
         try:
             film, sheet = await to_its_end(lambda: _made(cuts, store, path))
+            if audio and sound is not None:
+                joined, path = path, path.with_name("film.mp4")
+                await to_its_end(partial(lay, joined, path, audio, sound))
         except JoinError as error:
             raise error.about(paid="yes") from None
         written = await store.write(
@@ -196,7 +218,8 @@ async def keep_film(
             frames_per_second=film.frames_per_second,
             shots=len(cuts),
             copied_picture=film.copied_picture,
-            copied_sound=film.copied_sound,
+            copied_sound=film.copied_sound if sound is None else False,
+            audio=files.public_address(audio.source) if audio else None,
             cost_usd=cost_usd,
             cut_list_url=store.url(f"{folder}/{CUT_LIST}"),
             contact_sheet_url=store.url(f"{folder}/{CONTACT_SHEET}"),
@@ -242,11 +265,14 @@ def _place(url: str) -> str:
     return local_path(url) if scheme_of(url) in {"file", "local"} else url
 
 
-def _key(title: str, cuts: Sequence[Cut]) -> str:
+def _key(title: str, cuts: Sequence[Cut], audio: Audio | None, sound: bytes | None) -> str:
     made_of: dict[str, Any] = {
         "title": title,
         "cuts": [[cut.number, cut.title, cut.key, cut.sha256] for cut in cuts],
     }
+    if audio and sound is not None:
+        how = audio.model_dump(exclude={"source"})
+        made_of["audio"] = {**how, "sha256": hashlib.sha256(sound).hexdigest()}
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
 

@@ -128,10 +128,11 @@ async def _filmed(
     board: "Storyboard", steps: "PlainSteps", max_concurrent: int, display: Display
 ) -> "StoredFilm":
     """Render the shots, and join them, without Prefect."""
-    from prefect_sora.renders.film import keep_film, last_frame_of
+    from prefect_sora.renders.film import audio_of, keep_film, last_frame_of
     from prefect_sora.renders.film.shots import Filming, checked
 
     folder = steps.ledger.store
+    await audio_of(board.audio, folder)
     requests = await checked(board, await steps.ways[0].connect(), steps.options.scope)
     gate = asyncio.Semaphore(max_concurrent)
 
@@ -141,7 +142,8 @@ async def _filmed(
     filming = Filming(board, requests, steps, steps.options.scope, last_frame, gate)
     cuts = await filming.film()
     display.stitching(board.title, len(cuts))
-    return (await keep_film(board.title, cuts, folder, filming.cost_usd())).film
+    kept = await keep_film(board.title, cuts, folder, filming.cost_usd(), board.audio)
+    return kept.film
 
 
 async def _announce(
