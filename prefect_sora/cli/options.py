@@ -1,11 +1,13 @@
 """Options that several commands share, each said once, and what their words mean."""
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter, Token, validators
 from pydantic import JsonValue
 
 from prefect_sora.errors import InvalidRequestError
@@ -16,11 +18,27 @@ if TYPE_CHECKING:
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Annotated[list[str] | None, Parameter(negative="")]
-Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+
+
+def whole(hint: type, tokens: Sequence[Token]) -> int:
+    """Read a whole number; the parser's own way rounds, and a length is paid for.
+
+    Raises:
+        ValueError: It is none.
+    """
+    with suppress(ValueError):
+        number = float(tokens[0].value)
+        if number.is_integer():
+            return int(number)
+    raise ValueError(f"{tokens[0].value} is no whole number.")
+
+
+Whole = Annotated[int, Parameter(converter=whole)]
+Count = Annotated[Whole, Parameter(validator=validators.Number(gte=1))]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 
 Prompt = Annotated[str, Parameter(name=("--prompt", "-p"))]
-Seconds = Annotated[int | None, Parameter(name=("--seconds", "--duration"))]
+Seconds = Annotated[int | None, Parameter(name=("--seconds", "--duration"), converter=whole)]
 Size = Annotated[str | None, Parameter(name=("--size", "--resolution"))]
 
 MaxCost = Annotated[
@@ -147,7 +165,7 @@ class Sharing:
     """With whom a render is shared, and from what price on a person is asked."""
 
     take: Annotated[
-        int, Parameter(help="Count it up to render the same request once more in one scope.")
+        Whole, Parameter(help="Count it up to render the same request once more in one scope.")
     ] = 1
     scope: Annotated[
         str | None,

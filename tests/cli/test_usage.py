@@ -26,6 +26,11 @@ QUICK_SECONDS = 3.0  # measured: 0.4 s on an idle machine; importing Prefect alo
         pytest.param([""], "prompt is empty", id="an empty prompt"),
         pytest.param(["a kite", "--seconds", "7"], "not 7", id="a length the model has not"),
         pytest.param(["a kite", "--seconds", "0"], "seconds", id="no length"),
+        pytest.param(["a kite", "--seconds", "4.5"], "4.5 is no whole number", id="half a second"),
+        pytest.param(
+            ["a kite", "--seconds", "four"], "four is no whole number", id="a length in words"
+        ),
+        pytest.param(["a kite", "--take", "1.5"], "no whole number", id="half a take"),
         pytest.param(["a kite", "--size", "640x"], "640x", id="no size"),
         pytest.param(["a kite", "--size", "640x480"], "not 640x480", id="another model's size"),
         pytest.param(["a kite", "--aspect-ratio", "2:1"], "2:1", id="an unknown ratio"),
@@ -54,6 +59,25 @@ def test_a_wrong_request_ends_at_once_and_sends_nothing(
     assert "Traceback" not in ended.err
     assert ended.out == ""
     assert ended.seconds < QUICK_SECONDS
+    assert renderer.requests() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("extend", "video_1", "it lands", "--seconds", "4.5"),
+        ("batch", "kites.csv", "--seconds", "4.5"),
+        ("estimate", "--seconds", "4.5"),
+        ("image", "a fox", "-n", "1.5"),
+    ],
+    ids=["extend", "batch", "estimate", "image"],
+)
+def test_no_command_rounds_what_is_paid_for(
+    cli: Cli, renderer: Renderer, words: tuple[str, ...]
+) -> None:
+    ended = cli(*words, OPENAI_BASE_URL=renderer.base_url)
+    assert ended.code == exits.USAGE
+    assert f"{words[-1]} is no whole number" in " ".join(ended.err.split())
     assert renderer.requests() == []
 
 

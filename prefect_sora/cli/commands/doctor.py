@@ -13,7 +13,7 @@ from typing import Final
 
 from prefect_sora import __version__
 from prefect_sora.cli import exits, signals
-from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
+from prefect_sora.cli.options import SHOWN, WHERE, Count, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.saved import NamedStore, store_named
@@ -60,7 +60,7 @@ def doctor(
     model: str | None = None,
     contract: Flag = False,
     size: str | None = None,
-    seconds: int | None = None,
+    seconds: Count | None = None,
     yes: Flag = False,
     shown: Shown = SHOWN,
 ) -> int:

@@ -20,6 +20,7 @@ from prefect_sora.cli.options import (
     Prefect,
     Shown,
     Waiting,
+    Whole,
 )
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import Making, chosen, make, run_command
@@ -41,7 +42,7 @@ def storyboard(
     schema: Flag = False,
     where: Into = INTO,
     scope: str | None = None,
-    max_concurrent: int = 2,
+    max_concurrent: Whole = 2,
     max_cost: MaxCost = None,
     ask_above: AskAbove = ASK_ABOVE_USD,
     waiting: Waiting = WAITING,
