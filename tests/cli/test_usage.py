@@ -27,9 +27,7 @@ QUICK_SECONDS = 3.0  # measured: 0.4 s on an idle machine; importing Prefect alo
         pytest.param(["a kite", "--seconds", "7"], "not 7", id="a length the model has not"),
         pytest.param(["a kite", "--seconds", "0"], "seconds", id="no length"),
         pytest.param(["a kite", "--seconds", "4.5"], "4.5 is no whole number", id="half a second"),
-        pytest.param(
-            ["a kite", "--seconds", "four"], "four is no whole number", id="a length in words"
-        ),
+        pytest.param(["a kite", "--seconds", "four"], "four is no whole number", id="in words"),
         pytest.param(["a kite", "--take", "1.5"], "no whole number", id="half a take"),
         pytest.param(["a kite", "--size", "640x"], "640x", id="no size"),
         pytest.param(["a kite", "--size", "640x480"], "not 640x480", id="another model's size"),
