@@ -74,6 +74,17 @@ def test_the_daily_budget_of_a_saved_store_holds_on_the_command_line(
     assert renderer.accepted() == 0
 
 
+def test_a_render_on_a_saved_provider_says_its_price_before(
+    cli: Cli, renderer: Renderer, slug: str, name: str
+) -> None:
+    OpenAICredentials(base_url=renderer.base_url, prices={"sora-2": 0.4}).save(name)
+    provider = f"sora-openai-credentials/{name}"
+    clip = ("--seconds", "1", "--size", "64x64", "--poll-interval", "0.1")
+    made = cli("render", "a kite", *clip, "--provider", provider, "--store", slug, "--no-prefect")
+    assert made.code == exits.OK, made.err
+    assert "cost  $0.40" in made.err.partition("accepted")[0]
+
+
 def test_a_name_alone_is_the_saved_store_where_no_folder_is_called_so(
     cli: Cli, slug: str, name: str, store: str
 ) -> None:

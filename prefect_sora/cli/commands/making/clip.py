@@ -71,8 +71,8 @@ def carry_out(order: Order, screen: Screen) -> int:
 
     async def look(provider: NamedProvider | None) -> None:
         await check(order, provider, screen.warn)
-        if provider is None or not provider.is_saved:  # else the call with None has announced it
-            price = _announce(screen, order)
+        if provider is not None:  # a saved one's prices are known when its block is loaded
+            price = await asyncio.to_thread(_announce, screen, order)
             pricing.agree(price, order.shared.ask_above, order.max_cost)
 
     async def flow(flows: ModuleType, provider: Any, store: Any) -> StoredVideo:
@@ -219,8 +219,7 @@ def _announce(screen: Screen, order: Order) -> float | None:
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    known = not (provider.is_local or provider.is_saved)  # a saved one's prices are in its block
-    price = estimates.price(request, provider.server()).usd if known else None
+    price = None if provider.is_local else estimates.price(request, provider.server()).usd
     screen.announce(
         request.title,
         what=what,
