@@ -168,17 +168,26 @@ def test_broken_rows_are_told_before_anything_is_started(cli: Cli, store: str) -
     assert not Path(store).exists()
 
 
+CLIP = ("render", "a kite", "--model", "wan", "--seconds", "8")
+
+
 @pytest.mark.parametrize(
-    ("words", "answer", "asked"),
-    [((), b"n\n", True), (("--ask-above", "30"), b"", False), (("--max-cost", "30"), b"", False)],
-    ids=["asked", "a higher threshold", "allowed beforehand"],
+    ("words", "asked"),
+    [
+        (CLIP, "20.00"),
+        ((*CLIP, "--keyframe", "a hill", "--image-model", "wan"), "22.50"),
+        (("image", "a kite", "--model", "wan", "-n", "4"), "10.00"),
+        ((*CLIP, "--ask-above", "30"), None),
+        ((*CLIP, "--max-cost", "30"), None),
+    ],
+    ids=["a clip", "with its first frame", "pictures", "a higher threshold", "allowed beforehand"],
 )
 def test_on_a_terminal_a_person_is_asked_before_much_is_paid(
-    cli: Cli, store: str, words: tuple[str, ...], answer: bytes, asked: bool
+    cli: Cli, store: str, words: tuple[str, ...], asked: str | None
 ) -> None:
     server = Scripted(lambda *_: (400, {}, {"error": {"message": "no kites today"}}))
     ours, theirs = os.openpty()
-    order = ("render", "a kite", "--store", store, "--model", "wan", "--seconds", "8", *words)
+    order = (*words, "--store", store)
     known = {"OPENAI_BASE_URL": server.base_url, "PREFECT_SORA_PROFILE": "generic"}
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect_sora.cli", *order],
@@ -188,20 +197,19 @@ def test_on_a_terminal_a_person_is_asked_before_much_is_paid(
         env={**cli.environment, **known, "PREFECT_SORA_PRICES": '{"wan": 2.5}'},
     )
     os.close(theirs)
-    os.write(ours, answer)
+    os.write(ours, b"n\n" if asked else b"")
     _, said = process.communicate(timeout=60)
     os.close(ours)
     server.stop()
-    assert (b"This costs $20.00. Go on? [y/N]" in said) is asked, said
+    assert (f"This costs ${asked}. Go on? [y/N]".encode() in said) is bool(asked), said
     assert server.posts() == (0 if asked else 1)
-    assert (process.returncode == exits.USAGE) is asked
-    assert (b"--max-cost 20 agrees" in said) is asked
+    assert (process.returncode == exits.USAGE) is bool(asked)
+    assert (b" agrees; --ask-above says" in said) is bool(asked)
 
 
 def test_in_a_script_nobody_is_asked(cli: Cli, store: str) -> None:
     server = Scripted(lambda *_: (400, {}, {"error": {"message": "no kites today"}}))
     known = {"OPENAI_BASE_URL": server.base_url, "PREFECT_SORA_PROFILE": "generic"}
-    words = ("render", "a kite", "--store", store, "--model", "wan", "--seconds", "8")
-    cli(*words, **known, PREFECT_SORA_PRICES='{"wan": 2.5}')
+    cli(*CLIP, "--store", store, **known, PREFECT_SORA_PRICES='{"wan": 2.5}')
     server.stop()
     assert server.posts() == 1

@@ -17,7 +17,7 @@ from prefect_sora.servers.video_prices import ANY, read_prices, tariff, usd_per_
 from prefect_sora.store.backends import VideoFolder
 
 _VERBS: Final[tuple[Kind, ...]] = ("create", "remix", "edit", "extend")
-_DEFAULT_SECONDS: Final = (4, 8, 12)
+_LENGTHS: Final = (4, 8, 12)
 
 
 class SizePrice(BaseModel):
@@ -108,7 +108,7 @@ async def model_information(
     own = read_prices(prices)
     priced = [size for of, size, _ in own if of in (name, ANY) and size != ANY]
     sizes = model.sizes if model else tuple(dict.fromkeys(priced)) or (ANY,)
-    lengths = model.seconds if model else _DEFAULT_SECONDS
+    lengths = model.seconds if model else _LENGTHS
     told = tuple(_price(name, size, lengths, usd_per_second((name,), size, own)) for size in sizes)
     if model is None:
         known = tuple(price for price in told if price.usd_per_second is not None)

@@ -23,7 +23,7 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.requests.video import DERIVED, VideoRequest, existing
-from prefect_sora.servers import estimates, video_models
+from prefect_sora.servers import estimates, image_models, video_models
 from prefect_sora.servers.profiles import AUTO
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import request_digest, title_slug
@@ -219,7 +219,14 @@ def _announce(screen: Screen, order: Order) -> float | None:
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    price = None if provider.is_local else estimates.price(request, provider.server()).usd
+    price = 0.0 if provider.is_local else estimates.price(request, provider.server()).usd
+    if order.keyframe is not None:
+        from prefect_sora.renders.images.prepare import first_frame
+
+        frame = first_frame(order.keyframe, request, order.image_model)
+        what += f" · first frame by {frame.model or 'its own model'}"
+        each = 0.0 if provider.is_local else image_models.usd_each(frame, provider.server())
+        price = None if price is None or each is None else price + each
     screen.announce(
         request.title,
         what=what,

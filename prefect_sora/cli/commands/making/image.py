@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from prefect_sora.cli import exits
+from prefect_sora.cli import exits, pricing
 from prefect_sora.cli.commands.making.clip import refuse_twins
 from prefect_sora.cli.commands.making.files import copy_out
 from prefect_sora.cli.options import (
@@ -104,7 +104,8 @@ def image(
 
         async def check(renderer: NamedProvider | None) -> None:
             if renderer is not None:
-                await _check(request, renderer, store, shared, screen)
+                cost = await _check(request, renderer, store, shared, screen)
+                pricing.agree(cost, shared.ask_above, max_cost)
 
         async def flow(flows: ModuleType, block: Any, folder: Any) -> StoredImage:
             images = [str(source) for source in request.images] or None
@@ -154,8 +155,8 @@ async def _check(
     store: NamedStore,
     shared: Sharing,
     screen: Screen,
-) -> None:
-    """Look at the request, its pictures and the store, before anything is sent."""
+) -> float | None:
+    """Look at the request, its pictures and the store; return what they cost in USD, if known."""
     from prefect_sora.renders.images.prepare import identify
 
     server = await asyncio.to_thread(provider.server)
@@ -169,6 +170,7 @@ async def _check(
     if not shared.anew:
         await refuse_twins(store, shared.scope, request.prompt, provider, is_twin)
     cost = None if prepared.usd_each is None else prepared.usd_each * request.n
+    cost = 0.0 if provider.is_local else cost
     several = f" · {request.n} pictures" if request.n > 1 else ""
     screen.announce(
         request.title,
@@ -177,3 +179,4 @@ async def _check(
         cost="$0.00 (local)" if provider.is_local else usd(cost),
         into=place(store.name),
     )
+    return cost
