@@ -12,6 +12,7 @@ the program does from there on, its signals and its exit code are its own.
 import ast
 import atexit
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -270,21 +271,41 @@ def _read_settings() -> None:
     configuration.setup_logging()
 
 
+_LATER = (
+    "openai",
+    "anyio._backends._asyncio",
+    "av.subtitles.stream",
+    "encodings.idna",
+    "prefect.engine",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "rich._emoji_codes",
+    "s3fs",
+)
+"""What programs import only when they come to it, and then take a second of CPU for."""
+
+
 def preload() -> None:
     """Import what programs import, and note what of it comes with Prefect."""
+    from PIL import Image
+
     import prefect_sora
 
     with TemporaryDirectory() as home:
         os.environ["PREFECT_HOME"] = home
         names = [one.name for one in pkgutil.walk_packages(prefect_sora.__path__, "prefect_sora.")]
-        for name in [*names, "s3fs"]:
+        for name in [*names, *_LATER]:
             if not name.endswith("__main__"):
                 importlib.import_module(name)
+    Image.init()  # imports a module for each format
     late = {name for name in sys.modules if name.partition(".")[0] == "prefect"}
     ours = {name: _imports(sys.modules[name]) for name in names if name in sys.modules}
     while found := {name for name, imports in ours.items() if imports & late} - late:
         late |= found
     _Late.names = late
+    # What is imported is nobody's garbage: to look at it would copy its memory into each process.
+    gc.collect()
+    gc.freeze()
 
 
 def _imports(module: types.ModuleType) -> set[str]:
