@@ -1,6 +1,7 @@
 """`prefect-sora remix`, `edit` and `extend`: a video made from a finished one."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -34,29 +35,39 @@ from prefect_sora.servers import video_models
 Source = Annotated[
     str, Parameter(help="The finished video: a kept render's key, or the server's id of it.")
 ]
-Fallback = Annotated[
-    Words,
-    Parameter(
-        help="Another provider that may have the video, which is made by the one that has it; may "
-        "be repeated."
-    ),
-]
-Extra = Annotated[
-    Words, Parameter(help="KEY=VALUE, a further field that this server takes; may be repeated.")
-]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Deriving:
+    """Who else may have the video, and how the new one is made."""
+
+    fallback: Annotated[
+        Words,
+        Parameter(
+            help="Another provider that may have the video, which is made by the one that has it; "
+            "may be repeated."
+        ),
+    ] = None
+    max_cost: MaxCost = None
+    extra: Annotated[
+        Words,
+        Parameter(help="KEY=VALUE, a further field that this server takes; may be repeated."),
+    ] = None
+    prefect: Prefect = None
+
+
+DERIVING: Final = Deriving()
 
 
 def remix(
     video: Source,
     prompt: Prompt,
     *,
-    fallback: Fallback = None,
+    deriving: Deriving = DERIVING,
     where: Into = INTO,
     shared: Sharing = SHARING,
-    max_cost: MaxCost = None,
     waiting: Waiting = WAITING,
-    extra: Extra = None,
-    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Make a new video of a finished one, with a change in it; the result is kept in the store.
@@ -64,31 +75,23 @@ def remix(
     Args:
         video: See above.
         prompt: What to change.
-        fallback: See above.
+        deriving: See above.
         where: See above.
         shared: See above.
-        max_cost: See above.
         waiting: See above.
-        extra: See above.
-        prefect: See above.
         shown: See above.
     """
-    own = {"extra": extra}
-    how = {"waiting": waiting, "max_cost": max_cost, "prefect": prefect}
-    return _made("remix", video, prompt, own, fallback, where, shared, how, shown)
+    return _made("remix", video, prompt, {}, deriving, where, shared, waiting, shown)
 
 
 def edit(
     video: Source,
     prompt: Prompt,
     *,
-    fallback: Fallback = None,
+    deriving: Deriving = DERIVING,
     where: Into = INTO,
     shared: Sharing = SHARING,
-    max_cost: MaxCost = None,
     waiting: Waiting = WAITING,
-    extra: Extra = None,
-    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Change something in a finished video; the result is kept in the store.
@@ -96,18 +99,13 @@ def edit(
     Args:
         video: See above.
         prompt: What to change.
-        fallback: See above.
+        deriving: See above.
         where: See above.
         shared: See above.
-        max_cost: See above.
         waiting: See above.
-        extra: See above.
-        prefect: See above.
         shown: See above.
     """
-    own = {"extra": extra}
-    how = {"waiting": waiting, "max_cost": max_cost, "prefect": prefect}
-    return _made("edit", video, prompt, own, fallback, where, shared, how, shown)
+    return _made("edit", video, prompt, {}, deriving, where, shared, waiting, shown)
 
 
 def extend(
@@ -115,14 +113,11 @@ def extend(
     prompt: Prompt,
     *,
     seconds: Annotated[Whole, Parameter(name=("--seconds", "--duration"))] = 8,
-    fallback: Fallback = None,
+    allow_unlisted: Flag = False,
+    deriving: Deriving = DERIVING,
     where: Into = INTO,
     shared: Sharing = SHARING,
-    max_cost: MaxCost = None,
     waiting: Waiting = WAITING,
-    extra: Extra = None,
-    allow_unlisted: Flag = False,
-    prefect: Prefect = None,
     shown: Shown = SHOWN,
 ) -> int:
     """Have a finished video go on; the result holds both and is kept in the store.
@@ -131,19 +126,15 @@ def extend(
         video: See above.
         prompt: What happens next.
         seconds: How many seconds are added: 4, 8, 12, 16 or 20.
-        fallback: See above.
+        allow_unlisted: Send what the catalogue says is not offered.
+        deriving: See above.
         where: See above.
         shared: See above.
-        max_cost: See above.
         waiting: See above.
-        extra: See above.
-        allow_unlisted: Send what the catalogue says is not offered.
-        prefect: See above.
         shown: See above.
     """
-    own = {"extra": extra, "seconds": seconds, "allow_unlisted": allow_unlisted}
-    how = {"waiting": waiting, "max_cost": max_cost, "prefect": prefect}
-    return _made("extend", video, prompt, own, fallback, where, shared, how, shown)
+    own = {"seconds": seconds, "allow_unlisted": allow_unlisted}
+    return _made("extend", video, prompt, own, deriving, where, shared, waiting, shown)
 
 
 def _made(
@@ -151,14 +142,14 @@ def _made(
     video: str,
     prompt: str,
     own: dict[str, Any],
-    fallback: list[str] | None,
+    deriving: Deriving,
     where: Into,
     shared: Sharing,
-    how: dict[str, Any],
+    waiting: Waiting,
     shown: Shown,
 ) -> int:
     def body(screen: Screen) -> int:
-        fields = {**own, "extra": extra_fields(own["extra"])}
+        fields = {**own, "extra": extra_fields(deriving.extra)}
         derived(kind, prompt, video, take=shared.take, **fields)  # refused before all else
         if kind == "extend":
             video_models.check_extensions(1, own["seconds"], None, own["allow_unlisted"])
@@ -167,9 +158,18 @@ def _made(
         if kind == "extend":
             length = kept.duration_seconds if kept else None
             video_models.check_extensions(1, own["seconds"], length, own["allow_unlisted"])
-        providers = [chosen(where.provider, where.api_key), *map(chosen, fallback or [])]
-        request = derived(kind, prompt, kept or video_id, take=shared.take, **fields)
-        order = Order(request, tuple(providers), store, shared, source=kept, file=where.file, **how)
+        others = map(chosen, deriving.fallback or [])
+        order = Order(
+            derived(kind, prompt, kept or video_id, take=shared.take, **fields),
+            (chosen(where.provider, where.api_key), *others),
+            store,
+            shared,
+            waiting,
+            deriving.max_cost,
+            source=kept,
+            prefect=deriving.prefect,
+            file=where.file,
+        )
         return carry_out(order, screen)
 
     return run_command(shown, body, where.store, where.provider)
