@@ -4,21 +4,16 @@ It has a virtual environment of its own, made once and kept in the user's cache.
 """
 
 import asyncio
-import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
-from filelock import FileLock
 from pydantic import SecretStr
 
 from prefect_sora.renders.contract import BEHAVIOURS, Finding, check
@@ -32,6 +27,7 @@ from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 from tests.contract.dialects import EXPECTED
 from tests.contract.provoking import provoking
+from tests.support.environments import environment
 from tests.support.renderer import Renderer, until
 
 # A first run installs some 500 MB, and the proxy takes ten seconds to start.
@@ -44,20 +40,10 @@ START_SECONDS = 90.0
 
 
 def installed() -> Path:
-    """The proxy's virtual environment, made where it is not there yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-sora"
-    made_of = f"{LITELLM}{NEEDED.read_text('utf-8')}{sys.version}"
-    home = cache / f"litellm-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.with_suffix(".lock")):
-        if not (home / "whole").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            venv.create(home, with_pip=True)
-            pip = [str(home / "bin" / "pip"), "install", "--quiet"]
-            subprocess.run([*pip, "--requirement", str(NEEDED)], check=True)
-            subprocess.run([*pip, "--no-deps", LITELLM], check=True)
-            (home / "whole").touch()
-    return home
+    """The proxy's virtual environment."""
+    needed = ("--requirement", str(NEEDED))
+    made_of = NEEDED.read_text("utf-8")
+    return environment("litellm", needed, ("--no-deps", LITELLM), made_of=made_of)
 
 
 @dataclass(frozen=True)

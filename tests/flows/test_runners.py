@@ -3,18 +3,13 @@
 Each has a virtual environment of its own, made once and kept in the user's cache.
 """
 
-import hashlib
 import json
-import os
-import shutil
 import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from tests.support.environments import environment
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer
 
@@ -26,19 +21,10 @@ pytestmark = [pytest.mark.runners, pytest.mark.timeout(1800)]
 
 
 def installed(name: str) -> Path:
-    """The environment's Python, made where it is not there yet; this checkout is in it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-sora"
-    made_of = f"{NEEDED[name]}{(ROOT / 'pyproject.toml').read_text('utf-8')}{ROOT}{sys.version}"
-    home = cache / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.with_suffix(".lock")):
-        if not (home / "whole").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            venv.create(home, with_pip=True)
-            pip = [str(home / "bin" / "pip"), "install", "--quiet"]
-            subprocess.run([*pip, "--editable", str(ROOT), NEEDED[name]], check=True)
-            (home / "whole").touch()
-    return home / "bin" / "python"
+    """The environment's Python; this checkout is in it."""
+    made_of = (ROOT / "pyproject.toml").read_text("utf-8")
+    words = ("--editable", str(ROOT), NEEDED[name])
+    return environment(name, words, made_of=made_of) / "bin" / "python"
 
 
 @pytest.mark.parametrize("name", NEEDED)
