@@ -4,15 +4,15 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import pytest
 import yaml
 
 from prefect_sora.cli import exits
 from tests.cli.conftest import Cli
+from tests.support.processes import Forked
 from tests.support.renderer import Renderer
 from tests.support.scripted import Scripted
 
@@ -189,11 +189,11 @@ def test_on_a_terminal_a_person_is_asked_before_much_is_paid(
     ours, theirs = os.openpty()
     order = (*words, "--store", store)
     known = {"OPENAI_BASE_URL": server.base_url, "PREFECT_SORA_PROFILE": "generic"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect_sora.cli", *order],
+    process = Forked(
+        ["-m", "prefect_sora.cli", *order],
         stdin=theirs,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=DEVNULL,
+        stderr=PIPE,
         env={**cli.environment, **known, "PREFECT_SORA_PRICES": '{"wan": 2.5}'},
     )
     os.close(theirs)
@@ -201,10 +201,10 @@ def test_on_a_terminal_a_person_is_asked_before_much_is_paid(
     _, said = process.communicate(timeout=60)
     os.close(ours)
     server.stop()
-    assert (f"This costs ${asked}. Go on? [y/N]".encode() in said) is bool(asked), said
+    assert (f"This costs ${asked}. Go on? [y/N]" in said) is bool(asked), said
     assert server.posts() == (0 if asked else 1)
     assert (process.returncode == exits.USAGE) is bool(asked)
-    assert (b" agrees; --ask-above says" in said) is bool(asked)
+    assert (" agrees; --ask-above says" in said) is bool(asked)
 
 
 def test_in_a_script_nobody_is_asked(cli: Cli, store: str) -> None:

@@ -3,6 +3,8 @@
 import csv
 import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from prefect_sora.cli import exits
 from prefect_sora.cli.prefect_start import is_configured
 from tests.cli.conftest import TINY, Begin, Cli
+from tests.support.prefect_server import copy_database
 from tests.support.renderer import Renderer, StartRenderer
 
 POLL = ("--poll-interval", "0.1")
@@ -50,11 +53,18 @@ def test_a_clip_is_rendered_without_prefect_and_told_as_in_a_run(
 
 
 def test_a_run_is_made_where_it_is_asked_for(cli: Cli, store: str) -> None:
+    home = cli.folder / "prefect"
+    home.mkdir()
+    copy_database(home)
+
     ended = cli("render", "a red kite", *TINY, "--store", store, "--prefect")
 
     assert ended.code == exits.OK, ended.err
     assert "starting Prefect" in ended.err
-    assert not is_without_prefect(cli)
+    with closing(sqlite3.connect(home / "prefect.db")) as database:
+        assert database.execute("SELECT name, state_type FROM flow_run").fetchall() == [
+            ("text to video · a red kite", "COMPLETED")
+        ]
 
 
 def test_what_is_made_of_a_clip_and_its_first_frame_know_what_they_come_from(
@@ -198,7 +208,7 @@ def test_an_api_of_a_profile_counts_where_the_profile_is_active(
     home.mkdir(exist_ok=True)
     (home / file).write_text(text)
 
-    ended = cli.typed("render", "a red kite", *TINY, "--store", store)
+    ended = cli("render", "a red kite", *TINY, "--store", store)
 
     # Nobody answers at that address: as a run it cannot even begin.
     assert ("starting Prefect" in ended.err) is configured

@@ -29,14 +29,14 @@ def cli(cli: Cli, renderer: Renderer, prefect_api: str) -> Cli:
 @pytest.fixture
 def kite(cli: Cli, store: str) -> Any:
     """A kept clip."""
-    return cli("render", "a red kite", *TINY, "--store", store, "--json").json
+    return cli("render", "a red kite", *TINY, "--store", store, "--json", "--no-prefect").json
 
 
 def test_a_kept_clip_is_edited_and_extended_by_its_key(
     cli: Cli, renderer: Renderer, store: str, kite: Any
 ) -> None:
     place = ("--store", store, "--json")
-    edited = cli.typed("edit", kite["key"], "make it dusk", *POLL, *place).json
+    edited = cli("edit", kite["key"], "make it dusk", *POLL, *place).json
     longer = cli("extend", edited["key"], "it lands", "--seconds", "4", *POLL, *place).json
     assert [edited["parent_key"], longer["parent_key"]] == [kite["key"], edited["key"]]
     assert longer["duration_seconds"] == pytest.approx(5, abs=0.1)

@@ -65,7 +65,7 @@ def serving(home: Path, **settings: str) -> Iterator[str]:
         settings: Further variables of its environment.
     """
     home.mkdir(parents=True, exist_ok=True)
-    _copy_database(home)
+    copy_database(home)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
@@ -100,7 +100,7 @@ def serving(home: Path, **settings: str) -> Iterator[str]:
             process.wait()
 
 
-def _copy_database(home: Path) -> None:
+def copy_database(home: Path) -> None:
     """Give a home a database whose tables are made, which takes Prefect ten CPU seconds."""
     made = cache_folder() / f"prefect-{version('prefect')}.db"
     with FileLock(made.with_suffix(".lock")):
