@@ -497,6 +497,7 @@ class Stage:
             OPENAI_BASE_URL=self.base_url,
             PREFECT_SORA_PROFILE=json.dumps(SOON),
             OPENAI_API_KEY=CANARY,
+            PREFECT_SORA_LIMITS=json.dumps({"download_attempts": 1}),
             **({"PREFECT_API_URL": prefect_api} if prefect_api else {}),
         )
 
@@ -511,6 +512,22 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     server = Scripted(row.answer)
     yield Stage(row, server.base_url, tmp_path / "renders")
     server.stop()
+
+
+def in_both_ways() -> list[Any]:
+    """Each row without Prefect, and as a run one of each command and exit code.
+
+    How an error comes out of a run is the same for all; resuming is no run.
+    """
+    runs: dict[tuple[str, int], Row] = {}
+    for row in ROWS:
+        if row.by != "resume":
+            runs.setdefault((row.by, row.code), row)
+    ways = [*((row, True) for row in runs.values()), *((row, False) for row in ROWS)]
+    return [
+        pytest.param(row, run, id=f"{row.error.__name__}-{'a run' if run else 'plainly'}")
+        for row, run in ways
+    ]
 
 
 def test_each_error_of_the_tree_has_its_row() -> None:
@@ -544,7 +561,7 @@ async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
         assert f"--store {stage.store}" in command
 
 
-@pytest.mark.parametrize("as_a_run", [True, False], ids=["a run", "plainly"])
+@pytest.mark.parametrize(("stage", "as_a_run"), in_both_ways(), indirect=["stage"])
 def test_the_command_line_tells_it_in_one_paragraph_and_an_exit_code(
     stage: Stage, cli: Cli, prefect_api: str, as_a_run: bool
 ) -> None:
