@@ -11,6 +11,7 @@ from cyclopts import Parameter, Token, validators
 from pydantic import JsonValue
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.next_steps import NextStep
 
 if TYPE_CHECKING:
     from prefect_sora.cli.saved import NamedStore
@@ -287,6 +288,13 @@ async def find_source(word: str, store: "NamedStore") -> "tuple[str, StoredVideo
     for folder in await ledger.find(word):
         if stored := await ledger.stored(folder):
             return stored.video.video_id, stored.video
+        if (await ledger.state(folder)).is_on_its_way:
+            raise InvalidRequestError(
+                "It was accepted, and its video is not kept yet.",
+                key=word,
+                paid="yes",
+                next_step=NextStep("wait", key=word, store=store.name),
+            )
     raise InvalidRequestError(
         f"The store {store.name} keeps no render {word}.",
         next_step="Name a kept render's key, or the server's id of a video.",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from prefect_sora.cli import prefect_start, redaction
+from prefect_sora.cli import options, prefect_start, redaction
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.renders.environment import CHOICES
@@ -96,6 +96,20 @@ def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStor
             )
         return _saved_store(f"{STORE}/{name}", environ)
     return NamedStore(name, VideoFolder(name))
+
+
+def standing(store: NamedStore) -> NamedStore:
+    """Return a store that is to be read; a folder of which there is none is refused, not made.
+
+    Raises:
+        InvalidRequestError: There is no such folder.
+    """
+    missing = "://" not in store.name and store.block is None and not os.path.isdir(store.name)
+    if missing and store.name != options.STORE:
+        raise InvalidRequestError(
+            f"There is no folder {store.name}.", next_step="Name the store that has the renders."
+        )
+    return store
 
 
 def provider_name(name: str | None, environ: Mapping[str, str] = os.environ) -> str | None:

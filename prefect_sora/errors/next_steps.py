@@ -207,16 +207,18 @@ def _again(scope: str | None, reader: Reader) -> str:
 
 def _typed_names(said: str) -> str:
     """Call options as a person at a terminal types them."""
+    said = re.sub(r"(?<!\w)set allow_unlisted(?!\w)(?:=True)?", "add --allow-unlisted", said)
     return re.sub(
-        r"(?<![\w-])(?:set )?(allow_unlisted|timeout_seconds|stall_seconds|skip_bad_rows)(?!\w)"
-        r"(?:=True)?(?: \(--[\w-]+\))?",
+        rf"(?<![\w-])({'|'.join(_FLAGS)})(?!\w)(?:=True)?(?: \(--[\w-]+\))?",
         lambda found: _FLAGS[found[1]],
         said,
     )
 
 
 _FLAGS: Final = {
-    "allow_unlisted": "add --allow-unlisted",
+    "allow_unlisted sends": "--allow-unlisted sends",
+    "max_cost_usd": "--max-cost",
+    "base_url": "the address of --provider",
     "timeout_seconds": "--timeout",
     "stall_seconds": "--stall",
     "skip_bad_rows": "--skip-bad-rows",

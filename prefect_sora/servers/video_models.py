@@ -129,8 +129,8 @@ def check(
         if not request.allow_unlisted:
             raise RetiredModelError(
                 f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}.",
-                next_step="Point base_url at a server that still renders (SGLang, vLLM-Omni, "
-                "FastVideo, a gateway) and name its model, or use the local renderer. "
+                next_step="Name a server that still renders (SGLang, vLLM-Omni, FastVideo, a "
+                "gateway) and its model, or use the local renderer. "
                 "allow_unlisted sends it all the same.",
             )
         problems.append(f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}.")

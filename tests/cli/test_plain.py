@@ -218,3 +218,14 @@ def test_an_api_of_a_profile_counts_where_the_profile_is_active(
 def test_an_api_of_the_environment_counts() -> None:
     assert is_configured({"PREFECT_API_URL": "http://127.0.0.1:4200/api"})
     assert not is_configured({"PREFECT_HOME": "/nowhere"})
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_clip_kept_and_says_so(
+    cli: Cli, store: str
+) -> None:
+    words = ("--size", "64x64", "--seconds", "1", "--provider", "local", "--store", store)
+    ended = cli("render", "a red kite", *words, "-o", "/proc/kite.mp4")
+    assert ended.code == 8
+    assert "It is kept, as " in ended.err
+    assert "only the copy to /proc/kite.mp4 was not written" in ended.err
+    assert "Nothing was paid" not in ended.err

@@ -64,6 +64,7 @@ def test_a_render_of_a_later_version_is_told_and_left_and_the_others_come_home(
 
 
 def test_nothing_unfinished_is_fine(cli: Cli, renderer: Renderer, store: str, begin: Begin) -> None:
+    Path(store).mkdir()
     assert cli("resume", "--store", store).code == exits.OK
 
     begin(renderer)
@@ -194,3 +195,14 @@ def test_a_renderer_of_another_folder_is_not_taken_for_it_nor_started(
     assert ended.code == exits.UNDECIDED
     assert "PREFECT_SORA_LOCAL_FOLDER" in ended.err
     assert not (cli.folder / "local").exists()
+
+
+@pytest.mark.parametrize("command", ["resume", "clips", "costs"])
+def test_a_folder_that_is_not_there_is_no_empty_store_and_is_not_made(
+    cli: Cli, command: str
+) -> None:
+    nowhere = cli.folder / "nowhere"
+    ended = cli(command, "--store", str(nowhere))
+    assert ended.code == exits.USAGE
+    assert f"There is no folder {nowhere}." in ended.err
+    assert not nowhere.exists()

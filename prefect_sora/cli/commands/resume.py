@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Parameter, validators
 
@@ -10,9 +10,14 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import chosen, hide_keys, run_command, run_watched
-from prefect_sora.cli.saved import store_named
+from prefect_sora.cli.saved import standing, store_named
 from prefect_sora.cli.screen import Screen, describe
-from prefect_sora.errors import InvalidRequestError, SoraError
+from prefect_sora.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    SoraError,
+    UnavailableError,
+)
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
 from prefect_sora.renders.recovery.original_server import Origins
@@ -22,6 +27,9 @@ from prefect_sora.store.records import RenderState
 if TYPE_CHECKING:
     from prefect_sora.renders.recovery.sweep import Swept
     from prefect_sora.servers.protocol.client import VideoClient
+
+
+_Error = TypeVar("_Error", bound=SoraError)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ def resume(
                 "--resubmit pays again, so each render has to be named.",
                 next_step=NextStep("resubmit"),
             )
-        store = store_named(where.store)
+        store = standing(store_named(where.store))
         ledger = Ledger(store.folder)
         hide_keys()
         origins = Origins(chosen(where.provider, where.api_key) if where.provider else None)
@@ -143,7 +151,7 @@ async def _resume(
     try:
         server = await origins.server_of(state, by_key=True)
     except SoraError as error:
-        return Swept(state, "failed", error=error.about(key=state.key))
+        return Swept(state, "failed", error=_as_before(error, state))
 
     from prefect_sora.renders.finish.options import WaitOptions
     from prefect_sora.renders.recovery.resume import resume
@@ -164,10 +172,20 @@ async def _resume(
             budget=Budget(way.max_cost, way.daily_budget),
             on_progress=display.follower(state),
         )
+    except (UnavailableError, AuthenticationError) as error:
+        told = error if way.resubmit else _as_before(error, state)
+        return Swept(state, outcome_of(told), error=told)
     except Exception as error:  # one that fails keeps no other from coming home
         return Swept(state, outcome_of(error), error=error)
     display.kept(video)
     return Swept(state, "kept", video=video)
+
+
+def _as_before(error: _Error, state: RenderState) -> _Error:
+    """Say what was paid before: a server that is not reached now has taken nothing back."""
+    if state.is_open and error.paid == "no":
+        error.about(paid="yes" if state.accepted else "unknown")
+    return error.about(key=state.key)
 
 
 async def _picture(

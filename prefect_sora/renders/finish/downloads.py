@@ -79,8 +79,13 @@ async def download(
             )
         elif isinstance(video, str):
             error.advise(
-                "The server cannot give it any more." if gone else "Try again in a moment."
+                "Check the id, and which server and store it is of."
+                if gone
+                else "Try again in a moment."
             )
+        if gone and isinstance(video, str):  # an id that nobody has heard of looks the same
+            error.message = f"The server has no video {video}, or no longer."
+            error.about(paid="unknown")
         raise
     return path
 

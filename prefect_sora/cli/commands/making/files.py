@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from prefect_sora.cli import signals
-from prefect_sora.cli.screen import Screen
+from prefect_sora.cli.screen import Screen, place
+from prefect_sora.errors import StorageError
 from prefect_sora.limits import limits
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import to_its_end
@@ -31,5 +32,12 @@ def copy_out(name: str, store: VideoFolder, path: Path | None, screen: Screen) -
                 yield piece
 
     target = VideoFolder(str(path.parent))
-    written = signals.run(lambda: target.write(path.name, pieces()))
+    try:
+        written = signals.run(lambda: target.write(path.name, pieces()))
+    except StorageError as error:
+        error.message = (
+            f"It is kept, as {place(store.url(name))}; only the copy to {path} was not written: "
+            f"{error.message}"
+        )
+        raise error.about(paid="yes") from None
     screen.file(str(path), written.size_bytes)

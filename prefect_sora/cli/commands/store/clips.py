@@ -9,7 +9,7 @@ from prefect_sora.cli import exits, signals
 from prefect_sora.cli.commands.store.choosing import CHOICE, Choice
 from prefect_sora.cli.options import SHOWN, Shown
 from prefect_sora.cli.run import run_command
-from prefect_sora.cli.saved import store_named
+from prefect_sora.cli.saved import standing, store_named
 from prefect_sora.cli.screen import Screen, place, usd
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def clips(
     """
 
     def body(screen: Screen) -> int:
-        begin, store = choice.begin, store_named(choice.store)
+        begin, store = choice.begin, standing(store_named(choice.store))
 
         async def found() -> "list[StoreEntry]":
             return [

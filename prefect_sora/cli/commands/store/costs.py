@@ -11,7 +11,7 @@ from prefect_sora.cli import exits, signals
 from prefect_sora.cli.commands.store.choosing import CHOICE, Choice
 from prefect_sora.cli.options import SHOWN, Shown
 from prefect_sora.cli.run import run_command
-from prefect_sora.cli.saved import store_named
+from prefect_sora.cli.saved import standing, store_named
 from prefect_sora.cli.screen import Screen, usd
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def costs(*, choice: Choice = CHOICE, by: By = "day", shown: Shown = SHOWN) -> i
     """
 
     def body(screen: Screen) -> int:
-        begin, store = choice.begin, store_named(choice.store)
+        begin, store = choice.begin, standing(store_named(choice.store))
 
         async def found() -> "list[StoreEntry]":
             return [entry async for entry in choice.of(store.folder)]
