@@ -21,7 +21,7 @@ RENDERS = TWINS_EVERY  # the last is a twin of the one before it
 def storm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a small storm leaves: its folder, with its report."""
     folder = tmp_path_factory.mktemp("storm")
-    words = ["--renders", f"{RENDERS}", "--minutes", "0.1", "--workers", "2", "--at-once", "4"]
+    words = ["--renders", f"{RENDERS}", "--minutes", "0.5", "--workers", "2", "--at-once", "4"]
     words += ["--worker-lives", "1.5", "--renderer-lives", "3", "--folder", str(folder)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", *words, "--json", str(folder / "report.json")],

@@ -164,7 +164,7 @@ ROWS = [
         2,
         "The Videos API was shut down",
         "no",
-        "point base_url at a server that still renders",
+        "or a server that still renders",
         refusing(says(410, "The Videos API was shut down.")),
     ),
     Row(
@@ -190,7 +190,7 @@ ROWS = [
         3,
         "It would cost $0.40, and of the run's budget of $0.30 $0.00 is spent",
         "no",
-        "Raise max_cost_usd (--max-cost)",
+        "run the same again: nothing is paid twice",
         jobs(),
         words=("--max-cost", "0.3"),
         options={"budget": Budget(run_usd=0.3)},

@@ -4,11 +4,11 @@ import json
 import signal
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from prefect_sora.cli import exits
 from tests.cli.conftest import TINY, Begin, Cli
+from tests.support.asking import ask
 from tests.support.renderer import Renderer, StartRenderer
 
 
@@ -139,7 +139,7 @@ def test_stopped_it_says_what_goes_on_and_how_to_continue(
     running.send(number)
     ended = running.end(20)
 
-    (job,) = httpx2.get(f"{renderer.base_url}/videos").json()["data"]
+    (job,) = ask.get(f"{renderer.base_url}/videos").json()["data"]
     (folder,) = (path.name for path in Path(store).glob("a-red-kite-*"))
     key = folder.rpartition("-")[2]
     assert ended.code == ended.json["error"]["exit_code"] == code
@@ -150,7 +150,7 @@ def test_stopped_it_says_what_goes_on_and_how_to_continue(
     # Other tests' runs may be scheduled for later, on the same Prefect server.
     named = {"flow_runs": {"name": {"any_": ["text to video · a red kite"]}}}
     newest = named | {"sort": "START_TIME_DESC", "limit": 1}
-    (run,) = httpx2.post(f"{prefect_api}/flow_runs/filter", json=newest).json()
+    (run,) = ask.post(f"{prefect_api}/flow_runs/filter", json=newest).json()
     assert run["state_type"] == "CRASHED"
 
 

@@ -29,7 +29,7 @@ from prefect_sora.servers.protocol.payment_outcome import REFUSED, has_ended
 from prefect_sora.servers.server import Server
 
 RENDER_ELSEWHERE: Final = (
-    "Name another model of this server, or point base_url at a server that still renders (SGLang, "
+    "Name another model of this server, or a server that still renders (SGLang, "
     "vLLM-Omni, FastVideo, a gateway), or use the local renderer."
 )
 
