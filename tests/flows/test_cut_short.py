@@ -11,7 +11,12 @@ import httpx2
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.runtime import flow_run as running_flow
 
 from prefect_sora import OpenAICredentials, VideoStore, render_batch, text_to_video
@@ -63,11 +68,11 @@ async def test_a_run_that_prefect_times_out_says_what_goes_on_and_counts_as_paid
     said = f"goes on at .* and counts as paid: `prefect-sora resume {key} --store"
     assert re.search(f"Video video_.* {said}", await page(prefect, f"video-{key}"))
     async with get_client() as api:
-        (child,) = [
-            str(run.id)
-            for run in await api.read_flow_runs()
-            if run.parent_task_run_id and run.parameters.get("prompt") == "a red kite"
-        ]
+        of_this_run = FlowRunFilterParentFlowRunId(any_=[UUID(runs[0])])
+        (subflow,) = await api.read_flow_runs(
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=of_this_run)
+        )
+    child = str(subflow.id)
     await logged(
         child, f"accepted by .* counts as paid. If this run dies, `prefect-sora resume {key}"
     )
