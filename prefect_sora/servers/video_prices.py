@@ -109,6 +109,12 @@ def dollars(usd: float | None) -> str:
     return f"${usd:.2f}" if round(usd, 2) == round(usd, 6) else f"${usd:.6f}".rstrip("0")
 
 
+def total_usd(costs: Iterable[float | None]) -> float | None:
+    """Add up costs in USD; None where one of them is not known."""
+    known = [*costs]
+    return None if None in known else round(sum(usd for usd in known if usd is not None), 6)
+
+
 def read_prices(given: object) -> Prices:
     """Read a server's own prices, as a provider block holds them.
 

@@ -15,6 +15,7 @@ from prefect_sora.renders.contract import Finding, check, clips, smallest
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import Estimate, estimate
 from prefect_sora.servers.server import Server
+from prefect_sora.servers.video_prices import total_usd
 from prefect_sora.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -106,10 +107,8 @@ def _line(behaviour: str, outcome: str, cost: str, said: str) -> str:
 
 
 def _spent(findings: list[Finding]) -> str:
-    costs = [finding.cost_usd for finding in findings]
-    if None in costs:
-        return "what it cost is not known"
-    return f"it cost {usd(sum(cost or 0.0 for cost in costs))}"
+    cost = total_usd(finding.cost_usd for finding in findings)
+    return "what it cost is not known" if cost is None else f"it cost {usd(cost)}"
 
 
 def _document(server: Server, cost: Estimate, findings: list[Finding]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from prefect_sora.renders.finish.options import WaitOptions
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
 from prefect_sora.servers.server import Server
+from prefect_sora.servers.video_prices import total_usd
 from prefect_sora.store.ledger import Ledger
 
 
@@ -131,9 +132,7 @@ async def _tried(behaviour: Behaviour, trial: Trial) -> Finding:
         outcome, said = "failed", str(broken)
     except SoraError as error:
         outcome, said = "failed", f"{type(error).__name__}: {error}"
-    costs = [cost for job, cost in trial.costs_usd.items() if job not in before]
-    known = [cost for cost in costs if cost is not None]
-    total = round(sum(known), 6) if len(known) == len(costs) else None
+    total = total_usd(cost for job, cost in trial.costs_usd.items() if job not in before)
     return Finding(behaviour.name, outcome, said, total)
 
 

@@ -16,6 +16,7 @@ from prefect_sora.requests.storyboard import Shot, Storyboard, naming
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import estimate
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.video_prices import total_usd
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -156,9 +157,8 @@ class Filming:
 
     def cost_usd(self) -> float | None:
         """What all takes cost together; None where one cost is not known."""
-        costs = [clip.cost_usd for clip in {c.key: c for c in self.clips.values()}.values()]
-        known = [cost for cost in costs if cost is not None]
-        return round(sum(known), 6) if len(known) == len(costs) else None
+        clips = {clip.key: clip for clip in self.clips.values()}
+        return total_usd(clip.cost_usd for clip in clips.values())
 
     def failed(self) -> StoryboardError:
         """Say which shots failed, which are kept, and how to go on."""

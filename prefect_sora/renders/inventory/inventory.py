@@ -18,6 +18,7 @@ from prefect_sora.renders.batches.results import BATCH, BatchRecord, Result
 from prefect_sora.renders.film import keep as films
 from prefect_sora.renders.inventory.entries import StoreAttempt, StoreEntry
 from prefect_sora.requests.video import title
+from prefect_sora.servers.video_prices import total_usd
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.walk import folders_and_names
 from prefect_sora.store.identity import key_of
@@ -124,7 +125,7 @@ async def _render(folder: str, names: list[str], ledger: Ledger) -> StoreEntry |
         attempts=attempts,
         video=state.stored.video if state.stored else None,
         image=state.pictures.image if state.pictures else None,
-        cost_usd=_sum(costs),
+        cost_usd=total_usd(costs),
         error=state.failed.message if state.failed and not state.is_kept else None,
     )
 
@@ -169,11 +170,6 @@ _STATES: Final[dict[str, Any]] = {
 }
 
 
-def _sum(costs: Iterable[float | None]) -> float | None:
-    known = [*costs]
-    return None if None in known else round(sum(usd for usd in known if usd is not None), 6)
-
-
 def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -207,7 +203,7 @@ async def _batch(name: str, ledger: Ledger) -> StoreEntry | None:
         url=store.url(f"{folder}/results.csv"),
         batch=record,
         rows=rows,
-        cost_usd=_sum(row.cost_usd for row in rows if row.outcome == "kept"),
+        cost_usd=total_usd(row.cost_usd for row in rows if row.outcome == "kept"),
     )
 
 
