@@ -135,6 +135,7 @@ def _attempts(states: Sequence[RenderState]) -> tuple[StoreAttempt, ...]:
     for state in sorted(states, key=lambda one: one.attempt):
         records = (state.reserved, state.accepted, state.stored, state.pictures, state.failed)
         video_id = state.accepted.job.video_id if state.accepted else None
+        name: Any = "kept" if state.is_kept else state.name
         is_paid, usd = cost_of(state)
         paid: Paid = "no"
         if is_paid:
@@ -147,7 +148,7 @@ def _attempts(states: Sequence[RenderState]) -> tuple[StoreAttempt, ...]:
             StoreAttempt(
                 attempt=state.attempt,
                 at=next(record.at for record in records if record),
-                state="kept" if state.is_kept else _STATES[state.name],
+                state=name,
                 video_id=video_id,
                 paid=paid,
                 cost_usd=0.0 if paid == "no" else usd,
@@ -161,13 +162,6 @@ def _is_settled(state: RenderState, states: Iterable[RenderState]) -> bool:
     """Whether a later attempt was begun in the knowledge that this one was not accepted."""
     later = (one.reserved for one in states if one.attempt > state.attempt and one.reserved)
     return any(one.uncertain_since is None for one in later)
-
-
-_STATES: Final[dict[str, Any]] = {
-    "reserved": "reserved",
-    "accepted": "accepted",
-    "failed": "failed",
-}
 
 
 def _text(value: JsonValue) -> str | None:
