@@ -284,17 +284,16 @@ async def find_source(word: str, store: "NamedStore") -> "tuple[str, StoredVideo
 
     if not is_key(word):
         return word, None
-    ledger = Ledger(store.folder)
-    for folder in await ledger.find(word):
-        if stored := await ledger.stored(folder):
-            return stored.video.video_id, stored.video
-        if (await ledger.state(folder)).is_on_its_way:
-            raise InvalidRequestError(
-                "It was accepted, and its video is not kept yet.",
-                key=word,
-                paid="yes",
-                next_step=NextStep("wait", key=word, store=store.name),
-            )
+    state = await Ledger(store.folder).named(word)
+    if state and state.stored:
+        return state.stored.video.video_id, state.stored.video
+    if state and state.is_on_its_way:
+        raise InvalidRequestError(
+            "It was accepted, and its video is not kept yet.",
+            key=word,
+            paid="yes",
+            next_step=NextStep("wait", key=word, store=store.name),
+        )
     raise InvalidRequestError(
         f"The store {store.name} keeps no render {word}.",
         next_step="Name a kept render's key, or the server's id of a video.",

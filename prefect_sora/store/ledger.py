@@ -30,8 +30,8 @@ from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.filesystems import local_path, scheme_of
 from prefect_sora.store.backends.refusals import plain_url
-from prefect_sora.store.claims import Claims
-from prefect_sora.store.identity import KEY_DIGITS, key_of
+from prefect_sora.store.claims import TORN, Claims
+from prefect_sora.store.identity import KEY_DIGITS, is_key, key_of
 from prefect_sora.store.open_renders import Left, Openings
 from prefect_sora.store.reading import Reading, path_of
 from prefect_sora.store.records import (
@@ -91,6 +91,21 @@ class Ledger(Claims, Reading):
         marked = await self._openings.marked() if len(key) == KEY_DIGITS else []
         folders = [folder for folder in marked if key_of(folder) == key.lower()]
         return folders or [f for f in await self.folders() if key_of(f).startswith(key.lower())]
+
+    async def named(self, word: str, server: str | None = None) -> RenderState | None:
+        """Read where the render stands that a word names; None where the store has none.
+
+        Args:
+            word: Its whole key, or the server's id of its video.
+            server: Whose id that is, by its identity; without it only a key names a render.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        key = word if is_key(word) else await self.holder(server, word) if server else None
+        folders = await self.find(key) if key and key != TORN else []
+        states = [await self.state(folder) for folder in folders]
+        return max(states, key=lambda one: (one.is_kept, one.is_on_its_way), default=None)
 
     async def unfinished(
         self, slug: str | None = None, *, tidy: bool = False, left: Left | None = None

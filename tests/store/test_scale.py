@@ -110,6 +110,16 @@ async def first_charge(client: VideoClient, ledger: Ledger) -> None:
     await charge_usd(0.1, attempt, Budget(run_usd=1.0, daily_usd=1000.0))
 
 
+async def test_a_video_that_no_render_holds_is_not_looked_for_among_all(
+    s3: S3, nobody: VideoClient
+) -> None:
+    ledger = Ledger(s3.folder("few"))
+    await kept(nobody, ledger, take=1)
+    with counted() as asked:
+        assert await ledger.named("video_of_another", nobody.server.identity) is None
+    assert asked == {"GetObject": 1}
+
+
 @pytest.mark.parametrize("work", [sweep, first_charge])
 async def test_what_is_asked_of_s3_does_not_grow_with_what_is_kept(
     s3: S3, nobody: VideoClient, work: Any

@@ -70,9 +70,8 @@ def _seconds(begun: Reserved) -> float:
 async def _source(video: VideoJob, ledger: Ledger) -> StoredVideo | None:
     if video.parent_key:
         with contextlib.suppress(StorageError):  # it would only be compared with
-            for folder in await ledger.find(video.parent_key):
-                if record := await ledger.stored(folder):
-                    return record.video
+            state = await ledger.named(video.parent_key)
+            return state.stored.video if state and state.stored else None
     return None
 
 

@@ -10,7 +10,6 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import VideoJob
 from prefect_sora.limits import limits
 from prefect_sora.servers.protocol.client import VideoClient
-from prefect_sora.store.claims import TORN
 from prefect_sora.store.identity import is_key
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import Failed
@@ -66,18 +65,13 @@ async def job_named(word: str, client: VideoClient, ledger: Ledger) -> VideoJob:
         InvalidRequestError: No render of this store has it.
         StorageError: The store cannot be read.
     """
-    folders = await ledger.find(word) if is_key(word) else []
-    if not is_key(word):
-        key = await ledger.holder(client.server.identity, word)
-        folders = await ledger.find(key) if key and key != TORN else []
-    for folder in folders:
-        state = await ledger.state(folder)
-        if state.stored:
-            raise InvalidRequestError(
-                "It is finished and kept: there is nothing to cancel.", key=state.key, paid="yes"
-            )
-        if state.accepted and (is_key(word) or state.accepted.job.video_id == word):
-            return state.accepted.job
+    state = await ledger.named(word, client.server.identity)
+    if state and state.stored:
+        raise InvalidRequestError(
+            "It is finished and kept: there is nothing to cancel.", key=state.key, paid="yes"
+        )
+    if state and state.accepted and word in (state.key, state.accepted.job.video_id):
+        return state.accepted.job
     raise InvalidRequestError(
         f"No render of the store {ledger.place} has the job {word}.",
         next_step="Name the store that has it, or delete it with delete_video (prefect-sora "
@@ -93,12 +87,11 @@ async def id_of(word: str, ledger: Ledger) -> str:
     """
     if not is_key(word):
         return word
-    for folder in await ledger.find(word):
-        state = await ledger.state(folder)
-        if state.stored:
-            return state.stored.video.video_id
-        if state.accepted:
-            return state.accepted.job.video_id
+    state = await ledger.named(word)
+    if state and state.stored:
+        return state.stored.video.video_id
+    if state and state.accepted:
+        return state.accepted.job.video_id
     raise InvalidRequestError(
         f"The store {ledger.place} has no accepted render {word}.",
         next_step="Name a render's key, or the server's id of a video.",

@@ -18,7 +18,6 @@ from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import Server
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import DRAWING, start
-from prefect_sora.store.identity import key_of
 from prefect_sora.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -98,13 +97,11 @@ async def find_kept(
     Raises:
         StorageError: The store cannot be read.
     """
-    folder: str | None
     if isinstance(video, str):
-        key = await ledger.holder((await holder.describe()).identity, video) or video
-        folder = next((f for f in await ledger.find(key) if key_of(f) == key), None)
+        state = await ledger.named(video, (await holder.describe()).identity)
+        record = state.stored if state else None
     else:
-        folder = video.folder
-    record = await ledger.stored(folder) if folder else None
+        record = await ledger.stored(video.folder)
     return record.video if record else None
 
 

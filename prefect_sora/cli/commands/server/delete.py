@@ -122,9 +122,7 @@ class _Looked:
 
 
 async def _looked(video_id: str, client: "VideoClient", ledger: Ledger, unkept: bool) -> _Looked:
-    is_kept = await _is_kept(video_id, client.server, ledger)
-    if not (is_kept or unkept):
-        await _refuse_to_lose(video_id, client.server, ledger)
+    is_kept = await _is_kept(video_id, client.server, ledger, unkept)
     try:
         video = await client.retrieve(video_id)
     except VideoNotFoundError as error:
@@ -140,14 +138,6 @@ async def _deleted(one: _Looked, client: "VideoClient") -> _Looked:
         except SoraError as error:
             return replace(one, error=error)
     return one
-
-
-async def _is_kept(video_id: str, server: Server, ledger: Ledger) -> bool:
-    key = await ledger.holder(server.identity, video_id)
-    for folder in await ledger.find(key) if key and key != TORN else []:
-        attempts = await ledger.attempts(folder)
-        return any(one.stored and one.stored.video.video_id == video_id for one in attempts)
-    return False
 
 
 def _agreed(lost: list[_Looked], store: NamedStore, server: Server) -> None:
@@ -175,28 +165,30 @@ def _agreed(lost: list[_Looked], store: NamedStore, server: Server) -> None:
     )
 
 
-async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None:
-    """Stop where a render of the store has this video and has not kept it.
+async def _is_kept(video_id: str, server: Server, ledger: Ledger, unkept: bool) -> bool:
+    """Whether the store has a video.
 
     Raises:
-        InvalidRequestError: It does.
+        InvalidRequestError: A render of the store has paid for it and not kept it, and it is not
+            said that it may be lost.
     """
     key = await ledger.holder(server.identity, video_id)
-    if key == TORN:
+    if key == TORN and not unkept:
         raise InvalidRequestError(
             f"A render of this store may have paid for video {video_id}: its claim is unreadable.",
             video_id=video_id,
             paid="unknown",
             next_step=_LOSE_NOTHING,
         )
-    for folder in await ledger.find(key) if key else []:
+    for folder in await ledger.find(key) if key and key != TORN else []:
         attempts = await ledger.attempts(folder)
-        kept = any(one.stored and one.stored.video.video_id == video_id for one in attempts)
+        if any(one.stored and one.stored.video.video_id == video_id for one in attempts):
+            return True
         closed = any(
             one.failed and one.accepted and one.accepted.job.video_id == video_id
             for one in attempts
         )
-        if not kept and not closed:  # a crash may have left the claim alone
+        if not (closed or unkept):  # a crash may have left the claim alone
             raise InvalidRequestError(
                 f"Render {key} of this store has paid for video {video_id} and not kept it yet.",
                 key=key,
@@ -204,6 +196,7 @@ async def _refuse_to_lose(video_id: str, server: Server, ledger: Ledger) -> None
                 paid="yes",
                 next_step=_LOSE_NOTHING,
             )
+    return False
 
 
 def _delete_kept(server: Server, store: NamedStore, hours: float, yes: bool, screen: Screen) -> int:

@@ -158,12 +158,11 @@ async def _kept_clip(word: str, store: NamedStore) -> Any:
 
 async def _kept(video_id: str, server: Server, store: NamedStore) -> tuple[str | None, str | None]:
     """Find the render of this store that has a video, and where it is kept."""
-    ledger = Ledger(store.folder)
-    key = await ledger.holder(server.identity, video_id)
-    for folder in await ledger.find(key) if key else []:
-        stored = await ledger.stored(folder)
-        return key, stored.video.url if stored and stored.video.video_id == video_id else None
-    return None, None
+    state = await Ledger(store.folder).named(video_id, server.identity)
+    if state is None:
+        return None, None
+    kept = state.stored.video if state.stored else None
+    return state.key, kept.url if kept and kept.video_id == video_id else None
 
 
 def _tell(screen: Screen, video: RemoteVideo) -> None:
