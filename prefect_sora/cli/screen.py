@@ -166,9 +166,9 @@ def size_of(size_bytes: int) -> str:
 
 def place(url: str) -> str:
     """Write where a file is: a plain path where it is on this machine."""
-    from prefect_sora.store.backends.filesystems import local_path, scheme_of
+    from prefect_sora.store.backends.filesystems import on_disk
 
-    return local_path(url) if scheme_of(url) in {"file", "local"} else url
+    return on_disk(url) or url
 
 
 def _paragraph(error: BaseException) -> str:

@@ -28,7 +28,7 @@ from prefect_sora.errors import SoraError, StorageError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.store.backends.filesystems import local_path, scheme_of
+from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.backends.refusals import plain_url
 from prefect_sora.store.claims import TORN, Claims
 from prefect_sora.store.identity import KEY_DIGITS, is_key, key_of
@@ -61,9 +61,7 @@ class Ledger(Claims, Reading):
     def place(self) -> str:
         """Where the store is, as --store takes it in any folder."""
         root = self.store.root
-        if self.store.name:
-            return self.store.name
-        return local_path(root) if scheme_of(root) in {"file", "local"} else plain_url(root)
+        return self.store.name or on_disk(root) or plain_url(root)
 
     @contextlib.contextmanager
     def about(self, key: str, video_id: str | None = None) -> Iterator[None]:

@@ -12,7 +12,7 @@ from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.renders.recovery.sweep import sweep
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.store.backends.filesystems import local_path
+from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.identity import new_owner
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import SCHEMA, RenderState, Reserved
@@ -43,7 +43,7 @@ async def test_a_clip_is_found_where_its_store_lies_now_and_nobody_is_asked(
     for url in (video.url, video.thumbnail_url, video.spritesheet_url, video.preview_url):
         assert url
         assert url.startswith(f"file://{tmp_path}/mounted/elsewhere/{before.folder}/")
-        assert Path(local_path(url)).is_file()
+        assert Path(on_disk(url) or "").is_file()
     assert video.model_dump_json().count(str(tmp_path)) == 1
 
 
@@ -64,7 +64,7 @@ async def test_a_render_whose_folder_has_another_name_by_now_is_found_in_it(
     state = await Ledger(VideoFolder(str(tmp_path / "clips"))).state("the-best-kite-c1c7fd06faa0")
     assert state.stored
     assert state.stored.video.folder == "the-best-kite-c1c7fd06faa0"
-    assert Path(local_path(state.stored.video.url)).is_file()
+    assert Path(on_disk(state.stored.video.url) or "").is_file()
 
 
 async def test_pictures_are_found_where_their_store_lies_now(disk: Ledger, tmp_path: Path) -> None:

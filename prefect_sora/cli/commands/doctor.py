@@ -25,7 +25,7 @@ from prefect_sora.servers import video_models
 from prefect_sora.servers.profiles import Profile
 from prefect_sora.servers.protocol.video_object import ServedModel
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends.filesystems import local_path, scheme_of
+from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.backends.mounts import shared_kind
 
 _PACKAGES: Final = ("prefect", "openai", "av", "pillow", "fsspec", "s3fs")
@@ -235,8 +235,7 @@ async def _store(named: NamedStore) -> Finding:
         return _trouble("store", error)
     store, said = named.folder.root, f" ({named.folder.root})" if named.block else ""
     good = f"{named.name}{said}: writes, reads, lists, and lets one writer win"
-    is_disk = scheme_of(store) in {"file", "local"}
-    if is_disk and (kind := shared_kind(local_path(store))):
+    if (path := on_disk(store)) and (kind := shared_kind(path)):
         return Finding(
             "store",
             True,

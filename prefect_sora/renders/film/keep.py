@@ -41,7 +41,7 @@ from prefect_sora.requests import files
 from prefect_sora.requests.storyboard import Audio
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import to_its_end
-from prefect_sora.store.backends.filesystems import local_path, scheme_of
+from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.identity import KEY_DIGITS, title_slug
 from prefect_sora.store.records import SCHEMA, read_record
 
@@ -157,7 +157,8 @@ async def last_frame_of(video: StoredVideo, store: VideoFolder) -> str:
 
     if LAST_FRAME not in await store.names(video.folder):
         await store.create(name, await to_its_end(drawn))
-    return _place(store.url(name))
+    url = store.url(name)
+    return on_disk(url) or url
 
 
 async def keep_film(
@@ -253,16 +254,12 @@ def _made(cuts: Sequence[Cut], store: VideoFolder, film: Path) -> tuple[Film, by
 
 def _at_hand(cut: Cut, store: VideoFolder, scratch: Path) -> Path:
     """The clip as a file on this machine, copied where it is elsewhere."""
-    if scheme_of(cut.url) in {"file", "local"} and Path(local_path(cut.url)).is_file():
-        return Path(local_path(cut.url))
+    if (at_hand := on_disk(cut.url)) and Path(at_hand).is_file():
+        return Path(at_hand)
     path = scratch / f"{cut.number:03d}.mp4"
     with store.open(f"{cut.folder}/video.mp4") as source, path.open("wb") as target:
         shutil.copyfileobj(source, target, limits().piece_bytes)
     return path
-
-
-def _place(url: str) -> str:
-    return local_path(url) if scheme_of(url) in {"file", "local"} else url
 
 
 def _key(title: str, cuts: Sequence[Cut], audio: Audio | None, sound: bytes | None) -> str:

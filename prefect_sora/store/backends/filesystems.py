@@ -169,16 +169,17 @@ _opened: dict[tuple[int, str, str], tuple[FileSystem, str]] = {}
 _opening = threading.Lock()
 
 
-def local_path(root: str) -> str:
-    """The absolute path of a local root, `~` expanded."""
-    return cast("str", fsspec.get_filesystem_class("file")._strip_protocol(root))
+def on_disk(place: str) -> str | None:
+    """The absolute path of a place on this machine's disk, `~` expanded; None of any other."""
+    if scheme_of(place) not in {"file", "local"}:
+        return None
+    return cast("str", fsspec.get_filesystem_class("file")._strip_protocol(place))
 
 
 def url_of_root(root: str) -> str:
     """The URL of a root, or of any other place: without secrets, and absolute on a disk."""
-    if scheme_of(root) in {"file", "local"}:
-        return f"file:///{local_path(root).lstrip('/')}"
-    return plain_url(root)
+    path = on_disk(root)
+    return f"file:///{path.lstrip('/')}" if path else plain_url(root)
 
 
 def is_below_root(name: str) -> bool:
@@ -220,8 +221,8 @@ def _open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem,
             "racing writers can create a file, so it cannot hold a store.",
             next_step="Use a local folder, s3://, gs://, abfs:// or memory://.",
         )
-    if kind == "file":
-        return Disk(), local_path(root)
+    if path := on_disk(root):
+        return Disk(), path
     if plain_url(root) != root:
         raise StorageError(
             f"{plain_url(root)}: the URL holds a password, a signature or other parameters.",
