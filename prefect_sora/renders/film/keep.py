@@ -12,12 +12,11 @@ and a run that is repeated finds it. A clip's last frame is kept beside the clip
 which starts from it is the same render whenever it is asked for.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +39,7 @@ from prefect_sora.renders.film.audio import audio_of, lay
 from prefect_sora.requests import files
 from prefect_sora.requests.storyboard import Audio
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.store.backends.concurrency import to_its_end
+from prefect_sora.store.backends.concurrency import pieces, to_its_end
 from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.identity import KEY_DIGITS, title_slug
 from prefect_sora.store.records import SCHEMA, read_record
@@ -199,7 +198,7 @@ async def keep_film(
             raise error.about(paid="yes") from None
         written = await store.write(
             f"{folder}/film.mp4",
-            _chunks(path),
+            pieces(VideoFolder(scratch).open(path.name)),
             expected_bytes=path.stat().st_size,
             check=Mp4Scanner(),
         )
@@ -271,12 +270,6 @@ def _key(title: str, cuts: Sequence[Cut], audio: Audio | None, sound: bytes | No
         how = audio.model_dump(exclude={"source"})
         made_of["audio"] = {**how, "sha256": hashlib.sha256(sound).hexdigest()}
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, limits().piece_bytes):
-            yield chunk
 
 
 __all__ = ["Cut", "CutList", "StoredFilm", "keep_film", "last_frame_of"]

@@ -2,18 +2,16 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from prefect_sora.errors import CorruptVideoError, DownloadError, SoraError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.limits import limits
 from prefect_sora.media import previews
 from prefect_sora.renders.finish.stills import DRAWN_SUFFIXES, Still, Variant
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.store.backends.concurrency import BYTES, DRAWING, start
+from prefect_sora.store.backends.concurrency import DRAWING, pieces, start
 
 
 async def copy(kept: StoredVideo, store: VideoFolder, path: Path, variant: Variant) -> Path:
@@ -67,14 +65,12 @@ def _drawn(store: VideoFolder, name: str, variant: Still) -> bytes:
 
 
 async def _chunks(store: VideoFolder, name: str) -> AsyncIterator[bytes]:
-    with ExitStack() as opened:
-        try:
-            file = await start(BYTES, lambda: opened.enter_context(store.open(name)))
-            while chunk := await start(BYTES, partial(file.read, limits().piece_bytes)):
-                yield chunk
-        except (SoraError, OSError) as error:
-            said = error.message if isinstance(error, SoraError) else error
-            raise DownloadError(f"{store.url(name)} cannot be read: {said}") from None
+    try:
+        async for piece in pieces(store.open(name)):
+            yield piece
+    except (SoraError, OSError) as error:
+        said = error.message if isinstance(error, SoraError) else error
+        raise DownloadError(f"{store.url(name)} cannot be read: {said}") from None
 
 
 class _Same:

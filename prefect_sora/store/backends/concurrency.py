@@ -9,10 +9,10 @@ import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 from enum import Enum
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from prefect_sora.limits import limits
 
@@ -82,6 +82,14 @@ async def to_its_end(work: Callable[[], _T], lane: Lane | None = None) -> _T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
         raise
+
+
+async def pieces(opening: AbstractContextManager[BinaryIO]) -> AsyncIterator[bytes]:
+    """Open a file and read it piece by piece, in threads."""
+    with ExitStack() as opened:
+        file = await to_its_end(lambda: opened.enter_context(opening), BYTES)
+        while piece := await to_its_end(lambda: file.read(limits().piece_bytes), BYTES):
+            yield piece
 
 
 _pools: dict[tuple[Lane, int], ThreadPoolExecutor] = {}

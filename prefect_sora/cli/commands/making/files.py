@@ -1,14 +1,12 @@
 """Files: what the store has kept, as a file of its own besides."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from prefect_sora.cli import signals
 from prefect_sora.cli.screen import Screen, place
 from prefect_sora.errors import StorageError
-from prefect_sora.limits import limits
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.store.backends.concurrency import to_its_end
+from prefect_sora.store.backends.concurrency import pieces
 
 
 def copy_out(name: str, store: VideoFolder, path: Path | None, screen: Screen) -> None:
@@ -25,15 +23,9 @@ def copy_out(name: str, store: VideoFolder, path: Path | None, screen: Screen) -
     """
     if path is None:
         return
-
-    async def pieces() -> AsyncIterator[bytes]:
-        with store.open(name) as file:
-            while piece := await to_its_end(lambda: file.read(limits().piece_bytes)):
-                yield piece
-
     target = VideoFolder(str(path.parent))
     try:
-        written = signals.run(lambda: target.write(path.name, pieces()))
+        written = signals.run(lambda: target.write(path.name, pieces(store.open(name))))
     except StorageError as error:
         error.message = (
             f"It is kept, as {place(store.url(name))}; only the copy to {path} was not written: "
