@@ -162,3 +162,20 @@ async def test_what_a_later_version_wrote_is_told_and_left_and_the_rest_comes_ho
     assert [one.outcome for one in outcomes.values()] == ["kept"]
     with pytest.raises(NewerStoreError):
         await disk.unfinished()
+
+
+async def test_a_relative_folder_is_where_it_says_after_the_process_has_gone_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (tmp_path / "first", tmp_path / "second")
+    written = []
+    for here in (first, second):
+        here.mkdir()
+        monkeypatch.chdir(here)
+        clips = VideoFolder("./clips")
+        monkeypatch.chdir(tmp_path)
+        written.append(await clips.put("a.json", b"{}"))
+    assert [Path(url.removeprefix("file://")) for url in written] == [
+        here / "clips" / "a.json" for here in (first, second)
+    ]
+    assert all(Path(url.removeprefix("file://")).read_bytes() == b"{}" for url in written)

@@ -20,8 +20,10 @@ from prefect_sora.store.backends.concurrency import BYTES, LOOKS, RECORDS, Lane,
 from prefect_sora.store.backends.filesystems import (
     FileSystem,
     is_below_root,
+    local_path,
     open_filesystem,
     place_of,
+    scheme_of,
     url_of_root,
 )
 from prefect_sora.store.backends.refusals import refusal
@@ -54,7 +56,8 @@ class VideoFolder:
 
     Attributes:
         root: `s3://bucket/videos`, `gs://…`, `abfs://…`, `memory://…`, `file:///…`
-            or a plain path. A local folder is made on demand, a bucket never.
+            or a plain path, which is made absolute at once. A local folder is made on
+            demand, a bucket never.
         options: The fsspec driver's own, such as `endpoint_url`, `key` and
             `secret` for S3. They may hold secrets: no error and no repr shows them.
         name: What --store takes for it, where that is not its address: a saved block.
@@ -63,6 +66,11 @@ class VideoFolder:
     root: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     name: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Stay at one place: a relative path would move with the process's folder."""
+        if scheme_of(self.root) in {"file", "local"}:
+            object.__setattr__(self, "root", local_path(self.root))
 
     def url(self, name: str) -> str:
         """The full URL of a name below the root."""
