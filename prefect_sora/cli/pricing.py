@@ -1,13 +1,12 @@
 """Pricing: estimates on the screen, whose prices they use, and for which models."""
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.cli.screen import Screen, agrees, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import PRICES_VARIABLE, NamedProvider
 from prefect_sora.requests.video import VideoRequest
@@ -45,11 +44,9 @@ def agree(usd_: float | None, ask_above: float, max_cost: float | None) -> None:
         InvalidRequestError: Nobody agreed; nothing was sent.
     """
     is_allowed = max_cost is not None and (usd_ or 0.0) <= max_cost
-    if usd_ is None or usd_ <= ask_above or is_allowed or not sys.stdin.isatty():
+    if usd_ is None or usd_ <= ask_above or is_allowed:
         return
-    sys.stderr.write(f"This costs {usd(usd_)}. Go on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if agrees(f"This costs {usd(usd_)}. Go on?") is False:
         raise InvalidRequestError(
             f"Nobody agreed to pay {usd(usd_)}.",
             next_step=f"Nothing was sent. --max-cost {usd_:g} agrees; --ask-above says from what "

@@ -159,6 +159,15 @@ def usd(cost: float | None) -> str:
     return dollars(cost)
 
 
+def agrees(question: str) -> bool | None:
+    """Ask a person on a terminal; None where nobody is there to be asked."""
+    if not sys.stdin.isatty():
+        return None
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def size_of(size_bytes: int) -> str:
     """Write a file's size."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

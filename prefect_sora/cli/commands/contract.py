@@ -1,6 +1,5 @@
 """`prefect-sora doctor --contract`: what a server keeps of the contract, tried on the server."""
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +8,7 @@ from prefect_sora.cli.options import Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, with_client
 from prefect_sora.cli.saved import store_named
-from prefect_sora.cli.screen import Screen, usd
+from prefect_sora.cli.screen import Screen, agrees, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.contract import Finding, check, clips, smallest
 from prefect_sora.requests.video import VideoRequest
@@ -86,14 +85,12 @@ def _agreed(cost: Estimate, yes: bool) -> None:
     """
     if yes or cost.usd == 0:
         return
-    if not sys.stdin.isatty():
+    if (agreed := agrees("Go on?")) is None:
         raise InvalidRequestError(
             f"The contract renders clips (estimated cost: {cost}), and nobody is here to agree.",
             next_step="--yes agrees.",
         )
-    sys.stderr.write("Go on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not agreed:
         raise InvalidRequestError("Nobody agreed.")
 
 

@@ -1,6 +1,5 @@
 """`prefect-sora delete`: frees the server of videos; what the store has kept stays."""
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,7 +7,7 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.run import chosen, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
-from prefect_sora.cli.screen import Screen, describe
+from prefect_sora.cli.screen import Screen, agrees, describe
 from prefect_sora.errors import InvalidRequestError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders.finish.cancel import id_of
@@ -148,11 +147,8 @@ def _agreed(lost: list[_Looked], store: NamedStore, server: Server) -> None:
     """
     named = ", ".join(f"{one.video_id} ({one.video.status if one.video else ''})" for one in lost)
     said = f"The store {store.name} has not kept {named}: deleted at {server.label}, it is lost."
-    if sys.stdin.isatty():
-        sys.stderr.write(f"{said} Delete? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return
+    if agrees(f"{said} Delete?"):
+        return
     raise InvalidRequestError(
         said,
         video_id=lost[0].video_id,
