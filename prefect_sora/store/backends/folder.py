@@ -20,10 +20,9 @@ from prefect_sora.store.backends.concurrency import BYTES, LOOKS, RECORDS, Lane,
 from prefect_sora.store.backends.filesystems import (
     FileSystem,
     is_below_root,
-    local_path,
+    on_disk,
     open_filesystem,
     place_of,
-    scheme_of,
     url_of_root,
 )
 from prefect_sora.store.backends.refusals import refusal
@@ -69,8 +68,7 @@ class VideoFolder:
 
     def __post_init__(self) -> None:
         """Stay at one place: a relative path would move with the process's folder."""
-        if scheme_of(self.root) in {"file", "local"}:
-            object.__setattr__(self, "root", local_path(self.root))
+        object.__setattr__(self, "root", on_disk(self.root) or self.root)
 
     def url(self, name: str) -> str:
         """The full URL of a name below the root."""
