@@ -14,6 +14,8 @@ from benchmarks.chaos.orders import TWINS_EVERY
 from tests.support.renderer import StartRenderer
 
 ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
 RENDERS = TWINS_EVERY  # the last is a twin of the one before it
 
 

@@ -158,6 +158,7 @@ def constants_set(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_test_and_no_benchmark_sets_a_constant_of_a_module() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     assert [found for path in files for found in constants_set(path)] == []
@@ -190,6 +191,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_flow_brings_neither_other_flows_nor_the_sdk() -> None:
     """Each takes as long as a good part of Prefect: making flows' forms, and importing openai."""
     code = (

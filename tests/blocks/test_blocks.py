@@ -315,6 +315,7 @@ def test_a_store_is_made_of_a_path_or_a_url(tmp_path: Path) -> None:
     assert CANARY not in f"{s3!r}{s3.folder!r}"
 
 
+@pytest.mark.slow
 def test_python_blocks_saves_the_same_documents_each_time(prefect_api: str, tmp_path: Path) -> None:
     account = {"OPENAI_BASE_URL": "https://video.example/v1", "OPENAI_API_KEY": CANARY}
     azure = {

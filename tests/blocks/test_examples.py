@@ -33,6 +33,7 @@ def shown(block: type[Block]) -> str:
     return re.sub(r"(store=[^)]*)\)", rf"\1, {small}", code)
 
 
+@pytest.mark.slow
 def test_what_a_page_shows_runs_in_a_script_and_in_async_code(
     start_renderer: StartRenderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_doctor_checks_access_to_a_model_before_money_is_spent(
     assert ok or "such as wan-2.2" in finding["next_step"]
 
 
+@pytest.mark.slow
 def test_a_batch_with_a_bad_prompt_keeps_the_rest_and_is_resumed_without_paying_again(
     cli: Cli, renderer: Renderer, prefect_api: str, store: str
 ) -> None:

@@ -28,6 +28,7 @@ def test_where_all_is_well_it_says_so(
     assert not any(Path(store).glob("*"))
 
 
+@pytest.mark.slow
 def test_without_a_prefect_server_it_says_which_it_would_be_and_starts_none(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:

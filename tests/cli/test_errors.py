@@ -538,6 +538,7 @@ def test_each_error_of_the_tree_has_its_row() -> None:
     assert every - NEVER_RAISED == {row.error for row in ROWS}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
     stage: Stage, limit: Limit, prefect: str
@@ -561,6 +562,7 @@ async def test_the_python_api_raises_it_and_says_what_was_paid_and_what_to_do(
         assert f"--store {stage.store}" in command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "as_a_run"), in_both_ways(), indirect=["stage"])
 def test_the_command_line_tells_it_in_one_paragraph_and_an_exit_code(
     stage: Stage, cli: Cli, prefect_api: str, as_a_run: bool

@@ -27,6 +27,7 @@ def cli(cli: Cli, renderer: Renderer, prefect_api: str) -> Cli:
     return cli
 
 
+@pytest.mark.slow
 def test_a_prompt_ends_as_a_transparent_file_and_an_edit_as_another(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:

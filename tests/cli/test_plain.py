@@ -52,6 +52,7 @@ def test_a_clip_is_rendered_without_prefect_and_told_as_in_a_run(
     assert renderer.accepted() == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_made_where_it_is_asked_for(cli: Cli, store: str) -> None:
     home = cli.folder / "prefect"
     home.mkdir()
@@ -67,6 +68,7 @@ def test_a_run_is_made_where_it_is_asked_for(cli: Cli, store: str) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_what_is_made_of_a_clip_and_its_first_frame_know_what_they_come_from(
     cli: Cli, renderer: Renderer, place: tuple[str, ...]
 ) -> None:

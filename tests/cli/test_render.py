@@ -35,6 +35,7 @@ def test_a_prompt_ends_as_a_file_and_each_step_is_told_in_plain_lines(
     assert renderer.accepted() == 1
 
 
+@pytest.mark.slow
 def test_with_json_standard_output_is_the_stored_video_and_of_a_remix_the_remix(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:
@@ -189,6 +190,7 @@ def test_anew_pays_for_another_one(cli: Cli, renderer: Renderer, store: str, beg
     assert renderer.accepted() == 2
 
 
+@pytest.mark.slow
 def test_a_saved_block_renders(cli: Cli, renderer: Renderer, prefect: str, store: str) -> None:
     from prefect_sora import OpenAICredentials
 
@@ -209,6 +211,7 @@ def test_a_saved_block_renders(cli: Cli, renderer: Renderer, prefect: str, store
     assert renderer.accepted() == 1
 
 
+@pytest.mark.slow
 def test_on_a_fresh_machine_it_needs_no_server_and_no_account(cli: Cli, store: str) -> None:
     del cli.environment["PREFECT_API_URL"]
 

@@ -12,6 +12,7 @@ from tests.cli.conftest import Begin, Cli
 from tests.support.renderer import Renderer, StartRenderer
 
 
+@pytest.mark.slow
 def test_a_key_brings_its_render_home_without_paying_again(
     cli: Cli, renderer: Renderer, store: str, begin: Begin
 ) -> None:

@@ -39,6 +39,7 @@ def board(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_film_and_the_same_command_pays_for_nothing_again(
     cli: Cli, renderer: Renderer, board: str, store: str
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_file_becomes_a_film_and_the_same_command_pays_for_nothing_again(
     assert len(renderer.requests("create")) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_shot_alone_is_paid_for_anew(
     cli: Cli, renderer: Renderer, board: str, store: str
 ) -> None:
@@ -72,6 +74,7 @@ def test_a_changed_shot_alone_is_paid_for_anew(
     assert len(list(Path(store).glob("films/*/film.mp4"))) == 2
 
 
+@pytest.mark.slow
 def test_killed_in_its_middle_the_same_command_goes_on(
     cli: Cli, start_renderer: StartRenderer, board: str, store: str
 ) -> None:

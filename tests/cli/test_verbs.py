@@ -32,6 +32,7 @@ def kite(cli: Cli, store: str) -> Any:
     return cli("render", "a red kite", *TINY, "--store", store, "--json", "--no-prefect").json
 
 
+@pytest.mark.slow
 def test_a_kept_clip_is_edited_and_extended_by_its_key(
     cli: Cli, renderer: Renderer, store: str, kite: Any
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_list_says_that_there_is_more_and_how_to_see_it(
     assert ([video["video_id"] for video in every["videos"]], every["has_more"]) == (ids, False)
 
 
+@pytest.mark.slow
 def test_a_derived_clip_is_held_to_a_budget_and_takes_further_fields(
     cli: Cli, renderer: Renderer, store: str, kite: Any
 ) -> None:

@@ -83,6 +83,7 @@ async def test_a_server_that_breaks_its_word_is_told(tried: Tried, renderer: Ren
     assert found["remix"].said.startswith("by the server itself")
 
 
+@pytest.mark.slow
 async def test_a_failure_is_not_taken_for_moderation_nor_the_other_way_round(
     tried: Tried, renderer: Renderer
 ) -> None:
@@ -126,6 +127,7 @@ def test_without_anybody_to_agree_nothing_is_sent(cli: Cli, renderer: Renderer, 
     assert renderer.requests("create") == []
 
 
+@pytest.mark.slow
 def test_its_table_says_what_failed_and_so_does_the_exit_code(
     cli: Cli, renderer: Renderer, store: str
 ) -> None:
@@ -145,6 +147,7 @@ def test_its_table_says_what_failed_and_so_does_the_exit_code(
     assert len([*Path(store).glob("*/video.mp4")]) == renderer.accepted() == 6
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_and_no_is_the_answer_unless_yes_is_said(
     cli: Cli, renderer: Renderer, tmp_path: Path
 ) -> None:

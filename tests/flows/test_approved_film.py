@@ -38,6 +38,7 @@ async def paused(api: PrefectClient, name: str) -> FlowRun:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_the_real_shots_are_rendered_once_a_person_says_so(
     provider: OpenAICredentials,
     store: VideoStore,

@@ -168,6 +168,7 @@ async def test_a_budget_is_checked_before_the_first_and_before_each(
     assert rows[3]["paid"] == "no"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 async def test_a_table_and_its_results_can_be_on_s3(provider: OpenAICredentials, s3: S3) -> None:
     folder = s3.folder()

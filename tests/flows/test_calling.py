@@ -52,6 +52,7 @@ def called(function: Any, *given: Any, **named: Any) -> Any:
     return function(*given, **named)
 
 
+@pytest.mark.slow
 def test_a_sync_flow_gets_the_video_and_the_render_is_its_own(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_call_that_a_sync_flow_returns_is_in_its_scope(
     assert scopes(store) == set(seen)
 
 
+@pytest.mark.slow
 def test_async_code_inside_of_a_sync_flow_awaits_as_everywhere(
     provider: OpenAICredentials, store: VideoStore
 ) -> None:
@@ -160,6 +162,7 @@ async def _names_of(flow_run_id: str, count: int) -> set[str] | None:
     return names if len(names) >= count else None
 
 
+@pytest.mark.slow
 def test_each_pattern_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

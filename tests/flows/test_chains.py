@@ -49,6 +49,7 @@ async def test_an_extension_is_the_clip_before_it_and_what_follows(
     assert renderer.accepted() == 2
 
 
+@pytest.mark.slow
 async def test_edits_follow_one_another_and_a_rerun_pays_for_none(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -69,6 +70,7 @@ async def test_edits_follow_one_another_and_a_rerun_pays_for_none(
     assert renderer.accepted() == 3
 
 
+@pytest.mark.slow
 async def test_a_chain_goes_on_from_a_kept_clip_without_fetching_it_again(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -109,6 +111,7 @@ async def test_a_chain_without_a_beginning_is_refused(
         await edit_chain(edits=["make it dusk"], provider=provider, store=store)
 
 
+@pytest.mark.slow
 async def test_of_several_providers_each_next_clip_is_made_where_its_source_is(
     provider: OpenAICredentials,
     store: VideoStore,
@@ -151,6 +154,7 @@ async def test_a_job_that_fails_for_nothing_is_made_by_the_next(
     assert (renderer.accepted(), second.accepted()) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_the_next_is_asked_where_the_first_is_down_and_nobody_knows_its_kind(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -171,6 +175,7 @@ async def test_the_next_is_asked_where_the_first_is_down_and_nobody_knows_its_ki
     assert renderer.accepted() == 2
 
 
+@pytest.mark.slow
 async def test_where_there_is_no_remix_one_may_be_emulated_from_the_last_frame(
     store: VideoStore, start_renderer: StartRenderer
 ) -> None:

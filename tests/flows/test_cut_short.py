@@ -49,6 +49,7 @@ async def page(api_url: str, key: str) -> str:
     return str(artifact["data"])
 
 
+@pytest.mark.slow
 async def test_a_run_that_prefect_times_out_says_what_goes_on_and_counts_as_paid(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer, prefect: str
 ) -> None:

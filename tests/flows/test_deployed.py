@@ -38,6 +38,8 @@ SMALL: dict[str, Any] = {"model": None, "size": "64x64", "seconds": 1, "poll_int
 
 A_KITE = "A red kite over a grassy park."
 
+pytestmark = pytest.mark.slow
+
 # Each run is a process that imports Prefect, twice where it is retried.
 RUN_SECONDS = 60.0
 

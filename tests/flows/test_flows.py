@@ -74,6 +74,7 @@ async def test_a_store_may_be_a_path(provider: OpenAICredentials, tmp_path: Path
     assert video.url == f"{(tmp_path / 'clips').as_uri()}/{video.folder}/video.mp4"
 
 
+@pytest.mark.slow
 async def test_a_provider_is_named_as_on_the_command_line(
     provider: OpenAICredentials,
     store: VideoStore,
@@ -175,6 +176,7 @@ async def test_a_chain_of_remixes_keeps_each_clip_and_its_parent(
     assert renderer.accepted() == 3
 
 
+@pytest.mark.slow
 async def test_a_chain_may_start_from_a_finished_video(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -189,6 +191,7 @@ async def test_a_chain_may_start_from_a_finished_video(
     assert renderer.accepted() == 2
 
 
+@pytest.mark.slow
 async def test_runs_that_name_one_scope_share_their_renders(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -200,6 +203,7 @@ async def test_runs_that_name_one_scope_share_their_renders(
     assert len({first.video_id, other.video_id, tonight.video_id}) == renderer.accepted() == 3
 
 
+@pytest.mark.slow
 async def test_inside_another_flow_its_run_is_the_scope(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -327,6 +331,7 @@ async def test_the_ui_has_readable_steps_progress_and_the_clip(
     assert "sk-of-this-run" not in page
 
 
+@pytest.mark.slow
 async def test_a_flow_ends_after_its_polls_and_tells_of_progress_until_then(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -347,6 +352,7 @@ async def test_a_flow_ends_after_its_polls_and_tells_of_progress_until_then(
     assert {"a kite: completed", "a row: completed"} <= {*heard}
 
 
+@pytest.mark.slow
 async def test_a_plain_script_runs_a_flow(renderer: Renderer, tmp_path: Path, prefect: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -78,6 +78,7 @@ async def test_a_run_changes_its_own_picture_and_a_rerun_of_its_scope_pays_nothi
     assert renderer.counts()["images"] == 2
 
 
+@pytest.mark.slow
 async def test_a_picture_becomes_the_first_frame_of_a_video_that_names_it(
     provider: OpenAICredentials, store: VideoStore, renderer: Renderer
 ) -> None:
@@ -139,6 +140,7 @@ async def test_the_next_provider_draws_what_the_first_has_certainly_not_drawn(
     assert second.counts()["images"] == 1
 
 
+@pytest.mark.slow
 async def test_a_daily_budget_of_the_store_holds_for_pictures(
     renderer: Renderer, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def file_of(url: str) -> Path:
     return Path(urlsplit(url).path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 async def test_a_table_becomes_a_reel_and_a_rerun_of_its_day_pays_nothing(
     renderer: Renderer, tmp_path: Path

@@ -86,6 +86,7 @@ async def test_shots_go_on_from_one_another_and_a_second_run_pays_nothing(
     assert renderer.accepted() == 4, "this renderer's takes are alike, and so is their last frame"
 
 
+@pytest.mark.slow
 async def test_a_shot_that_fails_keeps_the_others_and_the_scope_goes_on_with_it(
     renderer: Renderer, provider: OpenAICredentials, store: VideoStore
 ) -> None:
@@ -158,6 +159,7 @@ class Crowd(Listener):
         self.now.discard(video.key)
 
 
+@pytest.mark.slow
 async def test_no_more_are_rendered_at_once_than_was_said(
     provider: OpenAICredentials, store: VideoStore
 ) -> None:
@@ -206,6 +208,7 @@ async def test_what_one_shot_lacks_is_found_before_any_is_paid(
     assert renderer.requests("create") == []
 
 
+@pytest.mark.slow
 async def test_on_s3_a_shot_begins_with_a_frame_of_the_private_store(
     renderer: Renderer, provider: OpenAICredentials, s3: S3
 ) -> None:

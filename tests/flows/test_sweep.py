@@ -52,6 +52,7 @@ async def leave_behind(renderer: Renderer, ledger: Ledger) -> dict[str, str]:
     return {**keys, "doubtful": (await ledger.state(folder)).key}
 
 
+@pytest.mark.slow
 async def test_a_sweep_tells_what_became_of_each_render(
     renderer: Renderer, store: VideoStore, prefect: str
 ) -> None:
@@ -93,6 +94,7 @@ async def test_nothing_left_behind_is_fine(renderer: Renderer, store: VideoStore
     assert f"{summary}" == f"nothing was left behind in {store.url}"
 
 
+@pytest.mark.slow
 async def test_it_fails_where_that_is_asked_for_after_all_the_others_came_home(
     renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -122,6 +124,7 @@ async def test_the_renders_of_several_servers_come_home_in_one_sweep(
     assert len((await sweep([*providers], store, **NOW)).kept) == 1
 
 
+@pytest.mark.slow
 async def test_the_command_ends_each_render_as_the_flow_does(
     renderer: Renderer, tmp_path: Path
 ) -> None:

@@ -153,6 +153,7 @@ def test_a_handle_that_differs_comes_back_as_it_was(kite: StoredVideo) -> None:
     assert json.loads(kite.model_dump_json())["asked_seconds"] == 4
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_in_place_of_a_tick(
     cli: Cli, store: str, prefect_api: str
 ) -> None:
@@ -188,6 +189,7 @@ async def test_a_flow_takes_strict(tmp_path: Path) -> None:
     server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", ["1:1", "16:10"])
 async def test_the_local_renderer_draws_any_ratio_whatever_model_is_named(
     client: VideoClient, disk: Ledger, ratio: str

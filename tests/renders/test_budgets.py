@@ -58,6 +58,7 @@ async def spent(ledger: Ledger, of: str) -> float:
     return total
 
 
+@pytest.mark.slow
 async def test_of_twenty_at_once_and_a_budget_for_ten_exactly_ten_are_paid(
     client: VideoClient, ledger: Ledger, renderer: Renderer
 ) -> None:
@@ -116,6 +117,7 @@ asyncio.run(main(**json.loads(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disk", "s3"])
 async def test_the_same_from_four_processes_of_different_runs(
     kind: str, tmp_path: Path, renderer: Renderer, request: pytest.FixtureRequest
@@ -143,6 +145,7 @@ async def test_the_same_from_four_processes_of_different_runs(
     assert await spent(ledger, "day-") == 1.0
 
 
+@pytest.mark.slow
 async def test_a_rerun_after_a_crash_between_charge_and_create_counts_once(
     client: VideoClient, ledger: Ledger, renderer: Renderer
 ) -> None:

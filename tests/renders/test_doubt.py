@@ -234,6 +234,7 @@ async def test_a_create_still_on_its_way_is_waited_for(
     await second.close()
 
 
+@pytest.mark.slow
 async def test_each_of_two_pictures_gets_its_own_video(
     client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
@@ -443,6 +444,7 @@ async def test_a_server_that_says_at_once_is_not_hammered(scripted: Script, disk
     assert 2 <= server.posts() <= 3
 
 
+@pytest.mark.slow
 async def test_an_overloaded_server_is_waited_for_until_the_deadline(
     scripted: Script, disk: Ledger
 ) -> None:

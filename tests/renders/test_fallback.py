@@ -101,6 +101,7 @@ async def test_a_later_run_finds_it_where_it_went_and_asks_the_first_nothing(
     assert (renderer.requests("create"), second.accepted()) == ([], 1)
 
 
+@pytest.mark.slow
 async def test_the_next_is_asked_where_the_first_cannot_be_reached(
     server: Server, second: Renderer, both: list[Way], to: Clients, disk: Ledger
 ) -> None:

@@ -339,6 +339,7 @@ async def test_a_busy_server_is_left_alone_and_asked_again(
         await drawn(client, disk, scope="another", timeout_seconds=1)
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_not_there_was_sent_nothing(disk: Ledger) -> None:
     client = VideoClient(remote("http://127.0.0.1:9/v1"))
     with pytest.raises(UnavailableError) as caught:

@@ -33,6 +33,7 @@ def server(renderer: Renderer) -> Server:
     return Server(renderer.base_url, identity="test", label="test", profile=SOON, prices=prices)
 
 
+@pytest.mark.slow
 async def test_each_kind_of_store_tells_what_was_asked_and_what_came(
     client: VideoClient, ledger: Ledger
 ) -> None:
@@ -54,6 +55,7 @@ async def test_each_kind_of_store_tells_what_was_asked_and_what_came(
     assert again == kite
 
 
+@pytest.mark.slow
 async def test_what_failed_and_was_paid_again_is_told_with_all_its_money(
     client: VideoClient, disk: Ledger, renderer: Renderer
 ) -> None:
@@ -80,6 +82,7 @@ async def test_a_doubt_is_no_payment_and_no_zero(client: VideoClient, disk: Ledg
     assert [(one.state, one.paid) for one in kite.attempts] == [("reserved", "unknown")]
 
 
+@pytest.mark.slow
 async def test_films_batches_and_pictures_are_told_beside_the_clips(
     client: VideoClient, disk: Ledger, tmp_path: Path
 ) -> None:

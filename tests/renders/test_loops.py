@@ -95,6 +95,7 @@ class SlowStore(VideoFolder):
         return await super().create(name, data, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_window")
 @BOTH
 async def test_on_a_slow_store_the_deadline_ends_it_and_nothing_was_sent(
@@ -111,6 +112,7 @@ async def test_on_a_slow_store_the_deadline_ends_it_and_nothing_was_sent(
     assert monotonic() - began < 30
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_window")
 @BOTH
 async def test_a_slow_store_is_granted_the_time_that_it_takes(
@@ -197,6 +199,7 @@ async def test_a_store_that_fails_while_a_pictures_doubt_is_settled_is_no_word_e
     assert (caught.value.paid, server.posts()) == ("unknown", 1)
 
 
+@pytest.mark.slow
 @BOTH
 async def test_a_server_that_says_itself_that_it_is_overloaded_is_asked_again(
     make: Make, scripted: Script, disk: Ledger

@@ -43,6 +43,7 @@ async def heard(client: VideoClient, ledger: Ledger, take: int) -> list[Video]:
     return told
 
 
+@pytest.mark.slow
 async def test_the_second_render_shows_how_long_the_first_one_took_marked_as_an_estimate(
     client: VideoClient, disk: Ledger
 ) -> None:

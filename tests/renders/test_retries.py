@@ -74,6 +74,7 @@ async def attempts_recorded(task_run_id: UUID, expected: int) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 @pytest.mark.parametrize("name", STEPS)
 async def test_prefect_runs_a_step_again_where_the_error_passes_and_else_once(

@@ -274,6 +274,7 @@ async def test_a_server_that_is_no_longer_listed_and_refused_is_forgotten(
     assert (await submitted([third, first], disk)).provider == third.server.label
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
 async def test_a_worker_that_dies_at_any_file_leaves_one_payment(
     there: Servers, tmp_path: Path, after: bool
@@ -340,6 +341,7 @@ async def test_a_picture_that_is_gone_keeps_nothing_from_being_found(
     assert server.http.posts() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["blue", None], ids=["another", "gone"])
 @pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
 async def test_a_worker_that_dies_at_any_file_and_a_picture_that_changes_are_one_payment(

@@ -253,6 +253,7 @@ async def test_a_rate_limit_beyond_the_deadline_ends_in_its_error(
     assert (caught.value.retry_after_s, caught.value.paid) == (900, "no")
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_not_there_was_paid_nothing(disk: Ledger) -> None:
     client = VideoClient(remote("http://127.0.0.1:9/v1"))
     with pytest.raises(UnavailableError, match="cannot be reached") as caught:

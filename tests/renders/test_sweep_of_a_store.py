@@ -41,6 +41,7 @@ def disk(tmp_path: Path) -> Ledger:
     return Ledger(VideoFolder(str(tmp_path / "clips")))
 
 
+@pytest.mark.slow
 async def test_each_render_that_was_left_behind_ends_where_it_belongs(
     client: VideoClient, ledger: Ledger, renderer: Renderer
 ) -> None:

@@ -71,6 +71,7 @@ async def test_a_second_run_of_the_scope_asks_the_server_nothing(
     assert renderer.requests() == []
 
 
+@pytest.mark.slow
 async def test_many_renders_at_once_are_all_kept(
     client: VideoClient, ledger: Ledger, renderer: Renderer
 ) -> None:
@@ -155,6 +156,7 @@ async def test_an_expired_video_says_that_it_is_gone(
     await client.close()
 
 
+@pytest.mark.slow
 async def test_what_the_server_forgot_is_rendered_again_only_where_that_is_asked_for(
     start_renderer: StartRenderer, tmp_path: Path
 ) -> None:

@@ -239,6 +239,7 @@ async def test_a_job_whose_answer_hangs_keeps_no_other_waiting(scripted: Script)
     assert slow.asked["kite"][-1] - started < 0.9
 
 
+@pytest.mark.slow
 async def test_a_server_in_trouble_is_not_asked_for_each_of_many_jobs(scripted: Script) -> None:
     asked: list[float] = []
 
@@ -535,6 +536,7 @@ async def test_a_list_that_failed_for_a_moment_is_used_again(scripted: Script) -
     assert await statuses(client, *ids) == ["completed"] * 3
 
 
+@pytest.mark.slow
 async def test_a_list_that_fails_time_after_time_is_given_up(scripted: Script) -> None:
     server, client = scripted(Slow(polls=99, listing=(500, {}, {"error": {"message": "oops"}})))
     await statuses(client, "one", "two", "three", timeout_seconds=3)

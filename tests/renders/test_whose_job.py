@@ -341,6 +341,7 @@ async def test_what_a_gateway_makes_of_a_job_is_no_licence_to_pay_again(
     assert (await ended(client, disk, request) is not None, server.posts()) == (adopted, 0)
 
 
+@pytest.mark.slow
 async def test_ten_sweeps_of_a_standing_doubt_add_nothing_to_the_store(
     scripted: Script, disk: Ledger
 ) -> None:

@@ -132,6 +132,7 @@ async def guarded() -> AsyncIterator[tuple[Guarded, Scripted]]:
     server.stop()
 
 
+@pytest.mark.slow
 async def test_a_key_goes_in_its_own_header_and_the_deployment_in_the_models_place(
     start_renderer: StartRenderer, disk: Ledger
 ) -> None:

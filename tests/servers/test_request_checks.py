@@ -103,6 +103,7 @@ async def test_a_server_of_forms_gets_a_form_and_nested_values_as_json_text(
     assert b'{"name": "kite"}' in create.body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dialect",
     ["openai", "azure", "sglang", "vllm-omni", "fastvideo", "tensorrt-llm", "litellm", "new-api"],

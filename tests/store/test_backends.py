@@ -625,6 +625,7 @@ def test_a_password_in_a_url_that_a_driver_quotes_is_blanked() -> None:
 # --- memory
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak")
 @pytest.mark.parametrize("kind", ["disk", "s3"])
 def test_memory_does_not_grow_with_the_video(

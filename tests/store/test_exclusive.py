@@ -94,6 +94,7 @@ def reserved(attempt: int = 1) -> Reserved:
     )
 
 
+@pytest.mark.slow
 async def test_it_is_tried_once_in_a_process_whoever_asks_and_leaves_no_trace(
     s3: S3, meddler: Meddler
 ) -> None:

@@ -172,6 +172,7 @@ async def test_a_late_answer_opens_again_what_others_have_closed(
     assert (state.name, state.attempt) == ("accepted", 1)
 
 
+@pytest.mark.slow
 async def test_the_loser_of_a_race_leaves_the_winners_marker_alone(
     nobody: VideoClient, ledger: Ledger
 ) -> None:

@@ -120,6 +120,7 @@ async def test_a_video_that_no_render_holds_is_not_looked_for_among_all(
     assert asked == {"GetObject": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [sweep, first_charge])
 async def test_what_is_asked_of_s3_does_not_grow_with_what_is_kept(
     s3: S3, nobody: VideoClient, work: Any

@@ -25,7 +25,7 @@ from prefect_sora.servers.local import RendererOptions
 from tests.support.prefect_server import prefect_home
 from tests.support.renderer import Renderer, until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 expect.set_options(timeout=20_000)
 
 Scheme = Literal["light", "dark"]

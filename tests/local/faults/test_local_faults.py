@@ -238,6 +238,7 @@ def test_a_rule_may_only_add_headers(renderer: Renderer, client: httpx2.Client) 
     assert (answer.status_code, answer.headers["openai-poll-after-ms"]) == (200, "1234")
 
 
+@pytest.mark.slow
 def test_a_rule_may_be_met_by_chance_and_a_seed_repeats_it(
     renderer: Renderer, client: httpx2.Client
 ) -> None:

@@ -121,6 +121,7 @@ def test_every_size_is_drawn(
     assert answer.json()["size"] == "{}x{}".format(*expected)
 
 
+@pytest.mark.slow
 def test_a_url_serves_the_picture_without_a_key_and_for_a_while(
     start_renderer: StartRenderer,
 ) -> None:

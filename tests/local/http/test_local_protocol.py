@@ -308,6 +308,7 @@ def test_the_advice_ends_with_the_job_and_can_be_switched_off(
         assert "openai-poll-after-ms" not in answer.headers
 
 
+@pytest.mark.slow
 def test_an_expired_video_is_forgotten(start_renderer: StartRenderer) -> None:
     brief = start_renderer(ttl=1)
     video = brief.finished(brief.create()["id"])

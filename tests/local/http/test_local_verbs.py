@@ -155,6 +155,7 @@ def test_a_video_of_another_rate_and_without_sound_can_be_extended(
     assert abs(sound(data)[:48_000]).max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_clip_is_extended_six_times_and_up_to_120_seconds(renderer: Renderer) -> None:
     video = made(renderer, "/videos", {**SMALL, "size": "16x16"})
     body = {"prompt": "on", "seconds": "4"}
