@@ -54,9 +54,8 @@ class VideoFolder:
     """A folder on a disk, in memory or in an object store, the same everywhere.
 
     Attributes:
-        root: `s3://bucket/videos`, `gs://…`, `abfs://…`, `memory://…`, `file:///…`
-            or a plain path, which is made absolute at once. A local folder is made on
-            demand, a bucket never.
+        root: `s3://bucket/videos`, `gs://…`, `abfs://…`, `memory://…`, `file:///…` or a plain
+            path, made absolute at once. A local folder is made on demand, a bucket never.
         options: The fsspec driver's own, such as `endpoint_url`, `key` and
             `secret` for S3. They may hold secrets: no error and no repr shows them.
         name: What --store takes for it, where that is not its address: a saved block.
@@ -97,8 +96,7 @@ class VideoFolder:
             blindly: Do not look first, so that only the exclusive write itself decides.
 
         Returns:
-            True for the winner, whose file is then whole and durable; False if a
-            file of that name is already there.
+            True for the winner, whose file is then whole and durable; False if one is there.
 
         Raises:
             StorageError: The store refused, or its answer got lost and no file is
