@@ -14,7 +14,7 @@ from benchmarks.table import Pairs, Row
 from prefect_sora.errors import RenderTimeoutError
 from prefect_sora.handles import RenderedVideo
 from prefect_sora.media import previews
-from prefect_sora.renders.finish.keep import fetch
+from prefect_sora.renders.finish.fetch import fetch
 from prefect_sora.renders.finish.watcher import Watcher
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.renders.submit.options import RenderOptions

@@ -1,6 +1,7 @@
 """Request checks: what a server lacks is refused before it is sent, with what to do instead."""
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Final, NoReturn
 
 from pydantic import JsonValue
@@ -8,6 +9,7 @@ from pydantic import JsonValue
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests.video import DERIVED, VideoRequest
 from prefect_sora.servers.profiles import PROFILES, ExtraField, Profile
+from prefect_sora.servers.profiles.sizes import size_fields, written_by_size
 from prefect_sora.servers.server import Server
 
 _INSTEAD: Final = {
@@ -24,6 +26,13 @@ def check(request: VideoRequest, server: Server) -> None:
         InvalidRequestError: It names the server, what it lacks, and who or what has it.
     """
     can = server.profile
+    if can.sync_create and request.kind != "existing":
+        _refuse(
+            server,
+            "no jobs: it answers a create when the video is there, so that a lost connection loses "
+            "what was paid for",
+            f"Use a server that has them: {_those(lambda p: not p.sync_create)}",
+        )
     if request.kind in DERIVED and request.kind not in can.derives:
         _refuse(
             server,
@@ -38,6 +47,17 @@ def check(request: VideoRequest, server: Server) -> None:
             "Describe them in the prompt, or use a server that has them: "
             f"{_those(lambda p: p.characters)}",
         )
+    _check_model(request, server)
+    if request.kind == "create":
+        size_fields(request.size, can)
+    if request.reference is not None and can.image_transport == "https":
+        public = str(request.reference).startswith("https://")
+        if not public:
+            _refuse(
+                server,
+                "no way to take a picture but by a public https address",
+                "Put it where everybody can read it, and give that address",
+            )
     if can.sizes is not None and request.size and request.size not in can.sizes:
         _refuse(server, f"no size {request.size}", f"It renders {', '.join(can.sizes)}")
     longest = can.longest_seconds
@@ -49,6 +69,19 @@ def check(request: VideoRequest, server: Server) -> None:
         )
     for name, value in request.extra.items():
         _check_extra(name, value, server)
+
+
+def _check_model(request: VideoRequest, server: Server) -> None:
+    """Refuse a model's name that the server cannot have, and none where it needs one."""
+    can, name = server.profile, request.model
+    if request.kind == "existing" or request.allow_unlisted or server.deployment:
+        return
+    if name is None and can.model_required:
+        _refuse(server, f"no model of its own choice for {request.kind}", "Name the model")
+    fits = any(fnmatchcase(name or "", pattern) for pattern in can.model_names)
+    if name is not None and can.model_names and not fits:
+        such = " or ".join(can.model_names)
+        _refuse(server, f"no model {name!r}: its models' names are like {such}", "Name one")
 
 
 def needs(server: Server, capability: str, said: str, instead: str) -> None:
@@ -80,6 +113,11 @@ def _refuse(server: Server, lacks: str, instead: str) -> NoReturn:
 
 def _check_extra(name: str, value: JsonValue, server: Server) -> None:
     can = server.profile
+    if name in written_by_size(can):
+        raise InvalidRequestError(
+            f"extra holds {name!r}, which would be sent unchecked.",
+            next_step="Give seconds and size, of which it is written.",
+        )
     takes = can.fields.get(name)
     if takes is None:
         if can.strict:
@@ -105,6 +143,7 @@ _WORDS: Final = {
     "text": "text",
     "bool": "true or false",
     "object": "an object",
+    "list": "a list",
 }
 
 
@@ -120,6 +159,8 @@ def _fits(value: JsonValue, takes: ExtraField) -> bool:
             fits = isinstance(value, bool)
         case "object":
             fits = isinstance(value, dict)
+        case "list":
+            fits = isinstance(value, list)
     if not fits or takes.type not in ("int", "number"):
         return fits
     number = float(value)  # type: ignore[arg-type]  # it is one of the two

@@ -117,7 +117,7 @@ async def wait_for_video(
         provider: Who renders it; of a list, the one that accepted it.
         store: Where its records are.
         timeout_seconds: The deadline; past it the job is still resumable. None: 600 s, and
-            more for longer, larger or `pro` clips (`prefect_sora.renders.finish.deadlines`).
+            more for longer, larger or `pro` clips (`prefect_sora.renders.finish.options`).
         poll_interval_seconds: Shortest pause between two requests.
         max_poll_attempts: Another way to say the deadline, in polls; the sooner of the two ends it.
         stall_seconds: How long status and progress may stay as they are, in a queue

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_sora.errors import RateLimitError, RenderTimeoutError
-from prefect_sora.renders.finish.deadlines import deadline_seconds
-from prefect_sora.renders.finish.options import WaitOptions
+from prefect_sora.renders.finish.options import WaitOptions, deadline_seconds
 from prefect_sora.renders.finish.wait import wait
 from prefect_sora.renders.finish.watcher import Watcher
 from prefect_sora.servers.protocol.client import VideoClient

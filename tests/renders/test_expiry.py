@@ -8,7 +8,7 @@ import pytest
 
 from prefect_sora.errors import VideoExpiredError
 from prefect_sora.handles import RenderedVideo
-from prefect_sora.renders.finish import keep as keeping
+from prefect_sora.renders.finish import fetch as fetching
 from prefect_sora.renders.finish.expiry import Turns, expired
 from prefect_sora.renders.finish.keep import keep
 from prefect_sora.renders.finish.wait import wait
@@ -44,7 +44,7 @@ async def test_of_many_finished_videos_the_one_that_expires_first_is_fetched_fir
     scripted: Script, disk: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = Turns(at_once=1)
-    monkeypatch.setattr(keeping, "Turns", lambda: turns)
+    monkeypatch.setattr(fetching, "Turns", lambda: turns)
     body = mp4("faststart")
     server, client = scripted(lambda *_: (200, {"Content-Type": "video/mp4"}, body))
     videos = [

@@ -22,7 +22,8 @@ from prefect_sora.errors import (
     VideoExpiredError,
 )
 from prefect_sora.handles import RenderedVideo
-from prefect_sora.renders.finish.keep import download, fetch, keep, kept
+from prefect_sora.renders.finish.fetch import download, fetch
+from prefect_sora.renders.finish.keep import keep, kept
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.profiles import OPENAI
 from prefect_sora.servers.protocol.client import VideoClient

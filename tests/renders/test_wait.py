@@ -19,7 +19,8 @@ from prefect_sora.errors import (
     VideoExpiredError,
     VideoNotFoundError,
 )
-from prefect_sora.renders.finish.keep import download, keep
+from prefect_sora.renders.finish.fetch import download
+from prefect_sora.renders.finish.keep import keep
 from prefect_sora.renders.finish.wait import wait
 from prefect_sora.renders.recovery.resume import resume
 from prefect_sora.renders.submit.options import RenderOptions

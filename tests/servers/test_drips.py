@@ -10,7 +10,7 @@ import pytest
 
 from prefect_sora.errors import DownloadError
 from prefect_sora.limits import limits
-from prefect_sora.renders.finish.keep import fetch
+from prefect_sora.renders.finish.fetch import fetch
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import remote
 from prefect_sora.store.ledger import Ledger

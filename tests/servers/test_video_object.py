@@ -80,19 +80,21 @@ def test_an_id_under_another_name_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "url"),
+    ("fields", "urls"),
     [
-        ({"url": "https://host/a?sig=secret"}, "https://host/a?sig=secret"),
-        ({"url": None, "urls": ["https://host/a", "https://host/b"]}, "https://host/a"),
-        ({"urls": []}, None),
-        ({"urls": [{"url": "x"}]}, None),
-        ({"urls": "https://host/a"}, None),
+        ({"url": "https://host/a?sig=secret"}, ("https://host/a?sig=secret",)),
+        ({"url": None, "urls": ["https://host/a", "https://host/b"]}, ("https://host/a",)),
+        ({"urls": []}, ()),
+        ({"urls": [{"url": "x"}]}, ()),
+        ({"urls": "https://host/a"}, ()),
     ],
 )
-def test_where_a_file_lies_is_read_and_not_shown(fields: dict[str, Any], url: str | None) -> None:
+def test_where_a_file_lies_is_read_and_not_shown(
+    fields: dict[str, Any], urls: tuple[str, ...]
+) -> None:
     video = read_video({"id": "v", **fields})
     assert video is not None
-    assert video.url == url
+    assert video.urls == urls
     assert "secret" not in f"{video!r} {video}"
 
 

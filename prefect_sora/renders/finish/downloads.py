@@ -12,7 +12,7 @@ from prefect_sora.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.media import previews
 from prefect_sora.renders.finish.copies import copy
-from prefect_sora.renders.finish.keep import download as fetch_to
+from prefect_sora.renders.finish.fetch import download as fetch_to
 from prefect_sora.renders.finish.stills import DRAWN_SUFFIXES, Still, Variant, fetch_still
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import Server

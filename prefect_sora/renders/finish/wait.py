@@ -12,10 +12,9 @@ from prefect_sora.errors import ModerationError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import RenderedVideo, VideoJob
 from prefect_sora.renders.finish.cancel import ByPerson, give_up, left
-from prefect_sora.renders.finish.deadlines import deadline_seconds
 from prefect_sora.renders.finish.expiry import expired
 from prefect_sora.renders.finish.keep import kept
-from prefect_sora.renders.finish.options import WaitOptions
+from prefect_sora.renders.finish.options import WaitOptions, deadline_seconds
 from prefect_sora.renders.finish.polling import OnProgress
 from prefect_sora.renders.finish.progress import estimating, remember
 from prefect_sora.renders.finish.watcher import watcher_of
@@ -68,7 +67,7 @@ async def wait(
     options = options or WaitOptions()
     with _waiting_for(job, ledger):
         if job.stored or await ledger.is_kept(job.folder, job.attempt):
-            return _rendered(job, None)
+            return _rendered(job)
         try:
             async with estimating(job, client, ledger, on_progress) as hear:
                 video = await watcher_of(client).wait(
@@ -87,7 +86,7 @@ async def wait(
             raise
         except VideoNotFoundError as error:
             if await kept(job, client, ledger):
-                return _rendered(job, None)
+                return _rendered(job)
             reserved = await ledger.reservation(job.folder, job.attempt)
             if reserved and client.server.is_account(reserved.account) is False:
                 error.message += f" {ANOTHER_ACCOUNT}"
@@ -97,7 +96,9 @@ async def wait(
         with ledger.about(job.key, job.video_id):
             raise await _close(job, video, ledger)
     await remember(job, video, client, ledger)
-    return _rendered(job, video)
+    keeps_s = client.server.profile.keeps_seconds
+    until = video.expires_at or (job.submitted_at + keeps_s if keeps_s else None)
+    return _rendered(job, until, is_kept=False)
 
 
 def _limit(job: VideoJob, options: WaitOptions) -> float:
@@ -108,12 +109,11 @@ def _limit(job: VideoJob, options: WaitOptions) -> float:
     return deadline_seconds(job.model, job.size, job.seconds)
 
 
-def _rendered(job: VideoJob, video: Video | None) -> RenderedVideo:
-    return RenderedVideo(
-        **job.model_dump(exclude={"stored"}),
-        stored=video is None,
-        expires_at=video.expires_at if video else None,
-    )
+def _rendered(
+    job: VideoJob, expires_at: float | None = None, *, is_kept: bool = True
+) -> RenderedVideo:
+    known = job.model_dump(exclude={"stored"})
+    return RenderedVideo(**known, stored=is_kept, expires_at=expires_at)
 
 
 @contextmanager

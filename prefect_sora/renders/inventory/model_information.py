@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_sora.handles import Kind
-from prefect_sora.renders.finish.deadlines import deadline_seconds
+from prefect_sora.renders.finish.options import deadline_seconds
 from prefect_sora.renders.inventory.inventory import HasFolder, iterate_store
 from prefect_sora.requests.video import SIZES_BY_RATIO
 from prefect_sora.servers import image_models, video_models

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any
 
+from prefect_sora.limits import limits
 from prefect_sora.requests.reference import Reference, prepare, public_address
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import request_checks, video_models
@@ -74,7 +75,14 @@ class PreparedVideo:
             owner=new_owner(),
             uncertain_since=uncertain_since,
             account=(doubted.account if doubted else None) if in_doubt else server.account,
+            lease_seconds=_lease_seconds(server),
         )
+
+
+def _lease_seconds(server: Server) -> float | None:
+    """Say how long a worker holds a render whose create takes longer than usual."""
+    answer_s = server.profile.create_seconds
+    return answer_s and answer_s + limits().lease_seconds - limits().create_seconds
 
 
 def prepared_of(

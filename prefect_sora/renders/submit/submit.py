@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.renders.finish.deadlines import deadline_seconds
+from prefect_sora.renders.finish.options import deadline_seconds
 from prefect_sora.renders.matching.match import Doubt
 from prefect_sora.renders.submit.adopt import recover
 from prefect_sora.renders.submit.attempt import Attempt

@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 import httpx2
 
+from prefect_sora.errors import UnavailableError, VideoNotFoundError
 from prefect_sora.handles import Character
 from prefect_sora.requests.reference import Reference
-from prefect_sora.requests.video import VideoRequest
+from prefect_sora.requests.video import DERIVED, VideoRequest
 from prefect_sora.servers import openai_sdk as openai
 from prefect_sora.servers.protocol.downloads import Content, opened
-from prefect_sora.servers.protocol.payload import order
+from prefect_sora.servers.protocol.payload import names_source_by_url, order, path_of
 from prefect_sora.servers.protocol.send_times import Departure
 from prefect_sora.servers.protocol.status_errors import (
     clock_ahead_s,
@@ -69,28 +70,58 @@ class VideoClient(Transport):
                 without `never_sent`: it may have been accepted.
         """
         server = self.server
-        path, fields = order(request, server.deployment or server.model_for(request.model))
+        source_url = await self._source_url(request)
+        asked = order(request, server, reference, source_url)
+        fields = asked.fields
         headers = {
             "Idempotency-Key": idempotency_key,
             "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
         }
         files: Any = None
-        if reference or server.profile.form_only:
+        if asked.picture or server.profile.form_only:
             # In a form a nested value has no standard place: it goes as JSON text.
             fields = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
             files = []
-        if reference:
-            picture = (reference.filename, reference.data, reference.content_type)
-            files.append(("input_reference", picture))
+        if picture := asked.picture:
+            file = (picture.filename, picture.data, picture.content_type)
+            files.append((next(iter(server.profile.image_fields)), file))
         response = await self.post(
-            path, fields, files, headers, verb=request.kind, departure=departure
+            asked.path,
+            fields,
+            files,
+            headers,
+            verb=request.kind,
+            departure=departure,
+            timeout_seconds=server.profile.create_seconds,
         )
-        video = read_video(json_of(response), None, self.server.profile.statuses)
+        video = read_video(json_of(response), server.profile)
         if video is None:
             raise not_the_protocol(
                 self.server, response, verb=request.kind, is_an_api=await self.is_an_api()
             )
         return video
+
+    async def _source_url(self, request: VideoRequest) -> str | None:
+        """Ask where the file of a source lies, for servers that know it by its address alone.
+
+        Raises:
+            ApiError: The server does not say; nothing was sent that costs money.
+        """
+        profile, source = self.server.profile, request.source_video_id
+        if source is None or request.kind not in DERIVED or not names_source_by_url(profile):
+            return None
+        try:
+            video = await self.retrieve(source)
+        except UnavailableError as error:
+            raise UnavailableError(error.message, status=error.status, never_sent=True) from None
+        if video.urls:
+            return video.urls[0]
+        raise VideoNotFoundError(
+            f"The {profile.name} server {self.server.label} has no file of video {source} any "
+            f"more: it is {video.status}. It starts from the file alone.",
+            video_id=source,
+            next_step="Render its source anew, or go on from the last frame of the kept clip.",
+        )
 
     async def create_character(self, name: str, filename: str, video: bytes) -> Character:
         """Send a video from which the server makes a character that prompts can name.
@@ -140,11 +171,12 @@ class VideoClient(Transport):
         """
         try:
             more = {"Connection": "close"} if anew else None
-            response = await self.get(f"/videos/{quote(video_id, safe='')}", more=more)
+            path = path_of(self.server.profile, "retrieve", video_id)
+            response = await self.get(path, more=more)
         except openai.APIStatusError as error:
             # Some servers answer for a failed job with an error status and the job in it.
             body = json_of(error.response)
-            video = read_video(body, None, self.server.profile.statuses)
+            video = read_video(body, self.server.profile, asked_for=video_id)
             is_job = isinstance(body, Mapping) and (
                 body.get("object") == "video" or "status" in body
             )
@@ -153,9 +185,11 @@ class VideoClient(Transport):
             raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
         except openai.APIError as error:
             raise error_of(self.server, error, verb="retrieve", video_id=video_id) from None
-        video = read_video(
-            json_of(response), poll_after_s(response.headers), self.server.profile.statuses
-        )
+        body, pause_s = json_of(response), poll_after_s(response.headers)
+        video = read_video(body, self.server.profile, pause_s, asked_for=video_id)
+        if video is None and response.status_code == 202 and (body or not response.content):
+            # RFC 9110, 15.3.3: it is not done yet.
+            return Video.model_validate({"id": video_id, "status": "pending"})
         if video is None:
             raise not_the_protocol(self.server, response, verb="retrieve")
         return video
@@ -173,14 +207,14 @@ class VideoClient(Transport):
         if after:
             params["after"] = after
         try:
-            response = await self.get("/videos", params)
+            response = await self.get(path_of(self.server.profile, "list"), params)
         except openai.APIError as error:
             raise error_of(self.server, error, verb="list") from None
         page = read_page(
             json_of(response),
+            self.server.profile,
             poll_after_s(response.headers),
             clock_ahead_s(response.headers),
-            self.server.profile.statuses,
         )
         if page is None:
             raise not_the_protocol(self.server, response, verb="list")
@@ -215,7 +249,7 @@ class VideoClient(Transport):
             "It keeps its videos as long as it does; the store's are not touched by that",
         )
         try:
-            await self.remove(f"/videos/{quote(video_id, safe='')}")
+            await self.remove(path_of(self.server.profile, "delete", video_id))
         except openai.NotFoundError:
             return
         except openai.APIError as error:

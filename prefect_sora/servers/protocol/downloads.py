@@ -13,13 +13,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 import httpx2
 
 from prefect_sora.errors import UnavailableError
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
+from prefect_sora.servers.protocol.payload import path_of
 from prefect_sora.servers.protocol.status_errors import no_answer, retry_after_s, status_error
 from prefect_sora.servers.server import Server
 
@@ -51,12 +52,14 @@ async def opened(
     Raises:
         ApiError: No such file, or not now, or the connection breaks.
     """
-    target, params = url, {}
+    target, params, can = url, {}, server.profile
     if target is None:
-        target = f"{server.base_url}/videos/{quote(video_id, safe='')}/content"
-        params = {**dict(server.query), **({"variant": variant} if variant else {})}
+        target = f"{server.base_url}{path_of(can, 'content', video_id)}"
+        more = {"variant": variant} if variant else can.content_query
+        params = {**dict(server.query), **more}
 
-    ask = partial(_answer, http, server, target, params)
+    is_keyed = url is None or can.url_auth == "same_origin_key"
+    ask = partial(_answer, http, server, target, params, is_keyed)
     async with ask({}) as response:
         if response.is_error:
             try:
@@ -89,9 +92,10 @@ async def _answer(
     server: Server,
     target: str,
     params: Mapping[str, str],
+    is_keyed: bool,
     headers: Mapping[str, str],
 ) -> AsyncIterator[httpx2.Response]:
-    """Follow redirects by hand: credentials go to the server's own origin only."""
+    """Follow redirects by hand: credentials go to the server's own origin only, if at all."""
     at = f"{server.base_url}/"
     stale = server.token  # it may have ended while we waited; it is renewed once
     for _ in range(2 + limits().redirects):
@@ -104,7 +108,7 @@ async def _answer(
         if url.scheme not in ("http", "https") or not url.host or not (url.port or 1) < 2**16:
             raise UnavailableError(f"{_named(server)} names no address for the file.")
         own = _is_own(server, url)
-        known = await server.authorisation() if own else {}
+        known = await server.authorisation() if own and is_keyed else {}
         try:
             request = http.build_request(
                 "GET", url, headers={"Accept-Encoding": "identity", **headers, **known}

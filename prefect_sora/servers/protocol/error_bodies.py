@@ -84,6 +84,7 @@ class Failure(BaseModel):
     message: str = ""
     code: str | None = None
     type: str | None = None
+    metadata: Mapping[str, Any] = {}
 
     @property
     def is_moderation(self) -> bool:
@@ -97,7 +98,12 @@ class Failure(BaseModel):
     @property
     def is_coded_moderation(self) -> bool:
         """Moderation refused it, as a code of the server says, and not only its words."""
-        return any(_MODERATION_CODES.search(word) for word in self._codes)
+        flagged = "flagged_input" in self.metadata  # OpenRouterTeam/docs (2026-08-22)
+        return flagged or any(_MODERATION_CODES.search(word) for word in self._codes)
+
+    def names(self, *words: str) -> bool:
+        """Whether one of these words stands in its metadata."""
+        return any(value in words for value in self.metadata.values() if isinstance(value, str))
 
     @property
     def is_quota(self) -> bool:
@@ -135,7 +141,8 @@ class Failure(BaseModel):
 
     @property
     def _codes(self) -> list[str]:
-        return [word for word in (self.code, self.type) if word]
+        more = self.metadata.get("error_type")
+        return [word for word in (self.code, self.type, more) if word and isinstance(word, str)]
 
 
 def read_failure(value: object) -> Failure | None:
@@ -148,7 +155,10 @@ def read_failure(value: object) -> Failure | None:
     if not isinstance(value, Mapping):
         return Failure(message=str(value))
     if isinstance(value.get("error"), (Mapping, str)) and value["error"]:
-        return read_failure(value["error"])
+        inside = read_failure(value["error"])
+        if inside and isinstance(value["error"], str) and isinstance(value.get("code"), str):
+            return inside.model_copy(update={"code": inside.code or value["code"]})
+        return inside
     detail = value.get("message") or value.get("detail") or ""
     nested = read_failure(_json_object(detail)) if isinstance(detail, str) else None
     if nested and nested.message:
@@ -157,6 +167,7 @@ def read_failure(value: object) -> Failure | None:
         message=detail if isinstance(detail, str) else json.dumps(detail),
         code=_code_of(value),
         type=str(value["type"]) if value.get("type") else None,
+        metadata=metadata if isinstance(metadata := value.get("metadata"), Mapping) else {},
     )
 
 

@@ -1,39 +1,107 @@
-"""Payload: where each kind of render is sent, and what it says there."""
+"""Payload: where each kind of render is sent, and what it says there, as the profile has it."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 from urllib.parse import quote
 
+from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.profiles import PATHS, Profile, Route
+from prefect_sora.servers.profiles.sizes import size_fields
+from prefect_sora.servers.server import Server
 
 
-def order(request: VideoRequest, model: str | None) -> tuple[str, dict[str, Any]]:
-    """Return the path below /v1 and the fields of a create request, in OpenAI's form.
+@dataclass(frozen=True)
+class Order:
+    """A create request.
 
-    Paths and fields: OpenAI's openapi.yaml (2026-08-21); `characters`: its video guide (2026).
+    Attributes:
+        path: Below the base_url.
+        fields: What it says.
+        picture: What it brings as a file.
+    """
+
+    path: str
+    fields: dict[str, Any]
+    picture: Reference | None = None
+
+
+def path_of(profile: Profile, route: Route, video_id: str = "") -> str:
+    """Where a request goes, below the base_url."""
+    path = profile.paths.get(route, PATHS[route])
+    return path.replace("{id}", quote(video_id, safe=""))
+
+
+def order(
+    request: VideoRequest,
+    server: Server,
+    reference: Reference | None = None,
+    source_url: str | None = None,
+) -> Order:
+    """Write a create request as the server's profile says it; without one, in OpenAI's form.
+
+    Fields of OpenAI's form: openapi.yaml (2026-08-21); `characters`: its video guide (2026).
 
     Args:
         request: What is to be rendered.
-        model: The model's name as this server knows it; None is not sent.
+        server: Who is asked.
+        reference: The picture that it starts from.
+        source_url: Where the source's file lies, for a profile that names it by that.
+
+    Raises:
+        InvalidRequestError: The server has no such size.
     """
-    source = str(request.source_video_id)
+    can, kind = server.profile, request.kind
+    route = cast(Route, "create" if kind == "existing" else kind)
     fields: dict[str, Any] = {"prompt": request.prompt}
-    match request.kind:
-        case "remix":
-            path = f"/videos/{quote(source, safe='')}/remix"
-        case "edit":
-            path = "/videos/edits"
-            fields["video"] = {"id": source}
-        case "extend":
-            path = "/videos/extensions"
-            fields |= {"seconds": f"{request.seconds}", "video": {"id": source}}
-        case _:
-            path = "/videos"
-            fields |= {
-                "model": model,
-                "size": request.size,
-                "seconds": f"{request.seconds}",
-            }
-            if request.characters:
-                fields["characters"] = [{"id": name} for name in request.characters]
-    given = {**fields, **request.extra}
-    return path, {name: value for name, value in given.items() if value is not None}
+    if kind == "create" or can.model_required:
+        fields["model"] = server.deployment or server.model_for(request.model)
+    if kind == "create":
+        fields |= size_fields(request.size, can)
+    if kind in ("create", "extend"):
+        fields[can.length_field] = (
+            request.seconds if can.length_type == "int" else f"{request.seconds}"
+        )
+    if kind in ("edit", "extend"):
+        known = {"{id}": str(request.source_video_id), "{url}": source_url or ""}
+        fields = merged(fields, _filled(can.source_fields, known))
+    if request.characters:
+        fields["characters"] = [{"id": name} for name in request.characters]
+    if reference and can.image_transport != "file":
+        url = str(request.reference) if can.image_transport == "https" else reference.data_url
+        fields = merged(fields, _filled(can.image_fields, {"{image}": url}))
+    given = merged(fields, request.extra)
+    return Order(
+        path=path_of(can, route, str(request.source_video_id)),
+        fields={name: value for name, value in given.items() if value is not None},
+        picture=reference if can.image_transport == "file" else None,
+    )
+
+
+def names_source_by_url(profile: Profile) -> bool:
+    """Whether an edit or extension says where the file of its source lies."""
+    return "{url}" in str(profile.source_fields)
+
+
+def merged(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Put two sets of fields together: objects are joined, lists put one behind the other."""
+    out = dict(fields)
+    for name, value in more.items():
+        mine = out.get(name)
+        if isinstance(mine, Mapping) and isinstance(value, Mapping):
+            out[name] = merged(mine, value)
+        elif isinstance(mine, list) and isinstance(value, list):
+            out[name] = [*mine, *value]
+        else:
+            out[name] = value
+    return out
+
+
+def _filled(template: Any, known: Mapping[str, str]) -> Any:
+    """Write what is known into a template of fields."""
+    if isinstance(template, Mapping):
+        return {name: _filled(value, known) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, known) for value in template]
+    return known.get(template, template) if isinstance(template, str) else template

@@ -155,7 +155,8 @@ def status_error(
         return ModerationError(
             message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
         )
-    if status == 402 or (status in (400, 403, 429) and failure.is_quota):
+    pauses = status == 402 and failure.names(*server.profile.transient_402)
+    if not pauses and (status == 402 or (status in (400, 403, 429) and failure.is_quota)):
         about["next_step"] = "Add credit or raise the quota at the provider; waiting is no use."
         return QuotaError(message, **about)
     if asks_for_a_video and _is_retired(status, failure, verb):
@@ -167,7 +168,7 @@ def status_error(
             NextStep("doctor"),
         )
         return AuthenticationError(message, **about)
-    if status == 429:
+    if status == 429 or pauses:
         about["next_step"] = "Wait, then run the same again; fewer renders at a time need no wait."
         return RateLimitError(message, retry_after_s=retry_after_s(response.headers), **about)
     # new-api says so with a 503, before it looks for a server that could render.

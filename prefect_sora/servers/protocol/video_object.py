@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from prefect_sora.handles import Status
+from prefect_sora.servers.profiles import GENERIC, Profile
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
 
 _ALIASES: Final[Mapping[Status, str]] = {
@@ -59,8 +60,8 @@ class Video(BaseModel):
     prompt: str | None = None
     size: str | None = None
     seconds: str | None = None
-    url: str | None = Field(default=None, repr=False)
-    """Where the file lies, on servers that keep it elsewhere; often signed."""
+    urls: tuple[str, ...] = Field(default=(), repr=False)
+    """Where the file lies, on servers that keep it elsewhere, the best first; often signed."""
     remixed_from_video_id: str | None = None
     failure: Failure | None = Field(default=None, alias="error")
     is_free: bool = False
@@ -103,13 +104,13 @@ class Video(BaseModel):
     @classmethod
     def _a_time_or_nothing(cls, value: object) -> float | None:
         number = _number(value)
+        if number is None and isinstance(value, str):
+            number = _written_time(value)
         if number is not None and number >= _MILLISECONDS:
             number /= 1000
         return number if number is not None and _EARLIEST <= number < _LATEST else None
 
-    @field_validator(
-        "model", "prompt", "size", "seconds", "url", "remixed_from_video_id", mode="before"
-    )
+    @field_validator("model", "prompt", "size", "seconds", "remixed_from_video_id", mode="before")
     @classmethod
     def _text_or_nothing(cls, value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -133,39 +134,86 @@ def _number(value: object) -> float | None:
 
 def read_video(
     value: object,
+    profile: Profile = GENERIC,
     poll_after_s: float | None = None,
-    statuses: Mapping[str, Status] = MappingProxyType({}),
+    *,
+    asked_for: str | None = None,
 ) -> Video | None:
     """Read a Video, or None where this is none: no object, or no id in it.
 
     Args:
         value: What came as JSON.
+        profile: Where the server writes what.
         poll_after_s: When the server wants to be asked again, in seconds.
-        statuses: A server's own words for a status, each with the protocol's word.
+        asked_for: The job's id, where it was asked for by that; some servers do not repeat it.
     """
     if not isinstance(value, Mapping):
         return None
-    given = value.get("id") or value.get("task_id")
+    given = next(filter(None, (found(value, key) for key in profile.id_keys)), None)
+    word = found(value, profile.status_path)
+    urls = tuple(url for path in profile.url_paths if _is_url(url := found(value, path)))
+    if given is None and not profile.names_itself and (word or urls):
+        given = asked_for
     if not isinstance(given, (str, int)) or isinstance(given, bool):
         return None
-    urls = value.get("urls")
-    url = value.get("url") or (urls[0] if isinstance(urls, list) and urls else None)
+    if not word and urls and profile.done_by_url:
+        word = "completed"
     try:
-        word = value.get("status")
-        status = statuses.get(word, word) if isinstance(word, str) else word
+        status = profile.statuses.get(word, word) if isinstance(word, str) else word
         video = Video.model_validate(
             {
                 **value,
                 "id": str(given),
-                "url": url,
+                "urls": urls,
                 "status": status,
                 "is_free": _is_free(value),
+                **_withheld(value, profile, status, urls),
             }
         )
     except ValidationError:
         return None
     video._poll_after_s = poll_after_s
     return video
+
+
+def found(value: object, path: str) -> Any:
+    """Find what stands at a path, whose parts are joined by dots; None where nothing does."""
+    for part in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _withheld(
+    value: Mapping[str, Any], profile: Profile, status: object, urls: tuple[str, ...]
+) -> dict[str, Any]:
+    """Say that a finished job has failed whose file was withheld, or which should name one."""
+    if canonical_status(status) != "completed":
+        return {}
+    for path, wanted in profile.moderated.items():
+        if (there := found(value, path)) is not None and there == wanted:
+            said = {"message": "the finished video was withheld", "type": "moderation"}
+            return {"status": "failed", "error": said}
+    if profile.empty_is_failed and not urls:
+        return {"status": "failed", "error": "it is said to be finished, and names no file"}
+    return {}
+
+
+def _written_time(text: str) -> float | None:
+    """Read a time as ISO 8601 writes it; without a zone it is UTC."""
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_free(value: Mapping[str, Any]) -> bool:
@@ -219,15 +267,15 @@ class VideoPage(BaseModel):
 
 def read_page(
     value: object,
+    profile: Profile = GENERIC,
     poll_after_s: float | None = None,
     clock_ahead_s: float | None = None,
-    statuses: Mapping[str, Status] = MappingProxyType({}),
 ) -> VideoPage | None:
     """Read a page of the list, or None where this is none."""
     data = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(data, list):
         return None
-    videos = [video for item in data if (video := read_video(item, None, statuses))]
+    videos = [video for item in data if (video := read_video(item, profile))]
     last = value.get("last_id") or (videos[-1].id if videos else None)
     more = value.get("has_more")
     return VideoPage(
