@@ -72,19 +72,16 @@ async def download(
     except DownloadError as error:
         gone = isinstance(error, VideoExpiredError)
         steps = () if isinstance(video, str) else error.steps  # those name a render
-        if ledger is None and not isinstance(video, StoredVideo) and gone:
+        if isinstance(video, str):
+            error.advise("Try again in a moment.")
+            if gone:  # an id that nobody has heard of looks the same
+                error.message = f"The server has no video {video}, or no longer."
+                error.about(paid="unknown")
+                error.advise("Check the id, and which server and store it is of.")
+        if gone and ledger is None and not isinstance(video, StoredVideo):
             error.advise(
                 "If a store has kept it, name that store: it is copied from there.", *steps
             )
-        elif isinstance(video, str):
-            error.advise(
-                "Check the id, and which server and store it is of."
-                if gone
-                else "Try again in a moment."
-            )
-        if gone and isinstance(video, str):  # an id that nobody has heard of looks the same
-            error.message = f"The server has no video {video}, or no longer."
-            error.about(paid="unknown")
         raise
     return path
 
