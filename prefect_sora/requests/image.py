@@ -7,19 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from prefect_sora.errors import InvalidRequestError
-from prefect_sora.requests.problems import in_words
+from prefect_sora.requests.problems import Request
 from prefect_sora.requests.video import title
 
 DEFAULT_MODEL: Final = "gpt-image-2"
@@ -50,7 +40,7 @@ NOT_IN_FINGERPRINT: Final = frozenset({"images", "mask", "allow_unlisted"})
 Source = bytes | Path | str
 
 
-class ImageRequest(BaseModel):
+class ImageRequest(Request):
     """One image render, as it was asked for: new pictures, or with `images` a change of those.
 
     What is None is not sent, and the server's own default holds. Equal requests with equal
@@ -60,8 +50,6 @@ class ImageRequest(BaseModel):
         InvalidRequestError: From `ImageRequest.of`, in words for a person. The constructor
             itself raises pydantic's `ValidationError`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
 
     prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] = Field(
         description="What to show; with images, what to change."
@@ -99,22 +87,6 @@ class ImageRequest(BaseModel):
     allow_unlisted: bool = Field(
         default=False, description="Send what the catalogue says the model does not offer."
     )
-
-    @classmethod
-    def of(cls, **fields: Any) -> Self:
-        """Make a request, or say what is wrong with it, one sentence for each problem."""
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            raise InvalidRequestError(
-                in_words(error, cls.model_fields),
-                next_step="Change the request.",
-            ) from None
-
-    @field_validator("model")
-    @classmethod
-    def _no_name_is_no_model(cls, model: str | None) -> str | None:
-        return model if model and model.strip() else None
 
     @field_validator("prompt")
     @classmethod

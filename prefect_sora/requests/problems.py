@@ -3,9 +3,32 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from prefect_sora.errors import InvalidRequestError
+
+
+class Request(BaseModel):
+    """What is asked for, as one frozen value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """Make a request, or say what is wrong with it, one sentence for each problem."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            wrong = in_words(error, cls.model_fields)
+            raise InvalidRequestError(wrong, next_step="Change the request.") from None
+
+    @field_validator("model", check_fields=False)
+    @classmethod
+    def _no_name_is_no_model(cls, model: str | None) -> str | None:
+        return model if model and model.strip() else None
+
 
 _WHOLE, _NUMBER, _BOOL = "a whole number", "a number", "true or false"
 
@@ -83,4 +106,4 @@ def _in_words(error: Any, known: Iterable[str]) -> str:
     return said if said.endswith((".", "?")) else f"{said}."
 
 
-__all__ = ["in_words", "reason"]
+__all__ = ["Request", "in_words", "reason"]

@@ -4,20 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import Kind, StoredVideo, VideoJob
-from prefect_sora.requests.problems import in_words
+from prefect_sora.requests.problems import Request
 from prefect_sora.requests.shots import ShotPrompt, shot_of
 
 MAX_PROMPT_CHARACTERS: Final = 32_000
@@ -69,7 +59,7 @@ _OWN_FIELDS: Final = {
 NOT_IN_FINGERPRINT: Final = frozenset({"reference", "allow_unlisted", "labels"})
 
 
-class VideoRequest(BaseModel):
+class VideoRequest(Request):
     """One render, as it was asked for.
 
     Equal requests with equal takes, in one scope and on one server, are one render.
@@ -78,8 +68,6 @@ class VideoRequest(BaseModel):
         InvalidRequestError: From `VideoRequest.of`, in words for a person.
             The constructor itself raises pydantic's `ValidationError`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
 
     prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] = Field(
         description=f"What to show, 1 to {MAX_PROMPT_CHARACTERS:,} characters; a shot becomes "
@@ -131,28 +119,12 @@ class VideoRequest(BaseModel):
         "sent to nobody.",
     )
 
-    @classmethod
-    def of(cls, **fields: Any) -> Self:
-        """Make a request, or say what is wrong with it, one sentence for each problem."""
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            raise InvalidRequestError(
-                in_words(error, cls.model_fields),
-                next_step="Change the request.",
-            ) from None
-
     # The key depends on the text alone, however the prompt was given.
     @field_validator("prompt", mode="before", json_schema_input_type=str | ShotPrompt)
     @classmethod
     def _a_shot_becomes_its_text(cls, prompt: Any) -> Any:
         prompt = shot_of(prompt)
         return prompt.text() if isinstance(prompt, ShotPrompt) else prompt
-
-    @field_validator("model")
-    @classmethod
-    def _no_name_is_no_model(cls, model: str | None) -> str | None:
-        return model if model and model.strip() else None
 
     @field_validator("prompt")
     @classmethod
