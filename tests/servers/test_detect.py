@@ -17,13 +17,74 @@ from prefect_sora.errors import (
 from prefect_sora.servers.profiles import AUTO, GENERIC, PROFILES, read_profile
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.connections import connect
-from prefect_sora.servers.protocol.detect import profile_of, recognise
+from prefect_sora.servers.protocol.detect import profile_of, recognise, recognised
+from prefect_sora.servers.request_checks import check
 from prefect_sora.servers.server import remote
 from tests.support.renderer import Renderer, StartRenderer
+from tests.support.renders import clip
 from tests.support.scripted import Script
 
 SECRET = SecretStr("secret-key")
 JSON = {"content-type": "application/json"}
+LANGUAGE = {"object": "list", "data": [{"id": "qwen", "owned_by": "sglang"}]}
+NOT_FOUND = {"detail": "Not Found"}
+
+
+NO_METHOD = {"detail": "Method Not Allowed"}
+PAGE = (404, {"content-type": "text/html"}, b"Cannot GET /v1/models")
+
+
+@pytest.mark.parametrize(
+    ("models", "jobs"),
+    [
+        ((404, JSON, NOT_FOUND), (404, JSON, NOT_FOUND)),
+        ((404, JSON, NOT_FOUND), (405, JSON, NO_METHOD)),
+        (PAGE, PAGE),
+        ((403, JSON, {}), (404, JSON, {"error": {"message": "no such page"}})),
+        ((501, JSON, {}), (501, JSON, {})),
+    ],
+    ids=["without either", "creates alone", "pages", "a key for creates alone", "not implemented"],
+)
+async def test_a_server_that_tells_nothing_is_generic_and_told_how_to_be_named(
+    scripted: Script, caplog: pytest.LogCaptureFixture, models: Any, jobs: Any
+) -> None:
+    server, _ = scripted(lambda method, path, body: models if "/models" in path else jobs)
+    for _ in range(2):
+        block = OpenAICredentials(base_url=server.base_url)
+        assert (await block.get_server()).profile == GENERIC
+    assert server.posts() == 0
+    told = [one.getMessage() for one in caplog.records if server.base_url in one.getMessage()]
+    assert len(told) == 1
+    assert all(word in told[0] for word in ("generic", "--profile", "PREFECT_SORA_PROFILE"))
+
+
+async def test_a_server_of_creates_that_answer_at_the_end_is_recognised_and_refused(
+    scripted: Script,
+) -> None:
+    owned = {"object": "list", "data": [{"id": "wan", "object": "object", "owned_by": "nvidia"}]}
+
+    def answer(method: str, path: str, body: bytes) -> Any:
+        return (200, JSON, owned) if "/models" in path else (405, {"allow": "POST"}, b"")
+
+    server, client = scripted(answer, AUTO)
+    found = await recognised(client.server)
+    assert found.profile.sync_create
+    with pytest.raises(InvalidRequestError, match="no jobs") as caught:
+        check(clip(), found)
+    assert (caught.value.paid, server.posts()) == ("no", 0)
+
+
+async def test_an_address_that_lacks_its_end_is_told_with_it(scripted: Script) -> None:
+    def answer(method: str, path: str, body: bytes) -> Any:
+        return (200, JSON, {"data": []}) if path == "/v1/models" else (404, JSON, NOT_FOUND)
+
+    server, _ = scripted(answer)
+    client = VideoClient(remote(server.root, profile=AUTO))
+    with pytest.raises(RejectedError, match=f"{server.root}/v1 answers") as caught:
+        await recognise(client)
+    await client.close()
+    assert f"Write {server.root}/v1." in str(caught.value)
+    assert server.posts() == 0
 
 
 @pytest.mark.parametrize(
@@ -63,10 +124,6 @@ async def test_what_is_known_of_nobody_is_generic(scripted: Script) -> None:
     assert (await recognise(client)).profile == GENERIC
 
 
-LANGUAGE = {"object": "list", "data": [{"id": "qwen", "owned_by": "sglang"}]}
-NOT_FOUND = {"detail": "Not Found"}
-
-
 @pytest.mark.parametrize(
     ("models", "jobs", "error", "said"),
     [
@@ -86,7 +143,7 @@ NOT_FOUND = {"detail": "Not Found"}
         ),
         ((302, {"location": "/login"}, b""), None, RejectedError, "answers with a page"),
         ((200, JSON, LANGUAGE), (404, JSON, NOT_FOUND), RejectedError, "serves no videos"),
-        ((404, JSON, NOT_FOUND), (404, JSON, NOT_FOUND), RejectedError, "serves no videos"),
+        ((403, JSON, {}), (403, JSON, {}), AuthenticationError, "403"),
         (None, None, UnavailableError, "no whole answer"),
     ],
     ids=[
@@ -96,7 +153,7 @@ NOT_FOUND = {"detail": "Not Found"}
         "a login page",
         "a way to a login page",
         "a server of language models",
-        "no video server",
+        "a key that may do nothing",
         "it hangs up",
     ],
 )

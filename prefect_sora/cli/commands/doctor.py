@@ -169,6 +169,8 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
         has_none = isinstance(error, (RejectedError, VideoNotFoundError))
         if listed is not None and has_none:
             answers = Finding("server", True, "answers and takes the key; it names no models")
+        elif has_none and isinstance(unlisted, RejectedError):
+            answers = Finding("server", True, "answers; a create alone can tell what it can do")
         else:
             return [about, _trouble("server", error)]
     found = [about, answers, *([_access(server, model, models)] if model else [])]
@@ -223,6 +225,13 @@ def _profile(profile: Profile) -> Finding:
         "characters": profile.characters,
         **{still: still in profile.variants for still in ("thumbnail", "spritesheet")},
     }
+    if profile.sync_create:
+        return Finding(
+            "profile",
+            False,
+            f"{profile.name}: it keeps no jobs, so that a connection that breaks loses the render",
+            "Use a server that keeps jobs.",
+        )
     has = ", ".join(name for name, there in can.items() if there) or "nothing but creates"
     lacks = ", ".join(name for name, there in can.items() if not there)
     return Finding("profile", True, f"{profile.name}: {has}{f'; not {lacks}' if lacks else ''}")

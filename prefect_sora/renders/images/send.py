@@ -107,7 +107,7 @@ def _order(prepared: PreparedPictures, server: Server) -> tuple[dict[str, Any], 
         files.append(
             ("mask", (prepared.mask.filename, prepared.mask.data, prepared.mask.content_type))
         )
-    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}, files
+    return fields, files
 
 
 def _json(data: bytes) -> object:

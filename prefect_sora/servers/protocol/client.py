@@ -5,7 +5,6 @@ server said, even a key.
 """
 
 import contextlib
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 from urllib.parse import quote
@@ -72,27 +71,23 @@ class VideoClient(Transport):
         server = self.server
         source_url = await self._source_url(request)
         asked = order(request, server, reference, source_url)
-        fields = asked.fields
         headers = {
             "Idempotency-Key": idempotency_key,
             "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
         }
-        files: Any = None
-        if asked.picture or server.profile.form_only:
-            # In a form a nested value has no standard place: it goes as JSON text.
-            fields = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
-            files = []
-        if picture := asked.picture:
+        files: list[Any] | None = [] if asked.picture or server.profile.form_only else None
+        if files is not None and (picture := asked.picture):
             file = (picture.filename, picture.data, picture.content_type)
             files.append((next(iter(server.profile.image_fields)), file))
         response = await self.post(
             asked.path,
-            fields,
+            asked.fields,
             files,
             headers,
             verb=request.kind,
             departure=departure,
             timeout_seconds=server.profile.create_seconds,
+            either=asked.picture is None,
         )
         video = read_video(json_of(response), server.profile)
         if video is None:

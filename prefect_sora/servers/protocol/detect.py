@@ -1,28 +1,36 @@
-"""Detect: which kind of server this is, by at most three harmless GETs.
+"""Detect: which kind of server this is, by a few harmless GETs.
+
+What they do not tell is no proof that the server lacks it: it is taken for a generic one then, and
+its answer to a create tells the rest.
 
 The signs that tell servers apart were read in their sources, or seen (docs/servers marks those):
 SGLang 0.5.23, vLLM-Omni 0.30.0, FastVideo 0.2.1, TensorRT-LLM (2026), LiteLLM 1.109.1,
-new-api (2026), Azure's and OpenAI's answers as recorded in public (2026).
+new-api (2026), Dynamo's http/service/openai.rs (2026), Azure's and OpenAI's answers as recorded in
+public (2026).
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 
-from prefect_sora.errors import InvalidRequestError, RejectedError
+from prefect_sora.errors import InvalidRequestError, RejectedError, UnavailableError
 from prefect_sora.requests import files
 from prefect_sora.servers.profiles import (
     AUTO,
     AZURE,
+    DYNAMO,
     FASTVIDEO,
     GENERIC,
     LITELLM_PROXY,
     LOCAL,
     NEW_API,
     OPENAI,
+    PROFILES,
     SGLANG,
     TENSORRT_LLM,
     VLLM_OMNI,
@@ -32,6 +40,12 @@ from prefect_sora.servers.profiles import (
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.status_errors import json_of, no_answer, status_error
 from prefect_sora.servers.server import Server
+
+log = logging.getLogger(__name__)
+
+NAME_ANOTHER: Final = (
+    "--profile, PREFECT_SORA_PROFILE or the block's profile names its kind, and nothing is asked."
+)
 
 _OWNERS: Final = {
     "prefect-sora": LOCAL,
@@ -71,9 +85,21 @@ async def recognised(server: Server) -> Server:
     if server not in _known:
         client = VideoClient(server)
         try:
-            _known[server] = (await recognise(client)).profile
+            found = await recognise(client)
+        except UnavailableError as error:
+            error.advise(*error.steps, NAME_ANOTHER)
+            raise
         finally:
             await client.close()
+        _known[server] = found.profile
+        if found.profile == GENERIC:
+            log.warning(
+                "%s tells nothing of its kind: it is taken for a generic server. %s",
+                server.base_url,
+                NAME_ANOTHER,
+            )
+        else:
+            log.info("%s is taken for %s, by %s.", server.base_url, found.profile.name, found.by)
     return replace(server, profile=_known[server])
 
 
@@ -89,9 +115,9 @@ async def recognise(client: VideoClient) -> Recognised:
         AuthenticationError: It does not take the key.
         RejectedError: It is no video server.
     """
-    service = client.server.service
-    if service:
-        return Recognised({"openai": OPENAI, "azure": AZURE}[service], "its address")
+    at = _by_address(client.server)
+    if at:
+        return Recognised(at, "its address")
     models = await client.peek("/models")
     _refuse_what_is_no_answer(client, models)
     found = _by_headers(models) or _by_models(models)
@@ -99,20 +125,22 @@ async def recognise(client: VideoClient) -> Recognised:
     if found in (LOCAL, SGLANG, FASTVIDEO, TENSORRT_LLM, NEW_API, AZURE, OPENAI):
         return Recognised(found, "its list of models", named)
     jobs = await client.peek("/videos?limit=1")
-    _refuse_what_is_no_answer(client, jobs)
+    _refuse_what_is_no_answer(client, jobs, may_be_forbidden=models.status_code != 403)
+    if _is_of_language(models):
+        _refuse_what_serves_no_videos(client, jobs)
     if found is VLLM_OMNI:
-        _refuse_what_serves_no_videos(client, jobs)
         return Recognised(VLLM_OMNI, "its list of models", named)
-    found = _by_headers(jobs)
-    if found:
+    if found := _by_headers(jobs):
         return Recognised(found, "the headers of its list of videos", named)
-    if jobs.status_code == 404:
-        _refuse_what_serves_no_videos(client, jobs)
+    if jobs.status_code == 405 and "POST" in jobs.headers.get("allow", "") and _is_nvidia(models):
+        return Recognised(DYNAMO, "its models' owner, and that it has creates alone", named)
     if jobs.status_code == 400 and _code(jobs) == "400":
         # LiteLLM behind another proxy, which took its headers off.
         alive = await _peek_root(client, "/health/liveliness")
         if alive.status_code == 200 and json_of(alive) == "I'm alive!":
             return Recognised(LITELLM_PROXY, "its sign of life", named)
+    if jobs.status_code == 404 and not named:
+        await _refuse_what_answers_below_v1(client)
     return Recognised(GENERIC, "nothing that is known", named)
 
 
@@ -144,6 +172,14 @@ async def profile_of(given: str | Mapping[str, Any]) -> Profile:
             )
         return read_profile(written)
     return read_profile(given)
+
+
+def _by_address(server: Server) -> Profile | None:
+    if server.service:
+        return {"openai": OPENAI, "azure": AZURE}[server.service]
+    host = urlsplit(server.base_url).hostname
+    at = (p for p in PROFILES.values() if p.base_url and urlsplit(p.base_url).hostname == host)
+    return next(at, None)
 
 
 def _by_headers(response: httpx2.Response) -> Profile | None:
@@ -185,12 +221,28 @@ def _code(response: httpx2.Response) -> object:
     return error.get("code") if isinstance(error, Mapping) else None
 
 
-def _refuse_what_is_no_answer(client: VideoClient, response: httpx2.Response) -> None:
-    """Stop at a key that does not work, an outage, a login page."""
-    refused = response.status_code in (401, 403, 429) or response.status_code >= 500
-    if refused or b"no_db_connection" in response.content:
+def _is_of_language(models: httpx2.Response) -> bool:
+    """Whether a server names models as those of language models do, which may have videos, too."""
+    return any(entry.get("owned_by") in ("sglang", "vllm") for entry in _entries(models))
+
+
+def _is_nvidia(models: httpx2.Response) -> bool:
+    return any(entry.get("owned_by") == "nvidia" for entry in _entries(models))
+
+
+def _refuse_what_is_no_answer(
+    client: VideoClient, response: httpx2.Response, *, may_be_forbidden: bool = True
+) -> None:
+    """Stop at a key that does not work, an outage, a login page.
+
+    One question may be forbidden to a key that may do others, and one page may be missing.
+    """
+    status = response.status_code
+    refused = status in (401, 429) or (status >= 500 and status != 501)
+    if refused or (status == 403 and not may_be_forbidden) or b"no_db_conn" in response.content:
         raise status_error(client.server, response, verb="models")
-    if response.is_redirect or response.headers.get("content-type", "").startswith("text/html"):
+    is_page = response.headers.get("content-type", "").startswith("text/html")
+    if response.is_redirect or (is_page and status not in (403, 404, 405, 501)):
         raise RejectedError(
             f"The address {client.server.base_url} answers with a page, not as an API.",
             status=response.status_code,
@@ -206,6 +258,24 @@ def _refuse_what_serves_no_videos(client: VideoClient, jobs: httpx2.Response) ->
         raise RejectedError(
             f"{client.server.base_url} is an API, and has no /videos: it serves no videos.",
             status=404,
-            next_step="Check base_url, with its path: most servers answer under /v1. A server "
-            "that was started for language models has no videos.",
+            next_step=(
+                "Check base_url, with its path: most servers answer under /v1. A server that was "
+                "started for language models has no videos.",
+                NAME_ANOTHER,
+            ),
         )
+
+
+async def _refuse_what_answers_below_v1(client: VideoClient) -> None:
+    """Stop where the address lacks its end: most servers answer below /v1, and this one does."""
+    base = client.server.base_url
+    if base.endswith("/v1"):
+        return
+    for path in ("/v1/models", "/v1/videos?limit=1"):
+        told = await _peek_root(client, path)
+        if told.status_code in (200, 401, 403, 405) and isinstance(json_of(told), Mapping):
+            raise RejectedError(
+                f"{base} has no /videos, and {base}/v1 answers.",
+                status=404,
+                next_step=f"Write {base}/v1.",
+            )

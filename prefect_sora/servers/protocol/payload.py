@@ -1,6 +1,7 @@
 """Payload: where each kind of render is sent, and what it says there, as the profile has it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -105,3 +106,16 @@ def _filled(template: Any, known: Mapping[str, str]) -> Any:
     if isinstance(template, list):
         return [_filled(value, known) for value in template]
     return known.get(template, template) if isinstance(template, str) else template
+
+
+def encoded(fields: Mapping[str, Any], files: Sequence[Any] | None) -> dict[str, Any]:
+    """Return the body of a request as the HTTP library takes it.
+
+    Args:
+        fields: What is said. A form has no standard place for a nested value: it goes as JSON text.
+        files: What a form holds besides, if only nothing; None: it goes as JSON.
+    """
+    if files is None:
+        return {"json": fields}
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
+    return {"files": [*((name, (None, text.encode())) for name, text in texts.items()), *files]}

@@ -195,17 +195,18 @@ def status_error(
             retry_after_s=retry_after_s(response.headers),
             **about,
         )
-    about["next_step"] = _instead(status, verb)
+    about["next_step"] = _instead(status, verb, server)
     return RejectedError(message, **about)
 
 
-def _instead(status: int, verb: str) -> str:
+def _instead(status: int, verb: str, server: Server) -> str:
     if status in (301, 302, 303, 307, 308):
         return "The address leads elsewhere: name the place itself as the server's address."
     if status not in (404, 405):
         return "Change the request as the server says."
     if verb == "create":
-        return "This place takes no such requests: the address of most servers ends in /v1."
+        such = "" if server.base_url.endswith("/v1") else f", such as {server.base_url}/v1"
+        return f"This place takes no such requests: the address of most servers ends in /v1{such}."
     return f"This server has no {verb}."
 
 

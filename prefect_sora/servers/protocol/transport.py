@@ -17,11 +17,15 @@ from prefect_sora.errors import InvalidRequestError, SoraError, UnavailableError
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
 from prefect_sora.servers import openai_sdk as openai
-from prefect_sora.servers.protocol.payment_outcome import REFUSED
+from prefect_sora.servers.protocol.payload import encoded
+from prefect_sora.servers.protocol.payment_outcome import read_answer, refuses_the_encoding
 from prefect_sora.servers.protocol.proxies import certificates, http_client
 from prefect_sora.servers.protocol.send_times import Departure
 from prefect_sora.servers.protocol.status_errors import error_of, json_of, no_answer, status_error
 from prefect_sora.servers.server import Server
+
+_reads_forms: dict[str, bool] = {}
+"""Which addresses took a request in the other encoding than their profile's; for this process."""
 
 
 class Transport:
@@ -122,12 +126,14 @@ class Transport:
         departure: Departure | None = None,
         timeout_seconds: float | None = None,
         max_bytes: int | None = None,
+        either: bool = False,
     ) -> httpx2.Response:
         """Send something once: as a form where `files` is a list, even an empty one; else as JSON.
 
         Args:
             path: Below /v1.
-            fields: What is sent; texts where it is a form.
+            fields: What is sent. A form has no standard place for a nested value: it goes as
+                JSON text.
             files: Names, each with a file's name, bytes and type.
             more: Further headers.
             verb: What is asked, as in `status_errors.error_of`.
@@ -135,6 +141,8 @@ class Transport:
             timeout_seconds: How long the answer may take to its end, once the request has left;
                 None: `Limits.create_seconds`.
             max_bytes: How many bytes the answer may have; None: `Limits.job_max_bytes`.
+            either: Whether it may go as JSON as well as in a form. Where the server refuses the
+                one unread, it is sent in the other, and so from then on.
 
         Returns:
             An answer of success, read to its end.
@@ -147,6 +155,8 @@ class Transport:
         departure = departure or Departure()
         answer_s = limits().create_seconds if timeout_seconds is None else timeout_seconds
         longest = limits().job_max_bytes if max_bytes is None else max_bytes
+        if either:
+            files = [] if _reads_forms.get(self.server.base_url, files is not None) else None
         try:
             with self._unlogged():
                 async with (
@@ -155,6 +165,14 @@ class Transport:
                 ):
                     departure.begin()
                     response = await self._sent(path, fields, files, more, departure, longest)
+                    if either and refuses_the_encoding(response, json_of(response), fields):
+                        departure.refused()
+                        other: Any = [] if files is None else None
+                        again = await self._sent(path, fields, other, more, departure, longest)
+                        if not refuses_the_encoding(again, json_of(again), fields):
+                            response = again
+                        if again.is_success:
+                            _reads_forms[self.server.base_url] = files is None
         except SoraError:
             raise
         except TimeoutError as error:
@@ -186,13 +204,9 @@ class Transport:
         for renewed in (False, True):
             headers = {**await self.server.authorisation(), **(more or {})}
             try:
-                body: dict[str, Any] = {"json": fields}
-                if files is not None:
-                    texts = [(name, (None, text.encode())) for name, text in fields.items()]
-                    body = {"files": [*texts, *files]}
                 url, trace = f"{self.server.base_url}{path}", {"trace": departure}
                 request = self._once.build_request(
-                    "POST", url, headers=headers, extensions=trace, **body
+                    "POST", url, headers=headers, extensions=trace, **encoded(fields, files)
                 )
             except (TypeError, ValueError) as error:  # NaN, half a character
                 raise InvalidRequestError(
@@ -202,7 +216,7 @@ class Transport:
             departure.hand_over()
             response = await self._once.send(request, stream=True, follow_redirects=False)
             try:
-                whole = await _read(response, max_bytes)
+                whole = await read_answer(response, max_bytes)
             finally:
                 await response.aclose()
             if whole.status_code != 401 or self.server.token is None or renewed:
@@ -284,19 +298,3 @@ class Transport:
         if server.auth == "bearer" and server.api_key is not None and server.token is None:
             return {}
         return {"Authorization": openai.omit, **await server.authorisation()}
-
-
-async def _read(response: httpx2.Response, max_bytes: int) -> httpx2.Response:
-    """Read an answer to its end, decoded; a refusal may break off before."""
-    data = bytearray()
-    try:
-        async for chunk in response.aiter_bytes(64 * 1024):
-            data += chunk
-            if len(data) > max_bytes:
-                raise UnavailableError("The answer has no end: it was cut off.")
-    except httpx2.HTTPError:
-        if response.status_code not in REFUSED:
-            raise
-    coded = ("content-encoding", "content-length", "transfer-encoding")
-    headers = {name: value for name, value in response.headers.items() if name not in coded}
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(data))
