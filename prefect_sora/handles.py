@@ -31,9 +31,31 @@ UrlOf = Callable[[str], str]
 """Gives a file's URL from its name below the store's root."""
 
 
-class _Handle(BaseModel):
+class _Costs(BaseModel):
+    """What a server says that something cost; as JSON it is left out where it says nothing."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    actual_usd: float | None = Field(
+        default=None, description="What the server says that it cost; None where it does not say."
+    )
+    cost_doubt: str | None = Field(
+        default=None, description="What it said of the cost that cannot be so, and why."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if info.mode == "json":  # a handle is small: what few have, the others leave out
+            for name in ("actual_usd", "cost_doubt", "asked_size", "asked_seconds"):
+                if fields.get(name, "") is None:
+                    del fields[name]
+        return fields
+
+
+class _Handle(_Costs):
     key: str = Field(description="The render's key: 12 hex digits.")
     attempt: int = Field(default=1, description="Counts the submissions of this render.")
     folder: str = Field(description="The render's folder below the store's root.")
@@ -54,7 +76,7 @@ class VideoJob(_Handle):
     submitted_at: float = Field(description="When it was accepted, Unix seconds.")
     adopted: bool = Field(default=False, description="Found again after a crash, not submitted.")
     cost_usd: float | None = Field(
-        default=None, description="By the server's prices; None where the price is unknown."
+        default=None, description="Estimated by its prices; None where the price is unknown."
     )
     stored: bool = Field(default=False, description="It already stands in the store.")
     sent_here: bool = Field(
@@ -101,6 +123,9 @@ class RemoteVideo(BaseModel):
     )
     source_video_id: str | None = Field(default=None, description="What it is a remix of.")
     error: str | None = Field(default=None, description="Why it failed.")
+    actual_usd: float | None = Field(
+        default=None, description="What the server says that it cost; None where it does not say."
+    )
 
 
 class Character(BaseModel):
@@ -124,10 +149,8 @@ class ImageFile(BaseModel):
     size_bytes: int
 
 
-class StoredImage(BaseModel):
+class StoredImage(_Costs):
     """The kept pictures of one image render: where they are, and who made them."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     key: str = Field(description="The render's key: 12 hex digits.")
     attempt: int = Field(default=1, description="Counts the submissions of this render.")
@@ -144,7 +167,7 @@ class StoredImage(BaseModel):
     format: str = Field(description="png, jpeg, webp or gif, told from the content.")
     has_alpha: bool = Field(description="Whether a pixel of the first is see-through.")
     cost_usd: float | None = Field(
-        default=None, description="By the catalogue's prices; None where the price is unknown."
+        default=None, description="Estimated by its prices; None where the price is unknown."
     )
     created_at: float = Field(description="When they were kept, Unix seconds.")
 
@@ -177,7 +200,7 @@ class StoredVideo(_Handle):
     spritesheet_url: str | None = None
     preview_url: str | None = Field(default=None, description="A small animated WebP.")
     cost_usd: float | None = Field(
-        default=None, description="By the server's prices; None where the price is unknown."
+        default=None, description="Estimated by its prices; None where the price is unknown."
     )
     created_at: float = Field(description="When it was kept, Unix seconds.")
     asked_size: str | None = Field(
@@ -196,17 +219,6 @@ class StoredVideo(_Handle):
             *([size] if self.asked_size else []),
             *([f"{length} in place of {self.asked_seconds:g} s"] if self.asked_seconds else []),
         )
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_as_asked(
-        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
-    ) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        if info.mode == "json":  # a handle is small, and most clips are as they were asked for
-            for name in ("asked_size", "asked_seconds"):
-                if fields.get(name, "") is None:
-                    del fields[name]
-        return fields
 
     def placed(self, folder: str, url_of: UrlOf) -> Self:
         """The same video in a folder of a store, wherever that was when it was kept."""

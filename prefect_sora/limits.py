@@ -140,6 +140,12 @@ class Limits:
     estimate_renders: int = 10  # that the usual length is, about, the mean of
     cancel_seconds: float = 5.0  # for a cancelled wait to delete its job: who stops us gives more
 
+    # What a server says that a render cost.
+    cost_max_usd: float = 1_000.0  # for one: a longest clip of the dearest model costs some $100
+    cost_times: float = 20.0
+    """How far it may be from the estimate, either way: a size or a sound that nobody named makes a
+    few times, and cents that are read as dollars a hundred times."""
+
     # A file on its way from the server.
     downloads_at_once: int = 8  # from one server: more share its line, and all of them are late
     download_attempts: int = 5  # for a video whose bytes come cut or wrong

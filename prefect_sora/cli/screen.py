@@ -72,7 +72,7 @@ class Screen:
     def kept(self, video: StoredVideo) -> None:
         """Tell where a kept video is and what it is, the path first."""
         length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
-        cost = usd(video.cost_usd)
+        cost = costs(video.cost_usd, video.actual_usd)
         self.file(video.url, video.size_bytes, doubtful=bool(video.differences))
         if self.shown.quiet:
             return
@@ -81,6 +81,8 @@ class Screen:
         self.result(
             f"  {video.width}x{video.height}{length} · made by {video.provider} · cost {cost}"
         )
+        if video.cost_doubt:
+            self.result(f"  not believed of the cost: {video.cost_doubt}", style="yellow")
         self.result(f"  video {video.video_id} · render {video.key}")
 
     def kept_pictures(self, image: StoredImage) -> None:
@@ -91,7 +93,8 @@ class Screen:
             return
         clear = " · transparent" if image.has_alpha else ""
         shape = f"{image.width}x{image.height} {image.format}{clear}"
-        self.result(f"  {shape} · made by {image.provider} · cost {usd(image.cost_usd)}")
+        cost = costs(image.cost_usd, image.actual_usd)
+        self.result(f"  {shape} · made by {image.provider} · cost {cost}")
         self.result(f"  render {image.key}")
 
     def document(self, value: Any) -> None:
@@ -166,6 +169,13 @@ def agrees(question: str) -> bool | None:
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def costs(estimate_usd: float | None, actual_usd: float | None) -> str:
+    """Write an estimate, and beside it what the server says, where it says that."""
+    from prefect_sora.servers.video_prices import side_by_side
+
+    return side_by_side(estimate_usd, actual_usd)
 
 
 def size_of(size_bytes: int) -> str:

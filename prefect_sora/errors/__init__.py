@@ -158,11 +158,19 @@ class RenderFailedError(SoraError):
 
     Attributes:
         code: The server's own error code.
+        actual_usd: What the server says that it cost all the same; None where it does not say.
     """
 
-    def __init__(self, message: str, *, code: str | None = None, **about: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        actual_usd: float | None = None,
+        **about: Any,
+    ) -> None:
         super().__init__(message, **about)
-        self.code = code
+        self.code, self.actual_usd = code, actual_usd
 
 
 class ModerationError(RenderFailedError):

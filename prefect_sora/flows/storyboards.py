@@ -71,7 +71,7 @@ async def storyboard(
     gate, scope = asyncio.Semaphore(max_concurrent), steps.options.scope
     filming = Filming(board, requests, steps, scope, last_frame, gate, logger())
     cuts = await filming.film()
-    return await keep_film(board.title, cuts, store, filming.cost_usd(), board.audio)
+    return await keep_film(board.title, cuts, store, audio=board.audio, **filming.costs())
 
 
 @task(name="take-last-frame", task_run_name="last frame · {video.title}", **AGAIN)
@@ -92,6 +92,7 @@ async def keep_film(
     store: VideoStore | str | Path,
     cost_usd: float | None = None,
     audio: Audio | None = None,
+    actual_usd: float | None = None,
 ) -> StoredFilm:
     """Join kept clips into a film, keep it with its cut list and contact sheet, and show it.
 
@@ -99,8 +100,9 @@ async def keep_film(
         title: The film's.
         cuts: What it shows, in order.
         store: Where the clips are, and the film is kept.
-        cost_usd: What its clips have cost.
+        cost_usd: What its clips have cost, by the servers' prices.
         audio: Its sound, in place of the clips' own.
+        actual_usd: What they have cost by the servers' word.
 
     Raises:
         InvalidRequestError: The audio cannot be read; the clips are kept.
@@ -109,7 +111,7 @@ async def keep_film(
     """
     folder = store_of(store).folder
     film_artifacts.stitching(title, len(cuts))
-    kept = await films.keep_film(title, cuts, folder, cost_usd, audio)
+    kept = await films.keep_film(title, cuts, folder, cost_usd, audio, actual_usd)
     await film_artifacts.show_film(kept, folder)
     return kept.film
 

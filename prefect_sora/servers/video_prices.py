@@ -109,6 +109,13 @@ def dollars(usd: float | None) -> str:
     return f"${usd:.2f}" if round(usd, 2) == round(usd, 6) else f"${usd:.6f}".rstrip("0")
 
 
+def side_by_side(cost_usd: float | None, actual_usd: float | None) -> str:
+    """Write an estimate, and beside it what the server says, where it says that."""
+    if actual_usd is None:
+        return dollars(cost_usd)
+    return f"{dollars(cost_usd)} estimated, {dollars(actual_usd)} real"
+
+
 def total_usd(costs: Iterable[float | None]) -> float | None:
     """Add up costs in USD; None where one of them is not known."""
     known = [*costs]

@@ -33,6 +33,7 @@ from prefect_sora.store.backends.refusals import plain_url
 from prefect_sora.store.claims import TORN, Claims
 from prefect_sora.store.identity import KEY_DIGITS, is_key, key_of
 from prefect_sora.store.open_renders import Left, Openings
+from prefect_sora.store.payments import Cost
 from prefect_sora.store.reading import Reading, path_of
 from prefect_sora.store.records import (
     IN_STORE,
@@ -199,7 +200,8 @@ class Ledger(Claims, Reading):
         if not await self._create(folder, "stored", record):
             standing = await self._read(folder, "stored", video.attempt, Stored)
             video = standing.video if standing else video
-        await self._openings.kept(folder, video.attempt, video.cost_usd, begun)
+        cost = Cost(True, video.cost_usd, video.actual_usd)
+        await self._openings.kept(folder, video.attempt, cost, begun)
         return video
 
     async def keep_pictures(self, image: StoredImage, begun: Reserved | None = None) -> StoredImage:
@@ -208,7 +210,8 @@ class Ledger(Claims, Reading):
         if not await self._create(image.folder, "stored", record):
             standing = await self._read(image.folder, "stored", image.attempt, StoredPictures)
             image = standing.image if standing else image
-        await self._openings.kept(image.folder, image.attempt, image.cost_usd, begun)
+        cost = Cost(True, image.cost_usd, image.actual_usd)
+        await self._openings.kept(image.folder, image.attempt, cost, begun)
         return image
 
     async def fail(self, folder: str, record: Failed, begun: Reserved | None = None) -> None:

@@ -16,9 +16,10 @@ from prefect_sora.store.backends.concurrency import in_bounds
 from prefect_sora.store.backends.walk import folders_and_names, names_starting
 from prefect_sora.store.latest_attempt import telling
 from prefect_sora.store.open_markers import Marker, Markers
-from prefect_sora.store.payments import Payments, cost_of, periods_of
+from prefect_sora.store.payments import Cost, Payments, cost_of, periods_of
 from prefect_sora.store.reading import Reading, is_render, kinds_of
 from prefect_sora.store.records import Failed, RenderState, Reserved
+from prefect_sora.store.spending_chain import settle
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,12 @@ class Openings:
         """Make sure that the marker stands: a sweep may have removed it before a late answer."""
         await self._mark_again_if_slow(folder, attempt)
 
-    async def kept(
-        self, folder: str, attempt: int, usd: float | None, begun: Reserved | None
-    ) -> None:
+    async def kept(self, folder: str, attempt: int, cost: Cost, begun: Reserved | None) -> None:
         """Close a render: write down what it cost, and remove its marker."""
-        await self._tried(self._kept(folder, attempt, usd, begun))
+        await self._tried(self._kept(folder, attempt, cost, begun))
 
     async def _kept(
-        self, folder: str, attempt: int, usd: float | None, reservation: Reserved | None
+        self, folder: str, attempt: int, cost: Cost, reservation: Reserved | None
     ) -> None:
         _began.pop((self._store.root, folder, attempt), None)
         reservation = reservation or await self._records.reservation(folder, attempt)
@@ -81,7 +80,9 @@ class Openings:
             await self._close(folder)
             return
         if reservation.request.get("kind") != "existing":
-            await self._payments.note(folder, attempt, usd, reservation)
+            await self._payments.note(folder, attempt, cost.best_usd, reservation)
+            if cost.actual_usd is not None:
+                await settle(reservation, cost.actual_usd, self._store)
         await self._markers.remove(folder, reservation)
 
     async def failed(self, folder: str, record: Failed, reservation: Reserved | None) -> None:
@@ -167,17 +168,25 @@ class Openings:
             await self._note_all()
         paid = await self._payments.of(period)
         for state in still_open:
-            is_paid, usd = cost_of(state)
-            if is_paid and period in periods_of(state):
-                paid.setdefault((state.folder, state.attempt), usd)
+            cost = cost_of(state)
+            if cost.is_paid and period in periods_of(state):
+                paid.setdefault((state.folder, state.attempt), cost.best_usd)
         return list(paid.values())
 
     async def _note(self, state: RenderState | None) -> None:
-        if state:
-            is_paid, usd = cost_of(state)
-            if is_paid:
-                periods = periods_of(state)
-                await self._payments.note(state.folder, state.attempt, usd, state.reserved, periods)
+        cost = cost_of(state) if state else Cost(is_paid=False)
+        if state is None or not cost.is_paid:
+            return
+        reserved, periods = state.reserved, periods_of(state)
+        await self._payments.note(state.folder, state.attempt, cost.best_usd, reserved, periods)
+        if reserved and reserved.charged_to and cost.actual_usd is not None:
+            lost: list[int] = []
+            if state.accepted and state.accepted.job.adopted:
+                before = [
+                    o for o in await self._records.attempts(state.folder) if o.name == "reserved"
+                ]
+                lost = [one.attempt for one in before if one.attempt < state.attempt]
+            await settle(reserved, cost.actual_usd, self._store, reversed(lost))
 
     async def _note_all(self) -> None:
         """Go through all renders of a store that an earlier version began."""

@@ -13,6 +13,7 @@ budget counts already need none.
 import asyncio
 import hashlib
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,17 +46,38 @@ def periods_of(state: RenderState) -> set[str]:
     return {day_of(state.accepted.at)} if state.accepted else set()
 
 
-def cost_of(state: RenderState) -> tuple[bool, float | None]:
-    """Say whether an attempt was paid for, and at what price in USD, where that is known."""
+@dataclass(frozen=True)
+class Cost:
+    """What an attempt cost.
+
+    Attributes:
+        is_paid: Whether it was paid for, or may have been.
+        usd: Estimated, by its server's prices, in USD; None where these are not known.
+        actual_usd: What the server says, in USD; None where it does not say.
+    """
+
+    is_paid: bool
+    usd: float | None = None
+    actual_usd: float | None = None
+
+    @property
+    def best_usd(self) -> float | None:
+        """The server's word, else the estimate."""
+        return self.usd if self.actual_usd is None else self.actual_usd
+
+
+def cost_of(state: RenderState) -> Cost:
+    """Say what an attempt cost, from its records: how it ended, not how it was accepted."""
     if state.pictures:
-        return True, state.pictures.image.cost_usd
+        return Cost(True, state.pictures.image.cost_usd, state.pictures.image.actual_usd)
     accepted, stored, failed = state.accepted, state.stored, state.failed
     if accepted is None or accepted.job.kind == "existing" or (failed and failed.paid == "no"):
-        return False, None
+        return Cost(False)
+    job = accepted.job
+    told = stored.video if stored else failed or job
     # In records of earlier versions only the kept video has the price.
-    if accepted.job.cost_usd is None and stored:
-        return True, stored.video.cost_usd
-    return True, accepted.job.cost_usd
+    usd = stored.video.cost_usd if job.cost_usd is None and stored else job.cost_usd
+    return Cost(True, usd, told.actual_usd)
 
 
 class Payments:

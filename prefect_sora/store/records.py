@@ -210,6 +210,8 @@ class Failed(Record):
     code: str | None = None
     video_id: str | None = None
     paid: Paid = "no"
+    actual_usd: float | None = None
+    """What the server says that it cost all the same; None where it does not say."""
 
     def error(self) -> RenderFailedError:
         """The failure as an error again."""
@@ -217,6 +219,7 @@ class Failed(Record):
         return cls(
             self.message,
             code=self.code,
+            actual_usd=self.actual_usd,
             key=self.key,
             video_id=self.video_id,
             paid=self.paid,

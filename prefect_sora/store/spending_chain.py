@@ -2,13 +2,14 @@
 
 ```text
 <store>/.spending/day-2026-11-21/000001.json     what the records say was spent before
-<store>/.spending/day-2026-11-21/000002.json     charges, or one that is taken back
+<store>/.spending/day-2026-11-21/000002.json     charges, or one that is settled or taken back
 <store>/.spending/run-<hash of the scope>/…      the same of one run
 ```
 
 Each entry is created exclusively under the next number and holds the running total. So of
-all who add at once, on any machine, one wins, and the others read on and try again. The
-total is never over the budget. Entries are never edited.
+all who add at once, on any machine, one wins, and the others read on and try again. No charge
+is added that would go over the budget. What a render really cost, once its server has said so,
+takes the charge's place, up or down, once. Entries are never edited.
 
 A process that knows an entry asks for the next ones by number; it lists a chain only where it
 knows no entry of it.
@@ -48,6 +49,7 @@ class _Back:
     attempt: int
     since: float
     answer: asyncio.Future[None]
+    actual_usd: float | None = None
 
 
 class Chain:
@@ -88,8 +90,29 @@ class Chain:
         Raises:
             StorageError: The store refuses, or an entry cannot be read.
         """
+        await self._back(key, attempt, since, None)
+
+    async def settle(self, key: str, attempt: int, usd: float, *, since: float = 0.0) -> bool:
+        """Put what an attempt really cost in the place of its charge, once.
+
+        Args:
+            key: The render.
+            attempt: Which attempt.
+            usd: What it cost.
+            since: As in `take_back`.
+
+        Returns:
+            Whether the attempt is, or was, charged here.
+
+        Raises:
+            StorageError: The store refuses, or an entry cannot be read.
+        """
+        await self._back(key, attempt, since, usd)
+        return self._entries.charged(key, attempt) > 0 or self._entries.is_settled(key, attempt)
+
+    async def _back(self, key: str, attempt: int, since: float, usd: float | None) -> None:
         answer = asyncio.get_running_loop().create_future()
-        await self._ask(_Back(key, attempt, since - limits().charge_clock_seconds, answer))
+        await self._ask(_Back(key, attempt, since - limits().charge_clock_seconds, answer, usd))
 
     async def _ask(self, one: _Asked | _Back) -> None:
         self._asked.append(one)
@@ -122,6 +145,9 @@ class Chain:
                 newest = await self._entries.go_on()
                 continue
             charges = await self._taken(backs.values())
+            if not is_fresh and any(not self._knows(back) for back in backs.values()):
+                newest, is_fresh = await self._entries.go_on(), True  # another charged it since
+                continue
             spent = newest.total_usd + sum(charge.usd for charge in charges)
             fitting, refused = _within(spent, wanted)
             if refused and not is_fresh:  # some may be taken back by now
@@ -139,7 +165,7 @@ class Chain:
                 one.answer.set_result(None)
 
     async def _taken(self, backs: Iterable[_Back]) -> list[Charge]:
-        """Make the negative charges that take back the charges still standing."""
+        """Make the charges that take back those still standing, or settle them."""
         charges = []
         for back in backs:
             try:
@@ -148,9 +174,18 @@ class Chain:
                 _fail(back, error)
                 continue
             charged = self._entries.charged(back.key, back.attempt)
-            if charged > 0:
-                charges.append(Charge(key=back.key, attempt=back.attempt, usd=-charged))
+            actual_usd = back.actual_usd
+            if self._entries.is_settled(back.key, back.attempt) or charged <= 0:
+                continue
+            off = round((actual_usd or 0.0) - charged, 6)
+            if off:
+                charges.append(
+                    Charge(key=back.key, attempt=back.attempt, usd=off, settled_usd=actual_usd)
+                )
         return charges
+
+    def _knows(self, one: _Back) -> bool:
+        return self._entries.knows(one.key, one.attempt)
 
     async def _begin(self, before: Before) -> None:
         if before.unpriced:
@@ -195,14 +230,41 @@ async def take_back(reserved: Reserved, store: VideoFolder) -> None:
     Where the store refuses, that is logged, and the charge counts until the render is submitted
     again.
     """
-    # A charge that stood through refusals may be as old as the first attempt.
-    since = reserved.at if reserved.charged_as == reserved.attempt else 0.0
     for period in reserved.charged_to:
         try:
             chain = chain_of(store, period)
-            await chain.take_back(reserved.key, reserved.charged_as, since=since)
+            await chain.take_back(reserved.key, reserved.charged_as, since=_charged_from(reserved))
         except StorageError as error:
             log.warning("The charge of render %s still counts: %s", reserved.key, error)
+
+
+async def settle(
+    reserved: Reserved, usd: float, store: VideoFolder, lost: Iterable[int] = ()
+) -> None:
+    """Put what an attempt really cost in the place of its charge, in all budgets that count it.
+
+    The record that ends the attempt decides, so this may be done again after a crash.
+
+    Args:
+        reserved: Its reservation.
+        usd: What its server says that it cost.
+        store: Where its budgets are.
+        lost: Earlier attempts, the newest first, whose create was lost: where this one adopted
+            their job, it is one of them that is charged.
+
+    Raises:
+        StorageError: The store refuses, or an entry cannot be read.
+    """
+    since = min(_charged_from(reserved), reserved.in_doubt_since)
+    for period in reserved.charged_to:
+        for attempt in (reserved.charged_as, *lost):
+            if await chain_of(store, period).settle(reserved.key, attempt, usd, since=since):
+                break
+
+
+def _charged_from(reserved: Reserved) -> float:
+    """When its charge was made at the earliest: one that stood through refusals may be old."""
+    return reserved.at if reserved.charged_as == reserved.attempt else 0.0
 
 
 def _within(spent: float, wanted: list[_Asked]) -> tuple[list[_Asked], list[_Asked]]:

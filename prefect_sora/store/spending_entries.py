@@ -22,11 +22,13 @@ class Charge(BaseModel):
         key: The render.
         attempt: Which attempt of it; each is charged once.
         usd: What it costs; less than 0 where a charge is taken back.
+        settled_usd: What is charged from here on, for good: what it really cost.
     """
 
     key: str
     attempt: int
     usd: float
+    settled_usd: float | None = None
 
 
 class Before(BaseModel):
@@ -75,10 +77,19 @@ class Entries:
         self._oldest: Entry | None = None
         # What the entries charge, from the oldest to the newest that we know.
         self._charged: dict[tuple[str, int], float] = {}
+        self._settled: set[tuple[str, int]] = set()
 
     def charged(self, key: str, attempt: int) -> float:
         """What the entries that we know charge for an attempt, in USD."""
         return round(self._charged.get((key, attempt), 0.0), 6)
+
+    def knows(self, key: str, attempt: int) -> bool:
+        """Whether an entry that we know is about an attempt."""
+        return (key, attempt) in self._charged
+
+    def is_settled(self, key: str, attempt: int) -> bool:
+        """Whether an entry that we know says what an attempt really cost."""
+        return (key, attempt) in self._settled
 
     async def go_on(self) -> Entry | None:
         """Read on to the newest entry; the chain is listed only where no entry of it is known."""
@@ -127,6 +138,7 @@ class Entries:
         if self.newest is None or entry.number > self.newest.number + 1:
             self._oldest = entry
             self._charged.clear()
+            self._settled.clear()
         self.newest = entry
         self._count(entry)
 
@@ -134,6 +146,8 @@ class Entries:
         for charge in entry.charges if entry else []:
             attempt = (charge.key, charge.attempt)
             self._charged[attempt] = self._charged.get(attempt, 0.0) + charge.usd
+            if charge.settled_usd is not None:
+                self._settled.add(attempt)
 
     async def _read_if_whole(self, number: int) -> Entry | None:
         name = self.name(number)

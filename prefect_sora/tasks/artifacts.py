@@ -117,7 +117,7 @@ async def _show_what_is_left(job: VideoJob, said: str) -> None:
     if not in_run():
         return
     facts = [("Video id", code(job.video_id)), ("Made by", plain(job.provider))]
-    facts += [("Cost", cost(job.cost_usd)), ("Render key", code(job.key))]
+    facts += [("Cost", cost(job)), ("Render key", code(job.key))]
     with harmless("What the server has of it is"):
         await acreate_markdown_artifact(
             key=f"video-{job.key}",  # the clip's own page takes its place when it is kept

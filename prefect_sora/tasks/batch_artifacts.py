@@ -74,6 +74,7 @@ def _table(rows: Sequence[Result]) -> list[dict[str, Any]]:
             "Prompt": _short(row.prompt, 80),
             "Render": row.key or "",
             "Cost": "" if row.outcome not in ("kept", "duplicate") else dollars(row.cost_usd),
+            "Real cost": "" if row.actual_usd is None else dollars(row.actual_usd),
             "Where or why": _short(_why_or_where(row), limits().said_characters),
             "What to do": row.next_step or "",
         }

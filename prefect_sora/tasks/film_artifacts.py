@@ -43,7 +43,7 @@ async def _markdown(kept: CutList, folder: VideoFolder) -> str:
         table(
             [
                 ("Picture", f"{length}, {made}"),
-                ("Cost", cost(film.cost_usd)),
+                ("Cost", cost(film)),
                 ("Size", size(film.size_bytes)),
                 ("SHA-256", code(film.sha256)),
                 ("Film key", code(film.key)),

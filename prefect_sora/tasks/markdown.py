@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.limits import limits
-from prefect_sora.servers.video_prices import dollars
+from prefect_sora.servers.video_prices import side_by_side
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 
@@ -36,6 +36,18 @@ class Playable(Protocol):
         """Pixels."""
 
 
+class Costly(Protocol):
+    """A job, a clip, pictures or a film."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """By its server's prices."""
+
+    @property
+    def actual_usd(self) -> float | None:
+        """By its server's word."""
+
+
 async def player(video: Playable, folder: VideoFolder, name: str) -> str:
     """Play a video, where a page can, and say where it is.
 
@@ -57,9 +69,11 @@ async def player(video: Playable, folder: VideoFolder, name: str) -> str:
     return "\n\n".join(parts)
 
 
-def cost(usd: float | None) -> str:
-    """Write a cost in USD; one that is not known is never written as 0."""
-    return dollars(usd)
+def cost(of: Costly) -> str:
+    """Write what something cost: estimated, and what its server says, if that is believed."""
+    doubt = getattr(of, "cost_doubt", None)
+    said = f" (not believed of it: {plain(doubt)})" if doubt else ""
+    return f"{side_by_side(of.cost_usd, of.actual_usd)}{said}"
 
 
 def table(facts: list[tuple[str, str]]) -> str:
@@ -111,7 +125,7 @@ async def image_page(image: StoredImage, folder: VideoFolder) -> str:
     facts = [
         ("Made by", plain(", ".join(filter(None, (image.provider, image.model))))),
         ("Picture", f"{image.width} x {image.height} {image.format}{clear}"),
-        ("Cost", cost(image.cost_usd)),
+        ("Cost", cost(image)),
         ("Render key", code(image.key)),
         ("Take", str(image.take)),
         *((size(f.size_bytes), code(url)) for f, url in zip(image.files, image.urls, strict=True)),
@@ -156,7 +170,7 @@ def _facts(video: StoredVideo, asked: dict[str, JsonValue]) -> list[tuple[str, s
         ("Made by", plain(", ".join(filter(None, (video.provider, video.model))))),
         *([("Asked for", plain(", ".join(wanted)))] if wanted else []),
         ("Picture", f"{video.width} x {video.height}{length}{different}"),
-        ("Cost", cost(video.cost_usd)),
+        ("Cost", cost(video)),
         ("Size", size(video.size_bytes)),
         ("SHA-256", code(video.sha256)),
         ("Render key", code(video.key)),

@@ -9,7 +9,8 @@ import pytest
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.image import NOT_IN_FINGERPRINT, ImageRequest
-from prefect_sora.servers import image_checks, image_models
+from prefect_sora.servers.images import checks as image_checks
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.profiles import PROFILES, Service
 from prefect_sora.servers.server import remote
 

@@ -14,7 +14,8 @@ from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders.environment import NamedProvider
-from prefect_sora.servers import image_models, video_models, video_prices
+from prefect_sora.servers import video_models, video_prices
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.video_object import ServedModel
 
 

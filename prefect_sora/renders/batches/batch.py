@@ -23,8 +23,10 @@ from prefect_sora.renders.batches.plan import Plan, as_asked
 from prefect_sora.renders.batches.results import BatchRecord, BatchResult, Counts, Result
 from prefect_sora.requests.table import Row
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.video_prices import total_usd
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.identity import title_slug
+from prefect_sora.store.payments import Cost
 
 T = TypeVar("T")
 
@@ -136,7 +138,10 @@ class Batch:
             not_started=results.count(rows, "not_started"),
             not_as_asked=sum(row.not_as_asked is not None for row in rows),
             estimated_usd=self.plan.estimate.usd,
-            cost_usd=None if self.counts.unpriced else round(self.counts.spent_usd, 6),
+            cost_usd=total_usd(video.cost_usd for video in self._videos.values()),
+            actual_usd=total_usd(v.actual_usd for v in self._videos.values())
+            if self._videos
+            else None,
             csv_url=csv_url,
             jsonl_url=jsonl_url,
             videos=self.in_order(),
@@ -183,8 +188,9 @@ class Batch:
     def _kept(self, row: Row, video: StoredVideo) -> None:
         self.counts.rendering -= 1
         self.counts.kept += 1
-        self.counts.spent_usd += video.cost_usd or 0.0
-        self.counts.unpriced += video.cost_usd is None
+        cost = Cost(True, video.cost_usd, video.actual_usd).best_usd
+        self.counts.spent_usd += cost or 0.0
+        self.counts.unpriced += cost is None
         self._results[row.number] = results.kept(row, video)
         self._videos[row.number] = video
 
@@ -195,7 +201,9 @@ class Batch:
         if not isinstance(error, SoraError):
             self.counts.doubtful += 1
             return
-        self.counts.doubtful += error.paid != "no"
+        actual_usd = getattr(error, "actual_usd", None)
+        self.counts.spent_usd += actual_usd or 0.0
+        self.counts.doubtful += error.paid != "no" and actual_usd is None
         unreachable = isinstance(error, UnavailableError) and error.never_sent
         if isinstance(error, _ENDS_ALL) or unreachable:
             self._ended_by = self._ended_by or error

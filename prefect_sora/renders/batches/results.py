@@ -12,7 +12,7 @@ from prefect_sora.errors import BatchError, Paid, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.video import VideoRequest
-from prefect_sora.servers.video_prices import dollars
+from prefect_sora.servers.video_prices import dollars, side_by_side
 
 if TYPE_CHECKING:  # they bring an HTTP library, which a command's --help does not need
     from prefect_sora.requests.table import Row
@@ -35,6 +35,9 @@ class Result(BaseModel):
             sent; `not_started` was not sent, because of what `error` says.
         same_as: The row that a duplicate repeats.
         not_as_asked: What of a kept clip is another than was asked for.
+        cost_usd: Estimated, by the server's prices.
+        actual_usd: What the server says that it cost, also where it made no clip.
+        cost_doubt: What it says of it that cannot be so.
         paid: Whether a failed one was charged, as far as that is known.
         next_step: What to do about the error.
         labels: The user's own columns.
@@ -58,6 +61,8 @@ class Result(BaseModel):
     duration_seconds: float | None = None
     not_as_asked: str | None = None
     cost_usd: float | None = None
+    actual_usd: float | None = None
+    cost_doubt: str | None = None
     paid: Paid | None = None
     error_type: str | None = None
     error: str | None = None
@@ -79,9 +84,9 @@ class Counts:
         rendering: Renders under way.
         kept: Renders whose video is in the store.
         failed: Renders that made no video.
-        spent_usd: What the kept ones cost, as far as their prices are known.
+        spent_usd: What was paid: by the server's word, else by its prices, where these are known.
         unpriced: How many kept ones have no known price.
-        doubtful: How many failed ones may have been charged all the same.
+        doubtful: How many failed ones may have been charged all the same, nobody knows how much.
     """
 
     queued: int = 0
@@ -134,6 +139,7 @@ class BatchRecord(BaseModel):
     not_started: int
     estimated_usd: float | None = None
     cost_usd: float | None = None
+    actual_usd: float | None = None
 
 
 class BatchResult(BaseModel):
@@ -161,6 +167,9 @@ class BatchResult(BaseModel):
     )
     estimated_usd: float | None = Field(description="Before; None where a price is unknown.")
     cost_usd: float | None = Field(description="Of what is kept; None where a price is unknown.")
+    actual_usd: float | None = Field(
+        default=None, description="The same by the servers' word; None where one does not say."
+    )
     csv_url: str = Field(description="All rows, as CSV.")
     jsonl_url: str = Field(description="All rows, as JSON lines.")
     videos: tuple[StoredVideo, ...] = ()
@@ -175,7 +184,8 @@ class BatchResult(BaseModel):
             "not as asked": self.not_as_asked,
         }
         more = "".join(f", {count} {name}" for name, count in counts.items() if count)
-        return f"{self.kept} of {self.rows} kept{more}; cost {dollars(self.cost_usd)}"
+        cost = side_by_side(self.cost_usd, self.actual_usd)
+        return f"{self.kept} of {self.rows} kept{more}; cost {cost}"
 
 
 def kept(row: "Row", video: StoredVideo) -> Result:
@@ -186,7 +196,8 @@ def kept(row: "Row", video: StoredVideo) -> Result:
         not_as_asked=", ".join(video.differences) or None,
         **video.model_dump(
             include={
-                *("key", "video_id", "provider", "url", "sha256", "duration_seconds", "cost_usd")
+                *("key", "video_id", "provider", "url", "sha256", "duration_seconds"),
+                *("cost_usd", "actual_usd", "cost_doubt"),
             }
         ),
     )
@@ -200,6 +211,7 @@ def failed(row: "Row", error: BaseException, outcome: Outcome = "failed") -> Res
         outcome=outcome,
         key=ours.key if ours else None,
         video_id=ours.video_id if ours else None,
+        actual_usd=getattr(ours, "actual_usd", None),
         paid="no" if outcome == "not_started" else ours.paid if ours else "unknown",
         error_type=type(error).__name__,
         error=ours.message if ours else str(error) or type(error).__name__,
@@ -214,7 +226,8 @@ def broken(row: "Row") -> Result:
 
 def duplicate(row: "Row", first: Result) -> Result:
     """Say that a row is the same render as an earlier one."""
-    told = first.model_dump(exclude={"row", "outcome", "cost_usd", "same_as", "labels"})
+    costs = {"cost_usd", "actual_usd", "cost_doubt"}
+    told = first.model_dump(exclude={"row", "outcome", *costs, "same_as", "labels"})
     cost_usd = 0.0 if first.outcome == "kept" else None
     own = {"row": row.number, "labels": row.labels, "same_as": first.row}
     return Result(**told, **own, outcome="duplicate", cost_usd=cost_usd)

@@ -100,6 +100,10 @@ class StoredFilm(BaseModel):
     cost_usd: float | None = Field(
         default=None, description="Of all takes together; None where one is not known."
     )
+    actual_usd: float | None = Field(
+        default=None,
+        description="The same by the servers' word; None where one of them does not say.",
+    )
     cut_list_url: str
     contact_sheet_url: str
     created_at: float = Field(description="When it was kept, Unix seconds.")
@@ -166,6 +170,7 @@ async def keep_film(
     store: VideoFolder,
     cost_usd: float | None = None,
     audio: Audio | None = None,
+    actual_usd: float | None = None,
 ) -> CutList:
     """Join the clips into a film and keep it; one that is kept already is returned as it stands.
 
@@ -173,8 +178,9 @@ async def keep_film(
         title: The film's.
         cuts: What it shows, in order; their times are filled in here.
         store: Holds the clips, and the film.
-        cost_usd: What all of it has cost.
+        cost_usd: What all of it has cost, by the servers' prices.
         audio: Its sound, in place of the clips' own.
+        actual_usd: What it has cost by the servers' word.
 
     Raises:
         InvalidRequestError: The audio cannot be read; the clips are kept.
@@ -221,6 +227,7 @@ async def keep_film(
             copied_sound=film.copied_sound if sound is None else False,
             audio=files.public_address(audio.source) if audio else None,
             cost_usd=cost_usd,
+            actual_usd=actual_usd,
             cut_list_url=store.url(f"{folder}/{CUT_LIST}"),
             contact_sheet_url=store.url(f"{folder}/{CONTACT_SHEET}"),
             created_at=time(),

@@ -155,10 +155,13 @@ class Filming:
             sha256=clip.sha256,
         )
 
-    def cost_usd(self) -> float | None:
-        """What all takes cost together; None where one cost is not known."""
-        clips = {clip.key: clip for clip in self.clips.values()}
-        return total_usd(clip.cost_usd for clip in clips.values())
+    def costs(self) -> dict[str, float | None]:
+        """What all takes cost together, estimated and real; None where one cost is not known."""
+        clips = {clip.key: clip for clip in self.clips.values()}.values()
+        return {
+            "cost_usd": total_usd(clip.cost_usd for clip in clips),
+            "actual_usd": total_usd(clip.actual_usd for clip in clips),
+        }
 
     def failed(self) -> StoryboardError:
         """Say which shots failed, which are kept, and how to go on."""

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from functools import partial
 from time import time
+from typing import Any
 
 from prefect_sora.errors import CorruptVideoError, SoraError
 from prefect_sora.handles import StoredVideo, VideoJob
@@ -109,7 +110,7 @@ async def _record(
         width=fetched.info.width,
         height=fetched.info.height,
         duration_seconds=fetched.info.duration_seconds,
-        cost_usd=_cost(video, client, fetched.info.duration_seconds),
+        **_costs(video, client, fetched.info.duration_seconds),
         created_at=time(),
         **stills,
         **await asked_instead(video, begun, fetched.info, ledger),
@@ -120,9 +121,10 @@ async def _record(
     return standing
 
 
-def _cost(video: VideoJob, client: VideoClient, seconds: float | None) -> float | None:
-    if video.cost_usd is not None:
-        return video.cost_usd
-    if video.kind == "existing" and not client.server.local:
-        return None  # paid by whoever rendered it
-    return client.server.cost_usd(video.model, video.size, video.seconds or seconds)
+def _costs(video: VideoJob, client: VideoClient, seconds: float | None) -> dict[str, Any]:
+    told = {"actual_usd": video.actual_usd, "cost_doubt": video.cost_doubt}
+    usd = video.cost_usd
+    # An existing video was paid for by whoever rendered it.
+    if usd is None and (video.kind != "existing" or client.server.local):
+        usd = client.server.cost_usd(video.model, video.size, video.seconds or seconds)
+    return {"cost_usd": usd, **told}

@@ -18,6 +18,7 @@ from prefect_sora.renders.finish.options import WaitOptions, deadline_seconds
 from prefect_sora.renders.finish.polling import OnProgress
 from prefect_sora.renders.finish.progress import estimating, remember
 from prefect_sora.renders.finish.watcher import watcher_of
+from prefect_sora.servers.costs.told import NOTHING, Told
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.error_bodies import Failure
 from prefect_sora.servers.protocol.video_object import Video
@@ -98,7 +99,7 @@ async def wait(
     await remember(job, video, client, ledger)
     keeps_s = client.server.profile.keeps_seconds
     until = video.expires_at or (job.submitted_at + keeps_s if keeps_s else None)
-    return _rendered(job, until, is_kept=False)
+    return _rendered(job, until, is_kept=False, told=_told(job, video))
 
 
 def _limit(job: VideoJob, options: WaitOptions) -> float:
@@ -110,10 +111,24 @@ def _limit(job: VideoJob, options: WaitOptions) -> float:
 
 
 def _rendered(
-    job: VideoJob, expires_at: float | None = None, *, is_kept: bool = True
+    job: VideoJob, expires_at: float | None = None, *, is_kept: bool = True, told: Told = NOTHING
 ) -> RenderedVideo:
-    known = job.model_dump(exclude={"stored"})
+    said = {"actual_usd": told.usd, "cost_doubt": told.doubt} if told != NOTHING else {}
+    known = {**job.model_dump(exclude={"stored"}), **said}
     return RenderedVideo(**known, stored=is_kept, expires_at=expires_at)
+
+
+def _told(job: VideoJob, video: Video) -> Told:
+    """What the server says that an ended job cost, as far as that can be; who renders it pays."""
+    if job.kind == "existing":
+        return NOTHING
+    told = video.told.beside(job.cost_usd)
+    if told.doubt:
+        log.warning(
+            "What video %s cost is taken as unknown: %s says %s.",
+            *(job.video_id, job.provider, told.doubt),
+        )
+    return told
 
 
 @contextmanager
@@ -138,6 +153,9 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
     said = failure.message or f"the server gave no reason (status {video.raw_status!r})"
     moderated = failure.is_moderation or "moderation" in video.raw_status
     code = f" ({failure.code})" if failure.code else ""
+    told = _told(job, video)
+    is_free = video.is_free and told.doubt is None
+    doubt = f" What it says of the cost is not believed: {told.doubt}." if told.doubt else ""
     record = Failed(
         key=job.key,
         attempt=job.attempt,
@@ -145,15 +163,16 @@ async def _close(job: VideoJob, video: Video, ledger: Ledger) -> SoraError:
         kind="moderated" if moderated else "failed",
         message=ModerationError(said, code=failure.code).message
         if moderated
-        else f"The render ended without a video{code}: {said}",
+        else f"The render ended without a video{code}: {said}{doubt}",
         code=failure.code,
         video_id=job.video_id,
         # Few servers say what they charge for a job that failed.
-        paid="no" if video.is_free or job.cost_usd == 0 else "unknown",
+        paid="no" if is_free or job.cost_usd == 0 else "yes" if told.usd else "unknown",
+        actual_usd=told.usd,
     )
     with _waiting_for(job, ledger):
         await ledger.fail(job.folder, record)
-        if video.is_free:
+        if is_free:
             reserved = await ledger.reservation(job.folder, job.attempt)
             if reserved:
                 await take_back(reserved, ledger.store)

@@ -13,7 +13,8 @@ from prefect_sora.renders.images.pictures import check_mask, sendable
 from prefect_sora.requests.image import ImageRequest, Source, inputs_sha256, recorded
 from prefect_sora.requests.reference import Reference, load_source, public_address
 from prefect_sora.requests.video import VideoRequest
-from prefect_sora.servers import image_checks, image_models
+from prefect_sora.servers.images import checks as image_checks
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import (

@@ -14,7 +14,7 @@ from prefect_sora.renders.images.pictures import Picture, picture_of
 from prefect_sora.renders.images.prepare import PreparedPictures
 from prefect_sora.requests.files import binary
 from prefect_sora.requests.image import MAX_COUNT
-from prefect_sora.servers import image_models
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.send_times import Departure
 from prefect_sora.servers.protocol.status_errors import not_the_protocol

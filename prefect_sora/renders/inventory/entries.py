@@ -21,7 +21,11 @@ class StoreAttempt(BaseModel):
     video_id: str | None = Field(default=None, description="The server's id of the job.")
     paid: Paid = Field(description="Whether it was charged, as far as that is known.")
     cost_usd: float | None = Field(
-        default=None, description="What it cost, or may have; None where nobody knows the price."
+        default=None,
+        description="What it cost, or may have, by its server's prices; None: not known.",
+    )
+    actual_usd: float | None = Field(
+        default=None, description="What the server says that it cost; None where it does not say."
     )
     error: str | None = Field(default=None, description="Why it made nothing.")
 
@@ -60,5 +64,9 @@ class StoreEntry(BaseModel):
     cost_usd: float | None = Field(
         default=None,
         description="Of all attempts together, or all takes of a film; None where one is unknown.",
+    )
+    actual_usd: float | None = Field(
+        default=None,
+        description="The same by the servers' word; None where one of them does not say.",
     )
     error: str | None = Field(default=None, description="Why it is not kept, or cannot be read.")

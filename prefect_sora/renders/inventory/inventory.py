@@ -102,7 +102,7 @@ async def _render(folder: str, names: list[str], ledger: Ledger) -> StoreEntry |
         return None
     state, first = telling(read), next((one.reserved for one in read if one.reserved), None)
     attempts = _attempts(read)
-    costs = [one.cost_usd for one in attempts if one.paid != "no"]
+    paid = [one for one in attempts if one.paid != "no"]
     request = first.request if first else {}
     prompt = request.get("prompt")
     job = state.accepted.job if state.accepted else None
@@ -125,7 +125,8 @@ async def _render(folder: str, names: list[str], ledger: Ledger) -> StoreEntry |
         attempts=attempts,
         video=state.stored.video if state.stored else None,
         image=state.pictures.image if state.pictures else None,
-        cost_usd=total_usd(costs),
+        cost_usd=total_usd(one.cost_usd for one in paid),
+        actual_usd=total_usd(one.actual_usd for one in paid) if paid else None,
         error=state.failed.message if state.failed and not state.is_kept else None,
     )
 
@@ -136,9 +137,9 @@ def _attempts(states: Sequence[RenderState]) -> tuple[StoreAttempt, ...]:
         records = (state.reserved, state.accepted, state.stored, state.pictures, state.failed)
         video_id = state.accepted.job.video_id if state.accepted else None
         name: Any = "kept" if state.is_kept else state.name
-        is_paid, usd = cost_of(state)
+        cost = cost_of(state)
         paid: Paid = "no"
-        if is_paid:
+        if cost.is_paid:
             paid = state.failed.paid if state.failed and not state.is_kept else "yes"
         elif state.name == "reserved" and not _is_settled(state, states):
             paid = "unknown"
@@ -151,7 +152,8 @@ def _attempts(states: Sequence[RenderState]) -> tuple[StoreAttempt, ...]:
                 state=name,
                 video_id=video_id,
                 paid=paid,
-                cost_usd=0.0 if paid == "no" else usd,
+                cost_usd=0.0 if paid == "no" else cost.usd,
+                actual_usd=None if paid == "no" else cost.actual_usd,
                 error=state.failed.message if state.failed and not state.is_kept else None,
             )
         )
@@ -175,7 +177,7 @@ async def _film(name: str, ledger: Ledger) -> StoreEntry | None:
         return None
     film = kept.film
     about = {"key": film.key, "folder": folder, "title": film.title, "at": film.created_at}
-    about |= {"url": film.url, "cost_usd": film.cost_usd}
+    about |= {"url": film.url, "cost_usd": film.cost_usd, "actual_usd": film.actual_usd}
     return StoreEntry(kind="film", state="kept", film=kept, **about)
 
 
@@ -186,6 +188,7 @@ async def _batch(name: str, ledger: Ledger) -> StoreEntry | None:
     if lines is None:
         return None
     rows = tuple(_result(line, store) for line in lines.splitlines() if line.strip())
+    made = [row for row in rows if row.outcome == "kept"]
     return StoreEntry(
         kind="batch",
         state="kept" if all(row.outcome in ("kept", "duplicate") for row in rows) else "failed",
@@ -197,7 +200,8 @@ async def _batch(name: str, ledger: Ledger) -> StoreEntry | None:
         url=store.url(f"{folder}/results.csv"),
         batch=record,
         rows=rows,
-        cost_usd=total_usd(row.cost_usd for row in rows if row.outcome == "kept"),
+        cost_usd=total_usd(row.cost_usd for row in made),
+        actual_usd=total_usd(row.actual_usd for row in made) if made else None,
     )
 
 

@@ -12,7 +12,8 @@ from prefect_sora.handles import Kind
 from prefect_sora.renders.finish.options import deadline_seconds
 from prefect_sora.renders.inventory.inventory import HasFolder, iterate_store
 from prefect_sora.requests.video import SIZES_BY_RATIO
-from prefect_sora.servers import image_models, video_models
+from prefect_sora.servers import video_models
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.video_prices import ANY, read_prices, tariff, usd_per_second
 from prefect_sora.store.backends import VideoFolder
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prefect_sora.errors import (
     ApiError,
@@ -87,7 +87,7 @@ class Attempt:
             seconds=seconds,
             submitted_at=video.created_at or reserved.at,
             adopted=adopted,
-            cost_usd=_cost(request, video, server, size, seconds),
+            **_costs(request, video, server, size, seconds),
         )
         job = await self._recorded(lambda: self.ledger.accept(self.folder, job), video.id)
         return job if adopted else job.model_copy(update={"sent_here": True})
@@ -169,14 +169,16 @@ def another_worker_holds_it(state: RenderState) -> RenderTimeoutError:
     )
 
 
-def _cost(
+def _costs(
     request: VideoRequest, video: Video, server: Server, size: str | None, seconds: int | None
-) -> float | None:
+) -> dict[str, Any]:
     if request.kind == "existing":
-        return 0.0 if server.local else None  # paid by whoever rendered it
+        return {"cost_usd": 0.0 if server.local else None}  # paid by whoever rendered it
     # An extension is charged only for the seconds that it adds.
     charged = request.seconds if request.kind == "extend" else seconds
-    return server.cost_usd(request.model or video.model, size, charged)
+    estimate_usd = server.cost_usd(request.model or video.model, size, charged)
+    told = video.told.beside(estimate_usd)
+    return {"cost_usd": estimate_usd, "actual_usd": told.usd, "cost_doubt": told.doubt}
 
 
 def _seconds(video: Video) -> int | None:

@@ -21,8 +21,9 @@ from prefect_sora.servers.estimates import Price, price, unknown_price
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.identity import new_owner
 from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.payments import cost_of
 from prefect_sora.store.records import RenderState, Reserved
-from prefect_sora.store.spending_chain import chain_of, take_back
+from prefect_sora.store.spending_chain import chain_of, settle, take_back
 from prefect_sora.store.spending_entries import Before, Charge
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ async def _price(request: VideoRequest, client: VideoClient) -> Price:
 
 
 async def _settle(attempt: Attempt) -> None:
-    """Take back the charges of earlier attempts that are known to have cost nothing."""
+    """Take back the charges of earlier attempts that have cost nothing; settle the others'."""
     ledger = attempt.ledger
     states = await ledger.attempts(attempt.folder)
     before = [state for state in states if state.attempt < attempt.number]
@@ -137,8 +138,11 @@ async def _settle(attempt: Attempt) -> None:
         state.reserved.charged_as for state in before if state.reserved and _owes(state, before)
     }
     for state in before:
+        actual_usd = cost_of(state).actual_usd
         if state.reserved and state.reserved.charged_as not in owed:
             await take_back(state.reserved, ledger.store)
+        elif state.reserved and actual_usd is not None and state.failed:
+            await settle(state.reserved, actual_usd, ledger.store)
 
 
 def _owes(state: RenderState, attempts: list[RenderState]) -> bool:

@@ -34,6 +34,7 @@ from prefect_sora.servers.profiles.profile import (
     Route,
     Service,
     Still,
+    found,
 )
 
 _RENDER: Final = (OPENAI, AZURE, SGLANG, VLLM_OMNI, FASTVIDEO, TENSORRT_LLM, LOCAL)
@@ -123,5 +124,6 @@ __all__ = [
     "Route",
     "Service",
     "Still",
+    "found",
     "read_profile",
 ]

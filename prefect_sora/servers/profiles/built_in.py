@@ -122,6 +122,9 @@ LITELLM_PROXY: Final = Profile(
     can_list=False,
     can_delete=False,
     characters=False,
+    # Seconds times its own price; 0.0 where it has none. Its polls always say 0.0 (run).
+    cost_path="x-litellm-response-cost",
+    cost_source="estimate_header",
     # Its create answers only after the server behind it, which it tries for up to this long.
     longest_create_s=120.0,
 )

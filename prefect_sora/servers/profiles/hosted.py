@@ -55,6 +55,8 @@ OPENROUTER: Final = Profile(
     derives=_CONTINUES,
     characters=False,
     progress="none",
+    cost_path="usage.cost",
+    cost_elsewhere_path="usage.is_byok",
     # Nothing tells of a create without an answer, so this one is waited for. Ours.
     create_seconds=300.0,
     longest_create_s=300.0,
@@ -86,6 +88,7 @@ TOGETHER: Final = Profile(
     derives=frozenset({"edit"}),
     characters=False,
     progress="none",
+    cost_path="outputs.cost",
     create_seconds=300.0,
     longest_create_s=300.0,
 )
@@ -125,6 +128,8 @@ XAI: Final = Profile(
     can_delete=False,
     derives=_CONTINUES,
     characters=False,
+    cost_path="usage.cost_in_usd_ticks",
+    cost_scale=1e-10,
     create_seconds=300.0,
     longest_create_s=300.0,
 )

@@ -1,7 +1,7 @@
 """Profile: what one kind of server can do, and how it says it, as data."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -224,6 +224,35 @@ class Profile(BaseModel):
         "believed: replicas behind one address may each know their own.",
     )
 
+    cost_path: str | None = Field(
+        default=None,
+        description="Where it says what a render cost: in the job, such as usage.cost, or the "
+        "name of a header of its create's answer.",
+    )
+    cost_scale: float = Field(default=1.0, gt=0, description="USD of one unit of that cost.")
+    cost_source: Literal["final", "estimate_header"] = Field(
+        default="final",
+        description="Said of an ended job; or in the header that `cost_path` names, where 0 is "
+        "said of what is not known.",
+    )
+    cost_elsewhere_path: str | None = Field(
+        default=None,
+        description="Where a job says that another bills for it, so that the cost it tells is not "
+        "all of it, such as usage.is_byok.",
+    )
+
     def __hash__(self) -> int:
         """Hash the name alone; equality compares all fields."""
         return hash(self.name)
+
+
+def found(value: object, path: str) -> Any:
+    """Find what stands at a path, whose parts are joined by dots; None where nothing does."""
+    for part in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value

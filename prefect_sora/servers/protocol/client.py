@@ -89,7 +89,7 @@ class VideoClient(Transport):
             timeout_seconds=server.profile.create_seconds,
             either=asked.picture is None,
         )
-        video = read_video(json_of(response), server.profile)
+        video = read_video(json_of(response), server.profile, headers=response.headers)
         if video is None:
             raise not_the_protocol(
                 self.server, response, verb=request.kind, is_an_api=await self.is_an_api()

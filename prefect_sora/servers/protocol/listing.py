@@ -74,4 +74,5 @@ def remote_video(video: Video, provider: str) -> RemoteVideo:
         expires_at=video.expires_at,
         source_video_id=video.remixed_from_video_id,
         error=(failure.message or failure.code) if failure else None,
+        actual_usd=video.told.usd,
     )

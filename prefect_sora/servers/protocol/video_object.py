@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from prefect_sora.handles import Status
-from prefect_sora.servers.profiles import GENERIC, Profile
+from prefect_sora.servers.costs.told import NOTHING, Told, told_of
+from prefect_sora.servers.profiles import GENERIC, Profile, found
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
 
 _ALIASES: Final[Mapping[Status, str]] = {
@@ -66,6 +67,8 @@ class Video(BaseModel):
     failure: Failure | None = Field(default=None, alias="error")
     is_free: bool = False
     """The server says that it charges nothing for it."""
+    told: Told = NOTHING
+    """What the server says that it cost."""
     _poll_after_s: float | None = PrivateAttr(default=None)
     _is_estimate: bool = PrivateAttr(default=False)
 
@@ -138,6 +141,7 @@ def read_video(
     poll_after_s: float | None = None,
     *,
     asked_for: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Video | None:
     """Read a Video, or None where this is none: no object, or no id in it.
 
@@ -146,6 +150,7 @@ def read_video(
         profile: Where the server writes what.
         poll_after_s: When the server wants to be asked again, in seconds.
         asked_for: The job's id, where it was asked for by that; some servers do not repeat it.
+        headers: Of the answer to a create.
     """
     if not isinstance(value, Mapping):
         return None
@@ -160,13 +165,15 @@ def read_video(
         word = "completed"
     try:
         status = profile.statuses.get(word, word) if isinstance(word, str) else word
+        told = told_of(value, canonical_status(status), profile, headers)
         video = Video.model_validate(
             {
                 **value,
                 "id": str(given),
                 "urls": urls,
                 "status": status,
-                "is_free": _is_free(value),
+                "is_free": _is_free(value, told, profile),
+                "told": told,
                 **_withheld(value, profile, status, urls),
             }
         )
@@ -174,18 +181,6 @@ def read_video(
         return None
     video._poll_after_s = poll_after_s
     return video
-
-
-def found(value: object, path: str) -> Any:
-    """Find what stands at a path, whose parts are joined by dots; None where nothing does."""
-    for part in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def _is_url(value: object) -> bool:
@@ -216,11 +211,13 @@ def _written_time(text: str) -> float | None:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def _is_free(value: Mapping[str, Any]) -> bool:
+def _is_free(value: Mapping[str, Any], told: Told, profile: Profile) -> bool:
     """Look for a cost of 0, as gateways tell it, beside the job or among its usage."""
+    if profile.cost_path and profile.cost_source == "final":
+        return told.usd == 0
     usage = value.get("usage")
-    told = [*([usage] if isinstance(usage, Mapping) else []), value]
-    costs = [holder[name] for holder in told for name in _COSTS if name in holder]
+    holders = [*([usage] if isinstance(usage, Mapping) else []), value]
+    costs = [holder[name] for holder in holders for name in _COSTS if name in holder]
     return bool(costs) and all(
         isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost == 0
         for cost in costs

@@ -23,7 +23,8 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.requests.video import DERIVED, VideoRequest, existing
-from prefect_sora.servers import estimates, image_models, video_models
+from prefect_sora.servers import estimates, video_models
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.profiles import AUTO
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import request_digest, title_slug

@@ -25,7 +25,7 @@ from prefect_sora.cli.options import (
 from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import Making, chosen, make, run_command
 from prefect_sora.cli.saved import store_named
-from prefect_sora.cli.screen import Screen, place, usd
+from prefect_sora.cli.screen import Screen, costs, place, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import NamedProvider
 
@@ -143,7 +143,7 @@ async def _filmed(
     filming = Filming(board, requests, steps, steps.options.scope, last_frame, gate)
     cuts = await filming.film()
     display.stitching(board.title, len(cuts))
-    kept = await keep_film(board.title, cuts, folder, filming.cost_usd(), board.audio)
+    kept = await keep_film(board.title, cuts, folder, audio=board.audio, **filming.costs())
     return kept.film
 
 
@@ -181,7 +181,7 @@ def _tell(screen: Screen, film: "StoredFilm") -> None:
     made = "joined as they are" if film.copied_picture else "encoded anew"
     screen.result(
         f"  {film.shots} shots, {made} · {film.width}x{film.height} · {film.duration_seconds:.2f} s"
-        f" · cost {usd(film.cost_usd)}"
+        f" · cost {costs(film.cost_usd, film.actual_usd)}"
     )
     screen.result(f"  cuts     {place(film.cut_list_url)}")
     screen.result(f"  pictures {place(film.contact_sheet_url)}")

@@ -10,7 +10,7 @@ from prefect_sora.cli.commands.store.choosing import CHOICE, Choice
 from prefect_sora.cli.options import SHOWN, Shown
 from prefect_sora.cli.run import run_command
 from prefect_sora.cli.saved import standing, store_named
-from prefect_sora.cli.screen import Screen, place, usd
+from prefect_sora.cli.screen import Screen, costs, place
 
 if TYPE_CHECKING:
     from prefect_sora.renders.inventory.entries import StoreEntry
@@ -67,7 +67,7 @@ def _table(entries: "list[StoreEntry]") -> Table:
         table.add_column(column, no_wrap=not long, overflow="fold")
     for entry in entries:
         where = place(entry.url) if entry.url else entry.error or entry.folder
-        cost = usd(entry.cost_usd) if entry.state != "unreadable" else ""
+        cost = costs(entry.cost_usd, entry.actual_usd) if entry.state != "unreadable" else ""
         made = [_when(entry.at), entry.kind, entry.state, _what(entry), cost]
         table.add_row(*made, entry.key, entry.title, where)
     return table

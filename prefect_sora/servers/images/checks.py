@@ -5,7 +5,7 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.image import ImageRequest
-from prefect_sora.servers.image_models import (
+from prefect_sora.servers.images.models import (
     FREE_IN_WORDS,
     IMAGE_MODELS,
     OPTIONS,

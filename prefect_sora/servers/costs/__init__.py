@@ -1,0 +1,1 @@
+"""What renders cost: what servers tell of it afterwards, and what their catalogues ask."""

@@ -1,0 +1,1 @@
+"""Image models: what each offers and takes, and what is refused of it."""
