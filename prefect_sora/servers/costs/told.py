@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from prefect_sora.handles import Status
@@ -82,17 +82,16 @@ def read_told(value: object, scale: float = 1.0) -> Told:
     """
     if value is None or value == "":
         return NOTHING
-    said = repr(value)[:40]
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return Told(None, f"{said} is no amount")
+    is_number = isinstance(value, (int, float, str)) and not isinstance(value, bool)
     try:
-        usd = Decimal(str(value)) * Decimal(str(scale))
-    except InvalidOperation:
-        return Told(None, f"{said} is no amount")
+        usd = Decimal(str(value) if is_number else "") * Decimal(str(scale))
+    except ArithmeticError:  # its text is not repeated: it may be anything
+        return Told(None, f"something that is no amount ({type(value).__name__})")
+    said = str(value)[:40]
     if not usd.is_finite() or usd < 0:
         return Told(None, f"{said} is no amount from 0 up")
-    if usd > Decimal(str(limits().cost_max_usd)):
-        return Told(None, f"{said} would be ${usd:.6g}, more than any clip costs: another unit?")
-    if 0 < usd < Decimal("0.000001"):
-        return Told(None, f"{said} would be ${usd:.6g}, less than any clip costs: another unit?")
+    is_much = usd > Decimal(str(limits().cost_max_usd))
+    if is_much or 0 < usd < Decimal("0.000001"):
+        than_any = "more than any clip" if is_much else "less than any clip"
+        return Told(None, f"{said} would be ${float(usd):g}, {than_any} costs: another unit?")
     return Told(round(float(usd), 6))

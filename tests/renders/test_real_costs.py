@@ -1,0 +1,276 @@
+"""Real costs: what a server says that a render cost stands beside the estimate, and settles it."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_sora.errors import BudgetExceededError, RenderFailedError, StorageError
+from prefect_sora.handles import StoredVideo
+from prefect_sora.renders.finish.keep import keep
+from prefect_sora.renders.finish.wait import wait
+from prefect_sora.renders.inventory.inventory import iterate_store
+from prefect_sora.renders.recovery.sweep import sweep
+from prefect_sora.renders.submit.options import Budget
+from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.video_prices import read_prices
+from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.ledger import Ledger
+from prefect_sora.store.spending_chain import chain_of
+from prefect_sora.store.spending_entries import Before, Charge
+from tests.renders.test_budgets import spent
+from tests.support.bare_server import a_clip
+from tests.support.renders import clip, go, left_in_doubt, render
+from tests.support.scripted import QUICK, Jobs, Reply, Script
+
+TEN_CENTS = read_prices({"*": 0.10})
+BILLED = QUICK.model_copy(update={"cost_path": "usage.cost", "cost_elsewhere_path": "usage.byok"})
+CLIP = a_clip("teal")
+BUDGET = Budget(run_usd=1.0, daily_usd=1.0)
+
+
+class Billing(Jobs):
+    """A server that finishes at once, and says what each job cost.
+
+    Args:
+        cost: In its field; None: it says nothing.
+        status: How its jobs end.
+    """
+
+    def __init__(self, cost: object, status: str = "completed", **usage: object) -> None:
+        super().__init__(lose=0)
+        self.cost, self.status, self.usage = cost, status, usage
+
+    def __call__(self, method: str, path: str, body: bytes) -> Reply:
+        if path.endswith("/content"):
+            return 200, {"Content-Type": "video/mp4"}, CLIP
+        answer = super().__call__(method, path, body)
+        if answer and method == "GET" and "/v1/videos/" in path and answer[0] == 200:
+            job = {**answer[2], "status": self.status}
+            said = {**({} if self.cost is None else {"cost": self.cost}), **self.usage}
+            return answer[0], answer[1], {**job, "usage": said}
+        return answer
+
+
+@pytest.fixture
+def billed(scripted: Script) -> Callable[..., VideoClient]:
+    """Give a client of a server that says what its jobs cost; a second is estimated at 0.10 USD."""
+
+    def client(cost: object, status: str = "completed", **usage: object) -> VideoClient:
+        return scripted(Billing(cost, status, **usage), BILLED, prices=TEN_CENTS)[1]
+
+    return client
+
+
+Billed = Callable[..., VideoClient]
+
+
+async def kept(client: VideoClient, ledger: Ledger, take: int = 1, **options: Any) -> StoredVideo:
+    options = {"budget": BUDGET, "poll_interval_seconds": 0.05, **options}
+    return await render(clip(take=take), client, ledger, "tonight", **options)
+
+
+@pytest.mark.parametrize("usd", [0.12, 0.07, 0.1, 0.0])
+async def test_it_stands_beside_the_estimate_and_takes_its_place_in_the_budgets(
+    billed: Billed, ledger: Ledger, usd: float
+) -> None:
+    video = await kept(billed(usd), ledger)
+    assert (video.cost_usd, video.actual_usd, video.cost_doubt) == (0.1, usd, None)
+    assert (await spent(ledger, "run-"), await spent(ledger, "day-")) == (usd, usd)
+    (entry,) = [one async for one in iterate_store(ledger.store)]
+    assert (entry.cost_usd, entry.actual_usd) == (0.1, usd)
+
+
+async def test_what_cost_more_than_its_estimate_leaves_less_for_the_next(
+    billed: Billed, disk: Ledger
+) -> None:
+    client, budget = billed(0.15), Budget(run_usd=0.2)
+    await kept(client, disk, budget=budget)
+    with pytest.raises(BudgetExceededError) as caught:
+        await kept(client, disk, take=2, budget=budget)
+    assert caught.value.spent_usd == 0.15
+    cheap = billed(0.01)
+    for take in (2, 3):
+        await kept(cheap, disk, take, budget=Budget(run_usd=0.27))
+    assert await spent(disk, "run-") == 0.17
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        (12, "$12, where $0.1 was estimated: another unit?"),
+        (-1, "-1 is no amount from 0 up"),
+        ("free", "something that is no amount (str)"),
+        (1e12, "more than any clip costs"),
+    ],
+)
+async def test_what_cannot_be_so_settles_nothing_and_is_told(
+    billed: Billed, disk: Ledger, caplog: pytest.LogCaptureFixture, cost: object, said: str
+) -> None:
+    video = await kept(billed(cost), disk)
+    assert video.actual_usd is None
+    assert said in str(video.cost_doubt)
+    assert said in caplog.text
+    assert await spent(disk, "run-") == 0.1
+    read = await disk.stored(video.folder)
+    assert read
+    assert read.video == video
+
+
+@pytest.mark.parametrize(
+    ("cost", "paid", "actual", "total"),
+    [(None, "unknown", None, 0.1), (0, "no", 0.0, 0.0), (0.04, "yes", 0.04, 0.04)],
+)
+async def test_a_failed_render_cost_what_the_server_says_else_nobody_knows(
+    billed: Billed, disk: Ledger, cost: object, paid: str, actual: float | None, total: float
+) -> None:
+    with pytest.raises(RenderFailedError) as caught:
+        await kept(billed(cost, "failed"), disk)
+    assert (caught.value.paid, caught.value.actual_usd) == (paid, actual)
+    assert await spent(disk, "run-") == total
+    (entry,) = [one async for one in iterate_store(disk.store)]
+    (attempt,) = entry.attempts
+    assert (attempt.paid, attempt.actual_usd) == (paid, actual if paid != "no" else None)
+
+
+async def test_a_job_that_another_bills_for_is_neither_free_nor_settled(
+    billed: Billed, disk: Ledger
+) -> None:
+    with pytest.raises(RenderFailedError) as caught:
+        await kept(billed(0, "failed", byok=True), disk)
+    assert (caught.value.paid, await spent(disk, "run-")) == ("unknown", 0.1)
+    assert "another bills for it" in caught.value.message
+
+
+async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_sweep(
+    billed: Billed, disk: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = VideoFolder.create
+
+    async def refuses(self: VideoFolder, name: str, data: bytes, **more: Any) -> bool:
+        if ".spending/" in name and b'settled_usd": 0.12' in data:
+            raise StorageError("The store is away.")
+        return await create(self, name, data, **more)
+
+    client = billed(0.12)
+    with monkeypatch.context() as away:
+        away.setattr(VideoFolder, "create", refuses)
+        video = await kept(client, disk)
+    assert (video.actual_usd, await spent(disk, "run-")) == (0.12, 0.1)
+
+    async def client_of(_: object) -> VideoClient:
+        return client
+
+    for _ in range(2):
+        await sweep(disk, client_of)
+        assert (await spent(disk, "run-"), await spent(disk, "day-")) == (0.12, 0.12)
+
+
+async def test_it_is_settled_once_however_many_settle_it(disk: Ledger) -> None:
+    chain = chain_of(disk.store, "run-1")
+
+    async def nothing() -> Before:
+        return Before()
+
+    for attempt in (1, 2):
+        charge = Charge(key="0" * 12, attempt=attempt, usd=0.1)
+        await chain.charge(charge, limit_usd=1, before=nothing)
+
+    async def settled() -> bool:
+        """Settle it as another process does, that has read nothing yet."""
+        return await chain_of(VideoFolder(disk.store.root), "run-1").settle("0" * 12, 1, 0.15)
+
+    def elsewhere() -> Any:
+        return asyncio.to_thread(lambda: asyncio.run(settled()))
+
+    assert await asyncio.gather(*(elsewhere() for _ in range(4))) == [True] * 4
+    assert await chain.settle("0" * 12, 1, 0.15)
+    await chain.take_back("0" * 12, 1)
+    assert not await chain.settle("f" * 12, 1, 0.15), "it was never charged here"
+    assert await spent(disk, "run-") == 0.25
+
+
+async def test_a_charge_that_another_process_made_meanwhile_is_found(disk: Ledger) -> None:
+    async def nothing() -> Before:
+        return Before()
+
+    here = chain_of(disk.store, "run-1")
+    await here.charge(Charge(key="0" * 12, attempt=1, usd=0.1), limit_usd=1, before=nothing)
+
+    async def charged() -> None:
+        there = chain_of(VideoFolder(disk.store.root), "run-1")
+        await there.charge(Charge(key="f" * 12, attempt=1, usd=0.1), limit_usd=1, before=nothing)
+
+    await asyncio.to_thread(lambda: asyncio.run(charged()))
+    assert await here.settle("f" * 12, 1, 0.3)
+    assert await spent(disk, "run-") == 0.4
+
+
+async def test_the_charge_of_a_create_whose_answer_was_lost_is_settled_by_its_job(
+    billed: Billed, disk: Ledger
+) -> None:
+    client = billed(0.12)
+    folder = await left_in_doubt(client, disk, clip(), charged_to=("run-1",), limits_usd=(1.0,))
+    key = folder[-12:]
+
+    async def nothing() -> Before:
+        return Before()
+
+    charge = Charge(key=key, attempt=1, usd=0.1)
+    await chain_of(disk.store, "run-1").charge(charge, limit_usd=1, before=nothing)
+    state = await disk.state(folder)
+    assert state.reserved
+    second = state.reserved.again(2, state.reserved.in_doubt_since)
+    assert await disk.reserve(folder, second)
+    disk.release(second)
+    job = await go(client, disk, clip(take=9))
+    job = job.model_copy(update={"key": key, "folder": folder, "attempt": 2, "adopted": True})
+    await disk.accept(folder, job)
+    video = await keep(await wait(job, client, disk), client, disk)
+    assert (video.actual_usd, await spent(disk, "run-1")) == (0.12, 0.12)
+
+
+async def test_a_gateways_estimate_on_create_is_kept_and_its_0_is_not(
+    scripted: Script, disk: Ledger
+) -> None:
+    profile = QUICK.model_copy(
+        update={"cost_path": "x-litellm-response-cost", "cost_source": "estimate_header"}
+    )
+    jobs = Billing(None)
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        reply = jobs(method, path, body)
+        if reply is None:
+            return None
+        cost = next(costs) if method == "POST" else "0.0"
+        return reply[0], {**reply[1], "x-litellm-response-cost": cost}, reply[2]
+
+    costs = iter(["0.13", "0.0"])
+    _, client = scripted(answer, profile, prices=TEN_CENTS)
+    job = await go(client, disk, budget=BUDGET)
+    assert (job.actual_usd, await spent(disk, "run-")) == (0.13, 0.1)
+    video = await kept(client, disk)
+    assert (video.actual_usd, await spent(disk, "run-")) == (0.13, 0.13)
+    assert (await kept(client, disk, take=2)).actual_usd is None
+
+
+async def test_a_new_budget_counts_what_was_really_paid_before_it(
+    billed: Billed, disk: Ledger
+) -> None:
+    client = billed(0.18)
+    await kept(client, disk, budget=None)
+    with pytest.raises(BudgetExceededError) as caught:
+        await kept(client, disk, take=2, budget=Budget(run_usd=0.25))
+    assert caught.value.spent_usd == 0.18
+
+
+async def test_handles_and_records_of_before_are_read_and_stay_small(
+    billed: Billed, disk: Ledger
+) -> None:
+    video = await kept(billed(None), disk)
+    written = json.loads((Path(disk.store.root) / video.folder / "stored.json").read_text())
+    assert not {"actual_usd", "cost_doubt"} & written["video"].keys()
+    assert StoredVideo.model_validate(written["video"]).actual_usd is None
