@@ -5,7 +5,7 @@ import os
 from pydantic import SecretStr
 
 from prefect_sora import AzureOpenAICredentials
-from prefect_sora.servers.server import clean_url
+from prefect_sora.servers.access.addresses import clean_url
 
 
 def document() -> AzureOpenAICredentials | str:

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.redaction import usable
-from prefect_sora.servers.auth import entra_tokens
+from prefect_sora.servers.access.tokens import entra_tokens
 from prefect_sora.servers.local import ensure_running
 from prefect_sora.servers.profiles import AUTO
 from prefect_sora.servers.profiles import Name as ProfileName

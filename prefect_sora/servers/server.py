@@ -4,13 +4,14 @@ import json
 import os
 from dataclasses import dataclass, field
 from typing import Final, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.servers import auth as accounts
-from prefect_sora.servers.auth import TokenSource
+from prefect_sora.servers.access import accounts
+from prefect_sora.servers.access.addresses import clean_url
+from prefect_sora.servers.access.tokens import TokenSource
 from prefect_sora.servers.local.launch.address import RendererAddress
 from prefect_sora.servers.local.launch.options import KEY_VARIABLE
 from prefect_sora.servers.profiles import AZURE, GENERIC, LOCAL, Profile, Service
@@ -268,31 +269,3 @@ def local_server(address: RendererAddress) -> Server:
 def _stripped(api_key: SecretStr | None) -> SecretStr | None:
     key = api_key.get_secret_value().strip() if api_key else ""
     return SecretStr(key) if key else None
-
-
-def clean_url(base_url: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Split a base_url into itself, without slash and query, and the query's pairs.
-
-    Raises:
-        InvalidRequestError: No http(s) scheme, no host, or credentials in it.
-    """
-    text = base_url.strip()
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port, parts = None, None, urlsplit("")
-    if parts.scheme.lower() not in ("http", "https") or not host:
-        raise InvalidRequestError(
-            "base_url is not an http(s) address.",
-            next_step="Give it as https://host/v1, with the path under which /videos answers.",
-        )
-    if parts.username or parts.password:
-        raise InvalidRequestError(
-            f"base_url for {host} carries credentials.",
-            next_step="Take them out of the URL and give them as api_key: URLs end up in logs.",
-        )
-    netloc = f"[{host}]" if ":" in host else host
-    netloc += f":{port}" if port else ""
-    url = f"{parts.scheme.lower()}://{netloc}{parts.path.rstrip('/')}"
-    return url, tuple(parse_qsl(parts.query))

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from prefect_sora.renders.recovery.sweep import client_among
 from prefect_sora.renders.submit.prepare import identify
-from prefect_sora.servers.auth import entra_tokens
+from prefect_sora.servers.access.tokens import entra_tokens
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import Server, azure_server, remote
 from prefect_sora.store.ledger import Ledger

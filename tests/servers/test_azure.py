@@ -28,7 +28,7 @@ from prefect_sora.renders.submit.options import RenderOptions
 from prefect_sora.renders.submit.prepare import identify
 from prefect_sora.renders.submit.submit import submit
 from prefect_sora.requests.image import ImageRequest
-from prefect_sora.servers.auth import ENTRA_SCOPE, TokenSource, entra_tokens
+from prefect_sora.servers.access.tokens import ENTRA_SCOPE, TokenSource, entra_tokens
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.servers.server import azure_server

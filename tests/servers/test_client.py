@@ -22,9 +22,10 @@ from prefect_sora.errors import (
 )
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.access.addresses import clean_url
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.connections import connect
-from prefect_sora.servers.server import clean_url, remote
+from prefect_sora.servers.server import remote
 from tests.support.limits import Limit
 
 KITE = VideoRequest(prompt="a kite", size="64x64", seconds=4)

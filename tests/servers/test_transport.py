@@ -21,7 +21,7 @@ from prefect_sora.errors import (
     UnavailableError,
     VideoNotFoundError,
 )
-from prefect_sora.servers.auth import TokenSource
+from prefect_sora.servers.access.tokens import TokenSource
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.send_times import Departure, TooLateError
 from prefect_sora.servers.protocol.status_errors import error_of, no_answer

@@ -1,0 +1,43 @@
+"""Environment: who renders, as a person names it: local, openai, azure, or a saved block.
+
+`openai` and `azure` stand for what the environment describes. Naming a provider asks, starts
+and loads nothing.
+"""
+
+from prefect_sora.renders.environment.named import (
+    LOCAL_FOLDER_VARIABLE,
+    described,
+    keys,
+    local_folder,
+    named_provider,
+)
+from prefect_sora.renders.environment.providers import (
+    CHOICES,
+    Described,
+    Local,
+    NamedProvider,
+    Saved,
+)
+from prefect_sora.renders.environment.variables import (
+    KEY_VARIABLE,
+    OPENAI_URL,
+    PRICES_VARIABLE,
+    PROFILE_VARIABLE,
+)
+
+__all__ = [
+    "CHOICES",
+    "KEY_VARIABLE",
+    "LOCAL_FOLDER_VARIABLE",
+    "OPENAI_URL",
+    "PRICES_VARIABLE",
+    "PROFILE_VARIABLE",
+    "Described",
+    "Local",
+    "NamedProvider",
+    "Saved",
+    "described",
+    "keys",
+    "local_folder",
+    "named_provider",
+]

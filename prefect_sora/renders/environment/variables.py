@@ -1,0 +1,108 @@
+"""Variables: the servers that the environment describes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.renders.environment.providers import Described
+from prefect_sora.servers.profiles import read_profile
+from prefect_sora.servers.server import azure_server, remote
+from prefect_sora.servers.video_prices import by_model, prices_from_json
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+"""The openai SDK's default for OPENAI_BASE_URL."""
+
+PROFILE_VARIABLE: Final = "PREFECT_SORA_PROFILE"
+PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
+KEY_VARIABLE: Final = "PREFECT_SORA_API_KEY"
+"""The key of a server that is named by its URL."""
+
+KEYS: Final = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", KEY_VARIABLE)
+
+
+def openai(environ: Mapping[str, str]) -> Described:
+    """Describe OpenAI's server, or another at OPENAI_BASE_URL.
+
+    Raises:
+        InvalidRequestError: Neither address nor key is set.
+    """
+    key, url = environ.get("OPENAI_API_KEY"), environ.get("OPENAI_BASE_URL")
+    if not url and not key:
+        raise InvalidRequestError(
+            "The provider openai needs OPENAI_API_KEY, or OPENAI_BASE_URL for another server.",
+            next_step="Set it in the environment.",
+        )
+    return _described("openai", url or OPENAI_URL, key, environ)
+
+
+def at(url: str, environ: Mapping[str, str]) -> Described:
+    """Describe the server at a URL; the key of another server is not sent there."""
+    key = environ.get(KEY_VARIABLE)
+    if not key and _host(url) == _host(environ.get("OPENAI_BASE_URL") or OPENAI_URL):
+        key = environ.get("OPENAI_API_KEY")
+    return _described(url, url, key, environ)
+
+
+def _host(url: str) -> tuple[str, str]:
+    """What a key is sent to: scheme, and name with port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+
+
+def _described(name: str, url: str, key: str | None, environ: Mapping[str, str]) -> Described:
+    fields = {
+        "base_url": url,
+        "api_key": SecretStr(key) if key else None,
+        "organization": environ.get("OPENAI_ORG_ID") or None,
+        "project": environ.get("OPENAI_PROJECT_ID") or None,
+    }
+    own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
+    profile = _profile(environ.get(PROFILE_VARIABLE) or "auto")
+    server = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
+    return Described(name, server, {**fields, "profile": profile, "prices": by_model(own)})
+
+
+def _profile(text: str) -> str | dict[str, Any]:
+    """Read a profile's name, or one of the user's own as JSON.
+
+    Raises:
+        InvalidRequestError: It begins like JSON and is none.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return cast("dict[str, Any]", json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"{PROFILE_VARIABLE} is no JSON: {error}.",
+            next_step='Set it to a name, or to what differs: {"base": "generic", "can_list": '
+            "false}.",
+        ) from None
+
+
+def azure(environ: Mapping[str, str]) -> Described:
+    """Describe a deployment on Azure, by the variables that the openai SDK reads.
+
+    Raises:
+        InvalidRequestError: No endpoint is set, or what is set does not go together.
+    """
+    key, endpoint = environ.get("AZURE_OPENAI_API_KEY"), environ.get("AZURE_OPENAI_ENDPOINT")
+    if not endpoint:
+        raise InvalidRequestError(
+            "The provider azure needs AZURE_OPENAI_ENDPOINT.",
+            next_step="Set it in the environment, with AZURE_OPENAI_API_KEY and "
+            "AZURE_OPENAI_DEPLOYMENT.",
+        )
+    fields = {
+        "endpoint": endpoint,
+        "api_key": SecretStr(key) if key else None,
+        "deployment": environ.get("AZURE_OPENAI_DEPLOYMENT") or None,
+        "api_version": environ.get("OPENAI_API_VERSION") or None,
+    }
+    own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
+    server = azure_server(**cast(Any, fields), prices=own)
+    return Described("azure", server, {**fields, "prices": by_model(own)})

@@ -1,0 +1,1 @@
+"""Access: a server's address, its tokens, and the account that asks."""
