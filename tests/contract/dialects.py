@@ -17,6 +17,10 @@ DIALECTS: Final = (
     "tensorrt-llm",
     "litellm",
     "new-api",
+    "openrouter",
+    "together",
+    "xai",
+    "bifrost",
 )
 
 _LETTERS: Final[dict[str, Outcome]] = {
@@ -29,24 +33,24 @@ _LETTERS: Final[dict[str, Outcome]] = {
 
 # One letter for each of DIALECTS, in their order.
 _TABLE: Final = {
-    "create from text": "h h h h h h h h",
-    "resume": "h h h h h h h h",
-    "wait with progress": "h h h h h h h h",
-    "retrieve": "h h h h h h h h",
-    "list": "h h h h h h r r",
-    "download whole": "h h h h h h h h",
-    "still": "h d d d d d d d",
-    "create from image": "h h h h h h h h",
-    "remix": "h h r r r r h h",
-    "edit": "h r r r r r h r",
-    "extend": "h r r r r r h r",
-    "character": "h r r r r r r r",
-    "unknown id": "h h h h h h h h",
-    "wrong model": "i h i h i i h h",
-    "failing job": "h h h h h h h h",
-    "moderation": "h h h h h h h h",
-    "orphan recovery": "h h ? h ? h ? ?",
-    "delete": "h h h h h h r r",
+    "create from text": "h h h h h h h h h h h h",
+    "resume": "h h h h h h h h h h h h",
+    "wait with progress": "h h h h h h h h h h h h",
+    "retrieve": "h h h h h h h h h h h h",
+    "list": "h h h h h h r r r r r h",
+    "download whole": "h h h h h h h h h h h h",
+    "still": "h d d d d d d d d d d d",
+    "create from image": "h h h h h h h h h h h h",
+    "remix": "h h r r r r h h r r r h",
+    "edit": "h r r r r r h r h h h r",
+    "extend": "h r r r r r h r h r h r",
+    "character": "h r r r r r r r r r r r",
+    "unknown id": "h h h h h h h h h h h h",
+    "wrong model": "i h i h i i h h h h h h",
+    "failing job": "h h h h h h h h h h h h",
+    "moderation": "h h h h h h h h h h h h",
+    "orphan recovery": "h h ? h ? h ? ? ? ? ? h",
+    "delete": "h h h h h h r r r r r h",
 }
 
 EXPECTED: Final[dict[str, dict[str, Outcome]]] = {

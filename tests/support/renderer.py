@@ -61,7 +61,7 @@ class Renderer:
     @property
     def root(self) -> str:
         """The address without `/v1`: health and the control routes."""
-        return self.base_url.removesuffix("/v1").removesuffix("/openai")
+        return "/".join(self.base_url.split("/")[:3])
 
     @property
     def pid(self) -> int:

@@ -116,7 +116,9 @@ async def wrong_model(trial: Trial) -> Verdict:
     server = trial.server
     if server.deployment is not None:
         server = replace(server, deployment=NO_SUCH_MODEL)
-    request = trial.clip("A hill.", model=NO_SUCH_MODEL)
+    # Like the names that there are: another one is refused before anything is sent.
+    like = next(iter(server.profile.model_names), "*")
+    request = trial.clip("A hill.", model=like.replace("*", NO_SUCH_MODEL))
     async with trial.another_worker(server) as worker:
         try:
             await trial.render(request, worker)

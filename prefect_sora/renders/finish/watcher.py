@@ -48,7 +48,8 @@ class Watcher:
         self._not_before = 0.0
         self._failing: set[Waiter] = set()  # since the server's last good answer
         self._trouble: SoraError | None = None
-        self._lists = client.server.profile.can_list
+        profile = client.server.profile
+        self._lists = profile.can_list and not profile.lists_by_provider
         self._list_not_before = 0.0  # as the waiters want it
         self._list_put_off = 0.0  # as the server asks for
         self._list_again = 0.0

@@ -24,8 +24,8 @@ class JobList:
             replicas do not share one list.
     """
 
-    def __init__(self, client: VideoClient, doubt: Doubt) -> None:
-        self.client, self.doubt = client, doubt
+    def __init__(self, client: VideoClient, doubt: Doubt, model: str | None = None) -> None:
+        self.client, self.doubt, self.model = client, doubt, model
         self.jobs: dict[str, Video] = {}
         self.first_seen: dict[str, float] = {}
         self.vanished: set[str] = set()
@@ -86,7 +86,7 @@ class JobList:
         pause_s = limits().look_pause_seconds
         while True:
             try:
-                return await self.client.list_page(after=after)
+                return await self.client.list_page(after=after, model=self.model)
             except SoraError as error:
                 if not error.retryable or monotonic() + pause_s > until:
                     raise

@@ -36,7 +36,7 @@ class _Search:
         self.server = self.client.server
         self.request = VideoRequest.model_validate(self.reserved.request)
         self.known: frozenset[str] = frozenset()
-        self.list = JobList(self.client, doubt)
+        self.list = JobList(self.client, doubt, self.request.model)
 
     async def run(self) -> Video | None:
         self.known = frozenset(await self.ledger.accepted_ids(self.attempt.folder))

@@ -27,6 +27,10 @@ PATHS: Final[Mapping[Route, str]] = {
 """OpenAI's openapi.yaml (2026-08-21): what a profile's own `paths` differ from."""
 
 
+PROVIDER: Final = "{provider}"
+"""Stands in `list_query` for what a model's name has before its slash."""
+
+
 class ExtraField(BaseModel):
     """A field that a server takes beyond the protocol, and what may stand in it."""
 
@@ -240,6 +244,11 @@ class Profile(BaseModel):
         description="Where a job says that another bills for it, so that the cost it tells is not "
         "all of it, such as usage.is_byok.",
     )
+
+    @property
+    def lists_by_provider(self) -> bool:
+        """Whether each provider behind it has a list of its own."""
+        return PROVIDER in self.list_query.values()
 
     def __hash__(self) -> int:
         """Hash the name alone; equality compares all fields."""

@@ -16,6 +16,7 @@ from prefect_sora.handles import Character
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import DERIVED, VideoRequest
 from prefect_sora.servers import openai_sdk as openai
+from prefect_sora.servers.profiles.profile import PROVIDER
 from prefect_sora.servers.protocol.downloads import Content, opened
 from prefect_sora.servers.protocol.payload import names_source_by_url, order, path_of
 from prefect_sora.servers.protocol.send_times import Departure
@@ -189,16 +190,38 @@ class VideoClient(Transport):
             raise not_the_protocol(self.server, response, verb="retrieve")
         return video
 
+    async def providers(self) -> tuple[str, ...]:
+        """Name those behind a gateway that has a list for each: its models' names tell them.
+
+        Raises:
+            ApiError: No such list, or no access.
+        """
+        named = (model.id.partition("/") for model in await self.models())
+        return tuple(dict.fromkeys(provider for provider, slash, _ in named if slash))
+
     async def list_page(
-        self, after: str | None = None, limit: int = 100, order: Literal["desc", "asc"] = "desc"
+        self,
+        after: str | None = None,
+        limit: int = 100,
+        order: Literal["desc", "asc"] = "desc",
+        *,
+        model: str | None = None,
     ) -> VideoPage:
         """Ask for one page of the jobs, newest first unless asked otherwise.
+
+        Args:
+            after: The job that the page begins behind.
+            limit: The most jobs on it.
+            order: `asc`: the oldest first.
+            model: The model whose provider's list is asked for, where each has one of its own;
+                None: the first one's.
 
         Raises:
             RejectedError: This server does not list.
             ApiError: Anything else that is no page.
         """
         params: dict[str, object] = {"limit": limit, "order": order}
+        params |= await self._list_query(model)
         if after:
             params["after"] = after
         try:
@@ -214,6 +237,13 @@ class VideoClient(Transport):
         if page is None:
             raise not_the_protocol(self.server, response, verb="list")
         return page
+
+    async def _list_query(self, model: str | None) -> dict[str, str]:
+        query = self.server.profile.list_query
+        if not self.server.profile.lists_by_provider:
+            return dict(query)
+        provider = (model or "").partition("/")[0] or next(iter(await self.providers()), "")
+        return {name: value.replace(PROVIDER, provider) for name, value in query.items()}
 
     async def models(self) -> list[ServedModel]:
         """Ask which models the server names; harmless, and proves address and key.

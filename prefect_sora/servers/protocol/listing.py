@@ -42,9 +42,20 @@ async def every_video(
             "jobs.",
             next_step="The store's records name those that were rendered through it.",
         )
+    lists: list[str | None] = [None]
+    if client.server.profile.lists_by_provider:
+        lists = [f"{provider}/" for provider in await client.providers()]
+    for model in lists:
+        async for video in _every_one(client, order, page_size, after, model):
+            yield video
+
+
+async def _every_one(
+    client: VideoClient, order: Order, page_size: int, after: str | None, model: str | None
+) -> AsyncIterator[Video]:
     seen: set[str] = {after} if after else set()
     while True:
-        page = await client.list_page(after=after, limit=page_size, order=order)
+        page = await client.list_page(after=after, limit=page_size, order=order, model=model)
         # A server that knows no `after` sends the list from its beginning.
         known = [video.id for video in page.videos]
         begin = known.index(after) + 1 if after in known else 0

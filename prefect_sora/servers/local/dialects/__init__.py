@@ -14,19 +14,23 @@ from prefect_sora.servers.local.launch.options import RendererOptions
 __all__ = ["Dialect", "dialect_of"]
 
 _CLASSES: Final = {
-    "openai": "Dialect",
-    "azure": "Azure",
-    "sglang": "SGLang",
-    "vllm-omni": "VllmOmni",
-    "fastvideo": "FastVideo",
-    "tensorrt-llm": "TensorRT",
-    "litellm": "LiteLLM",
-    "new-api": "NewApi",
+    "openai": "openai.Dialect",
+    "azure": "azure.Azure",
+    "sglang": "sglang.SGLang",
+    "vllm-omni": "vllm_omni.VllmOmni",
+    "fastvideo": "fastvideo.FastVideo",
+    "tensorrt-llm": "tensorrt_llm.TensorRT",
+    "litellm": "litellm.LiteLLM",
+    "new-api": "new_api.NewApi",
+    "openrouter": "hosted.openrouter.OpenRouter",
+    "together": "hosted.together.Together",
+    "xai": "hosted.xai.XAI",
+    "bifrost": "hosted.bifrost.Bifrost",
 }
 
 
 def dialect_of(options: RendererOptions) -> Dialect:
     """The dialect that the options name; `RendererOptions` knows which there are."""
-    module = import_module(f"{__name__}.{options.dialect.replace('-', '_')}")
-    made: Dialect = getattr(module, _CLASSES[options.dialect])(options)
+    module, _, name = _CLASSES[options.dialect].rpartition(".")
+    made: Dialect = getattr(import_module(f"{__name__}.{module}"), name)(options)
     return made

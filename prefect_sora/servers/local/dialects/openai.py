@@ -19,6 +19,7 @@ from prefect_sora.servers.local.requests.image_orders import DEFAULT_IMAGE_MODEL
 from prefect_sora.servers.local.requests.refusals import Refusal
 from prefect_sora.servers.local.requests.video_orders import (
     DEFAULT_MODEL,
+    EXTENSION_SECONDS,
     VideoOrder,
     read_video_order,
 )
@@ -46,6 +47,8 @@ class Dialect:
         options: How the renderer behaves.
         prefixes: What stands before `/videos`; clients are told the first.
         operations: Which routes there are.
+        paths: Where they are, as far as it is elsewhere than in OpenAI's form.
+        extension_seconds: What an extension may add.
         models: The names that `/models` lists, unless the options name others.
         owner: Who owns the models, as `/models` says.
         created_status: The status of an accepted create.
@@ -58,6 +61,8 @@ class Dialect:
 
     prefixes: ClassVar[tuple[str, ...]] = ("/v1",)
     operations: ClassVar[frozenset[str]] = frozenset(OPERATIONS)
+    paths: ClassVar[Mapping[str, str]] = {}
+    extension_seconds: ClassVar[Sequence[int]] = EXTENSION_SECONDS
     models: ClassVar[tuple[str, ...]] = (DEFAULT_MODEL, DEFAULT_IMAGE_MODEL)
     owner: ClassVar[str] = "prefect-sora"
     created_status: ClassVar[int] = 200
@@ -87,6 +92,14 @@ class Dialect:
     async def fields(self, request: Request) -> Fields:
         """Read the fields of a request, once."""
         return await read_fields(request)
+
+    async def translate(self, request: Request, verb: str) -> str:
+        """Say what a create, edit or extension asks for, before its fields are read.
+
+        Raises:
+            Refusal: It cannot be read.
+        """
+        return verb
 
     async def order(self, request: Request) -> VideoOrder:
         """The create request, checked.

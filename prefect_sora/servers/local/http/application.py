@@ -138,9 +138,13 @@ class Renderer:
             ("GET", "/models", "models", self.models),
         ]
         guard, there = self.gate.guard, self.dialect.operations
-        routes: list[BaseRoute] = [
+        own = self.dialect.paths
+        routes: list[BaseRoute] = [  # the dialect's own come first: an id stands in the others
+            *self.dialect.routes(self.jobs, guard)
+        ]
+        routes += [
             Route(
-                prefix + path,
+                prefix + own.get(operation, path),
                 guard(operation, endpoint, keyless=operation == "image_content"),
                 methods=[method],
             )
@@ -150,7 +154,6 @@ class Renderer:
         ]
         for path, body in self.dialect.pages().items():
             routes.append(Route(path, guard("page", _page(body), keyless=True), methods=["GET"]))
-        routes += self.dialect.routes(self.jobs, guard)
         for route in routes:
             if isinstance(route, Route) and route.methods and not self.dialect.answers_head:
                 route.methods.discard("HEAD")

@@ -67,6 +67,7 @@ class Gate:
                 if not left or response.status_code not in _REPEATED:
                     break
             self.dialect.add_headers(request, response)
+            entry["operation"] = getattr(request.state, "verb", operation)
             entry["status"] = response.status_code
             return response
 

@@ -40,6 +40,9 @@ class VideoRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST /videos."""
+        verb = await self.dialect.translate(request, "create")
+        if verb != "create":
+            return await (self._edit if verb == "edit" else self._extend)(request)
         order = await self.dialect.order(request)
         scene: dict[str, Any] = {"kind": "held", "prompt": order.prompt}
         if order.reference is None:
@@ -64,6 +67,10 @@ class VideoRoutes:
 
     async def edit(self, request: Request) -> Response:
         """POST /videos/edits."""
+        await self.dialect.translate(request, "edit")
+        return await self._edit(request)
+
+    async def _edit(self, request: Request) -> Response:
         fields = await read_fields(request)
         prompt = checked_prompt(fields)
         source = await self._source(request, "edit", prompt)
@@ -71,8 +78,13 @@ class VideoRoutes:
 
     async def extend(self, request: Request) -> Response:
         """POST /videos/extensions: the answer's seconds are those of the whole."""
+        await self.dialect.translate(request, "extend")
+        return await self._extend(request)
+
+    async def _extend(self, request: Request) -> Response:
         fields = await read_fields(request)
-        prompt, added = checked_prompt(fields), checked_extension(fields)
+        allowed = self.dialect.extension_seconds
+        prompt, added = checked_prompt(fields), checked_extension(fields, allowed)
         source = await self._source(request, "extend", prompt)
         source["extensions"] = source.get("extensions", 0) + 1
         source["seconds"] += added

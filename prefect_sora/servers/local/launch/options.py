@@ -14,13 +14,17 @@ DialectName = Literal[
     "tensorrt-llm",
     "litellm",
     "new-api",
+    "openrouter",
+    "together",
+    "xai",
+    "bifrost",
 ]
 """The servers that the renderer can behave like; `openai` is the protocol's own form."""
 
 DIALECTS: Final[tuple[DialectName, ...]] = get_args(DialectName)
 
 _HOUR: Final = 3600.0
-_KEPT_SECONDS: Final = {"azure": 24 * _HOUR}
+_KEPT_SECONDS: Final = {"azure": 24 * _HOUR, "xai": 24 * _HOUR}
 """How long a server keeps a video, by its docs. All others: an hour, as in OpenAI's guide."""
 
 _IN_MEMORY: Final = frozenset({"sglang", "vllm-omni", "fastvideo", "tensorrt-llm"})
@@ -48,7 +52,8 @@ class RendererOptions:
         faults: Scripted faults: a JSON list, or the path of a file with one.
         dialect: Which server it behaves like: one of `DIALECTS`.
         models: Names of the models it serves, with commas; None: the dialect's own.
-        cloud: Finished videos lie at a URL of their own, as in SGLang's cloud storage mode.
+        cloud: Finished videos lie at a URL of their own, as in SGLang's cloud storage mode,
+            or where OpenRouter has kept a copy.
         api_key: Bearer key that `/v1` demands. It travels in the environment only.
     """
 

@@ -2,7 +2,7 @@
 
 import re
 from asyncio import to_thread
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,15 +97,15 @@ def checked_source(fields: Fields) -> str | bytes:
     return video_id
 
 
-def checked_extension(fields: Fields) -> int:
+def checked_extension(fields: Fields, allowed: Sequence[int] = EXTENSION_SECONDS) -> int:
     """How many seconds an extension adds."""
     value = fields.values.get("seconds")
     if value is None:
         raise missing_parameter("seconds")
     seconds = _seconds(value)
-    if seconds not in EXTENSION_SECONDS:
-        allowed = ", ".join(map(str, EXTENSION_SECONDS))
-        raise bad("seconds", f"an extension adds one of {allowed}, not {seconds}")
+    if seconds not in allowed:
+        listed = ", ".join(map(str, allowed))
+        raise bad("seconds", f"an extension adds one of {listed}, not {seconds}")
     return seconds
 
 

@@ -1,0 +1,1 @@
+"""Hosted servers and gateways whose `/videos` is of a form of their own."""
