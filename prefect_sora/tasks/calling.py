@@ -23,21 +23,25 @@ if TYPE_CHECKING:
     from prefect import task as task
 else:
 
-    class _Ours:
+    class _Flow(Flow):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             _refuse_unknown(self.fn, kwargs)
             return _in_its_place(super().__call__(*args, **kwargs), self.fn.__name__)
 
-        def with_options(self, **options: Any) -> Any:
-            made = super().with_options(**options)
-            made.__class__ = type(self)  # Prefect makes one of its own class
-            return made
+        def with_options(self, **options: Any) -> Flow:
+            return _like(self, super().with_options(**options))
 
-    class _Flow(_Ours, Flow):
-        pass
+    class _Task(Task):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            _refuse_unknown(self.fn, kwargs)
+            return _in_its_place(super().__call__(*args, **kwargs), self.fn.__name__)
 
-    class _Task(_Ours, Task):
-        pass
+        def with_options(self, **options: Any) -> Task:
+            return _like(self, super().with_options(**options))
+
+    def _like(ours: Any, made: Any) -> Any:
+        made.__class__ = type(ours)  # Prefect makes one of its own class
+        return made
 
     def flow(**options: Any) -> Any:
         """Make a flow, as Prefect's decorator does."""
