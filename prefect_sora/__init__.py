@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     )
     from prefect_sora.renders.batches.results import BatchResult
     from prefect_sora.renders.film import CutList, StoredFilm
+    from prefect_sora.renders.inventory.costs import StoreCosts, store_costs
     from prefect_sora.renders.inventory.entries import StoreAttempt, StoreEntry
     from prefect_sora.renders.inventory.inventory import iterate_store
     from prefect_sora.renders.inventory.model_information import (
@@ -160,6 +161,7 @@ _HOME = {
     ),
     "requests.video": ("VideoRequest",),
     "renders.batches.results": ("BatchResult",),
+    "renders.inventory.costs": ("StoreCosts", "store_costs"),
     "renders.inventory.entries": ("StoreAttempt", "StoreEntry"),
     "renders.inventory.inventory": ("iterate_store",),
     "requests.shots": ("ShotPrompt",),
@@ -210,6 +212,7 @@ __all__ = [
     "SoraError",
     "StorageError",
     "StoreAttempt",
+    "StoreCosts",
     "StoreEntry",
     "StoredFilm",
     "StoredImage",
@@ -249,6 +252,7 @@ __all__ = [
     "render_video",
     "retrieve_character",
     "retrieve_video",
+    "store_costs",
     "storyboard",
     "submit_video",
     "sweep",

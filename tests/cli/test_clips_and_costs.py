@@ -1,5 +1,6 @@
 """Clips and costs: what a store holds and has paid, when no server remembers it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,13 @@ import pytest
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.commands.store.choosing import begin_of
-from prefect_sora.cli.commands.store.costs import Sum, summed
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.renders.inventory.costs import Sum, summed
 from prefect_sora.renders.inventory.entries import StoreAttempt, StoreEntry
-from tests.cli.conftest import Begin, Cli
+from tests.cli.conftest import TINY, Begin, Cli
+from tests.support.billing import TOLD, Billing
 from tests.support.renderer import Renderer
-from tests.support.s3 import S3
+from tests.support.scripted import Scripted
 
 DAY = 86400.0
 NIGHT = 1795219200.0  # 2026-11-21 00:00 UTC
@@ -57,6 +59,9 @@ def test_what_a_store_has_paid_is_summed_up(
         {
             "scope": "last night",
             "paid": 1,
+            "estimated_usd": 0.0,
+            "actual_usd": 0.0,
+            "told": 0,
             "usd": 0.0,
             "perhaps_usd": 0.0,
             "unpriced": 1,
@@ -119,33 +124,65 @@ BOAT = entry(
 
 
 def test_every_attempt_counts_on_its_own_day_and_what_is_not_known_is_told_beside() -> None:
-    groups, total = summed([KITE, BOAT], "day")
-    assert groups == {
-        "2026-11-20": Sum(paid=1, usd=0.4, perhaps_usd=0.4),
-        "2026-11-21": Sum(paid=2, usd=0.4, unpriced=1, in_doubt=1),
+    found = summed([KITE, BOAT], "day")
+    assert found.groups == {
+        "2026-11-20": Sum(paid=1, estimated_usd=0.4, usd=0.4, perhaps_usd=0.4),
+        "2026-11-21": Sum(paid=2, estimated_usd=0.4, usd=0.4, unpriced=1, in_doubt=1),
     }
-    assert total == Sum(paid=3, usd=0.8, perhaps_usd=0.4, unpriced=1, in_doubt=1)
+    assert found.total == Sum(
+        paid=3, estimated_usd=0.8, usd=0.8, perhaps_usd=0.4, unpriced=1, in_doubt=1
+    )
 
 
 def test_sums_go_by_what_was_asked_and_since_when() -> None:
-    assert summed([KITE, BOAT], "model", NIGHT)[0] == {
-        "sora-2": Sum(paid=1, usd=0.4),
+    assert summed([KITE, BOAT], "model", NIGHT).groups == {
+        "sora-2": Sum(paid=1, estimated_usd=0.4, usd=0.4),
         "wan": Sum(paid=1, unpriced=1, in_doubt=1),
     }
-    assert [*summed([KITE], "month")[0]] == ["2026-11"]
+    assert [*summed([KITE], "month").groups] == ["2026-11"]
 
 
-def test_a_film_in_a_bucket_gets_its_type_from_mend(cli: Cli, s3: S3) -> None:
-    name = "films/a-film-0123456789ab/film.mp4"
-    s3.client.put_object(Bucket=s3.bucket, Key=f"clips/{name}", Body=b"x")
-    store = f"s3://{s3.bucket}/clips"
-    keys = {
-        "AWS_ENDPOINT_URL": s3.endpoint_url,
-        "AWS_ACCESS_KEY_ID": s3.options["key"],
-        "AWS_SECRET_ACCESS_KEY": s3.options["secret"],
-        "AWS_DEFAULT_REGION": "us-east-1",
+def test_what_servers_say_counts_in_place_of_the_estimate_and_both_are_told() -> None:
+    told = entry(
+        attempt(1, NIGHT, actual_usd=0.5),
+        attempt(2, NIGHT, cost_usd=None, actual_usd=0.2),
+        attempt(3, NIGHT),
+        attempt(4, NIGHT, state="failed", actual_usd=0.1),
+        attempt(5, NIGHT, actual_usd=0.0),
+        provider="openrouter",
+    )
+    assert summed([told], "provider").groups == {
+        "openrouter": Sum(paid=5, estimated_usd=1.6, actual_usd=0.8, told=4, usd=1.2)
     }
-    assert cli("mend", "--store", store, "--json", **keys).json["mended"] == [name]
-    assert cli("mend", "--store", store, **keys).out == f"Nothing to mend in {store}.\n"
-    head = s3.client.head_object(Bucket=s3.bucket, Key=f"clips/{name}")
-    assert head["ContentType"] == "video/mp4"
+
+
+def test_estimate_and_real_cost_stand_side_by_side_at_the_terminal(cli: Cli, store: str) -> None:
+    server = Scripted(Billing(0.12))
+    environment = {
+        "OPENAI_BASE_URL": server.base_url,
+        "PREFECT_SORA_PRICES": '{"*": 0.1}',
+        "PREFECT_SORA_PROFILE": json.dumps({"base": "generic", **TOLD}),
+    }
+    words = ("render", "a red kite", *TINY, "--provider", "openai", "--store", store)
+    ended = cli(*words, "--scope", "tonight", **environment)
+    server.stop()
+
+    assert ended.code == exits.OK, ended.err
+    assert "cost $0.10 estimated, $0.12 real" in ended.out
+    assert "$0.10 estimated, $0.12 real" in cli("clips", "--store", store).out
+    table = [line.split() for line in cli("costs", "--store", store).out.splitlines()]
+    assert table[0][:7] == ["day", "renders", "paid", "estimated", "real", "of", "cost"]
+    assert table[-1] == ["all", "1", "$0.10", "$0.12", "1", "$0.12"]
+    header, row = cli("costs", "--store", store, "--by", "scope", "--csv").out.splitlines()
+    assert dict(zip(header.split(","), row.split(","), strict=True)) == {
+        "scope": "tonight",
+        "paid": "1",
+        "estimated_usd": "0.1",
+        "actual_usd": "0.12",
+        "told": "1",
+        "usd": "0.12",
+        "perhaps_usd": "0.0",
+        "unpriced": "0",
+        "in_doubt": "0",
+    }
+    assert cli("costs", "--store", store, "--csv", "--json").code == exits.USAGE

@@ -38,6 +38,7 @@ from prefect_sora.requests.table import rows_of
 from prefect_sora.servers.server import remote
 from prefect_sora.tasks.artifacts import listening
 from prefect_sora.tasks.listener import Listener
+from tests.support.billing import TOLD, Billing
 from tests.support.renderer import Renderer
 from tests.support.s3 import S3
 from tests.support.scripted import Scripted
@@ -138,6 +139,32 @@ async def test_a_batch_has_one_task_run_per_render_and_shows_its_results(
     (progress,) = [a for a in artifacts if a.type == "progress"]
     assert progress.data == 100.0
     assert "2 kept, 0 rendering, 0 queued, 0 failed, $0.20 spent" in str(progress.description)
+
+
+@pytest.mark.usefixtures("prefect")
+async def test_estimate_and_real_cost_stand_side_by_side_in_the_results_and_on_the_pages(
+    store: VideoStore,
+) -> None:
+    server = Scripted(Billing(0.12))
+    profile = {"base": "generic", **TOLD}
+    provider = OpenAICredentials(base_url=server.base_url, prices={"wan": 0.1}, profile=profile)
+    result = await render_batch(table(2), provider, store, scope=None, **QUICK)
+    server.stop()
+
+    assert (result.cost_usd, result.actual_usd) == (0.2, 0.24)
+    assert str(result) == "2 of 2 kept; cost $0.20 estimated, $0.24 real"
+    rows = told(store, result)
+    assert [(row["cost_usd"], row["actual_usd"]) for row in rows] == [("0.1", "0.12")] * 2
+    async with get_client() as client:
+        run = ArtifactFilterFlowRunId(any_=[UUID(result.scope)])
+        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=run))
+    by_key = {shown.key: shown for shown in artifacts}
+    page = by_key[f"video-{result.videos[0].key}"]
+    assert "| Cost | $0.10 estimated, $0.12 real |" in str(page.data)
+    shown = json.loads(str(by_key[f"batch-{result.folder[-12:]}"].data))
+    assert [(row["Cost"], row["Real cost"]) for row in shown] == [("$0.10", "$0.12")] * 2
+    (progress,) = [a for a in artifacts if a.type == "progress"]
+    assert "$0.24 spent" in str(progress.description)
 
 
 @pytest.mark.usefixtures("prefect")

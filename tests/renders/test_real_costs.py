@@ -22,37 +22,12 @@ from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.spending_chain import chain_of
 from prefect_sora.store.spending_entries import Before, Charge
 from tests.renders.test_budgets import spent
-from tests.support.bare_server import a_clip
+from tests.support.billing import BILLED, Billing
 from tests.support.renders import clip, go, left_in_doubt, render
-from tests.support.scripted import QUICK, Jobs, Reply, Script
+from tests.support.scripted import QUICK, Reply, Script
 
 TEN_CENTS = read_prices({"*": 0.10})
-BILLED = QUICK.model_copy(update={"cost_path": "usage.cost", "cost_elsewhere_path": "usage.byok"})
-CLIP = a_clip("teal")
 BUDGET = Budget(run_usd=1.0, daily_usd=1.0)
-
-
-class Billing(Jobs):
-    """A server that finishes at once, and says what each job cost.
-
-    Args:
-        cost: In its field; None: it says nothing.
-        status: How its jobs end.
-    """
-
-    def __init__(self, cost: object, status: str = "completed", **usage: object) -> None:
-        super().__init__(lose=0)
-        self.cost, self.status, self.usage = cost, status, usage
-
-    def __call__(self, method: str, path: str, body: bytes) -> Reply:
-        if path.endswith("/content"):
-            return 200, {"Content-Type": "video/mp4"}, CLIP
-        answer = super().__call__(method, path, body)
-        if answer and method == "GET" and "/v1/videos/" in path and answer[0] == 200:
-            job = {**answer[2], "status": self.status}
-            said = {**({} if self.cost is None else {"cost": self.cost}), **self.usage}
-            return answer[0], answer[1], {**job, "usage": said}
-        return answer
 
 
 @pytest.fixture
