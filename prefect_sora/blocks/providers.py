@@ -12,7 +12,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.redaction import usable
 from prefect_sora.servers.access.tokens import entra_tokens
 from prefect_sora.servers.local import ensure_running
-from prefect_sora.servers.profiles import AUTO
+from prefect_sora.servers.profiles import AUTO, HOSTED
 from prefect_sora.servers.profiles import Name as ProfileName
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.connections import connect
@@ -82,7 +82,8 @@ class OpenAICredentials(_Connects, Block):
 
     base_url: str = Field(
         title="Base URL",
-        description="Where the server answers, up to and with /v1: OpenAI's form of address.",
+        description="Where the server answers, up to and with /v1: OpenAI's form of address. In "
+        "code it may be left out for openrouter, together and xai, whose profile knows it.",
         examples=["http://127.0.0.1:30010/v1"],
     )
     api_key: SecretStr | None = Field(
@@ -107,6 +108,11 @@ class OpenAICredentials(_Connects, Block):
     )
     prices: PriceList = None
 
+    def __init__(self, **fields: Any) -> None:
+        if not fields.get("base_url") and (at := _known_address(fields.get("profile"))):
+            fields["base_url"] = at
+        super().__init__(**fields)
+
     async def describe(self) -> Server:
         """Describe the server; what it can do is not looked up."""
         return remote(
@@ -122,6 +128,12 @@ class OpenAICredentials(_Connects, Block):
         """Describe the server, which is asked what it can do where its profile is `auto`."""
         described = replace(await self.describe(), profile=await profile_of(self.profile))
         return await recognised(described)
+
+
+def _known_address(profile: object) -> str | None:
+    """Where a hosted server answers, by its profile; None where that is not the same for all."""
+    name = profile.get("base") if isinstance(profile, dict) else profile
+    return HOSTED[name].base_url if isinstance(name, str) and name in HOSTED else None
 
 
 class AzureOpenAICredentials(_Connects, Block):

@@ -9,6 +9,7 @@ from getpass import getpass
 from prefect_sora.cli import redaction
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import KEY_VARIABLE
+from prefect_sora.servers.profiles import HOSTED
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,13 @@ def _variable(provider: str | None, environ: MutableMapping[str, str]) -> str:
         return "AZURE_OPENAI_API_KEY" if azure else "OPENAI_API_KEY"
     if "://" in provider:
         return KEY_VARIABLE
+    if provider in HOSTED:
+        return str(HOSTED[provider].key_variable)
     if provider in ("openai", "azure"):
         return "OPENAI_API_KEY" if provider == "openai" else "AZURE_OPENAI_API_KEY"
     raise InvalidRequestError(
-        f"--api-key goes with openai, azure or a URL, and not with {provider}.",
+        f"--api-key goes with openai, azure, {', '.join(HOSTED)} or a URL, and not with "
+        f"{provider}.",
         next_step="Leave it out: the local renderer takes none, and a saved block has its own.",
     )
 

@@ -20,6 +20,7 @@ from prefect_sora.cli import options, prefect_start, redaction
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.renders.environment import CHOICES
+from prefect_sora.servers.profiles import HOSTED
 from prefect_sora.servers.server import Server
 from prefect_sora.store.backends import VideoFolder
 
@@ -118,7 +119,7 @@ def provider_name(name: str | None, environ: Mapping[str, str] = os.environ) -> 
     Raises:
         InvalidRequestError: No block is called so, or several are.
     """
-    if name is None or "://" in name or name in ("local", "openai", "azure", ""):
+    if name is None or "://" in name or name in ("local", "openai", "azure", *HOSTED, ""):
         return name
     kind, slash, _ = name.partition("/")
     if slash:

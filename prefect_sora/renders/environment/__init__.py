@@ -1,7 +1,7 @@
-"""Environment: who renders, as a person names it: local, openai, azure, or a saved block.
+"""Environment: who renders, as a person names it: local, openai, a hosted server, a saved block.
 
-`openai` and `azure` stand for what the environment describes. Naming a provider asks, starts
-and loads nothing.
+`openai`, `azure` and the names of hosted servers stand for what the environment describes. Naming
+a provider asks, starts and loads nothing.
 """
 
 from prefect_sora.renders.environment.named import (

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,8 @@ from prefect_sora.renders.environment.providers import (
     NamedProvider,
     Saved,
 )
-from prefect_sora.renders.environment.variables import KEYS, at, azure, openai
+from prefect_sora.renders.environment.variables import KEYS, at, azure, hosted, openai
+from prefect_sora.servers.profiles import HOSTED
 from prefect_sora.servers.server import Server
 
 LOCAL_FOLDER_VARIABLE: Final = "PREFECT_SORA_LOCAL_FOLDER"
@@ -47,6 +49,8 @@ def named_provider(
         return openai(environ)
     if name == "azure":
         return azure(environ)
+    if name in HOSTED:
+        return hosted(name, environ)
     if name.startswith(("http://", "https://")):
         return at(name, environ)
     slug, slash, document = name.partition("/")
@@ -64,10 +68,12 @@ def local_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def described(environ: Mapping[str, str] = os.environ) -> list[Described]:
     """All servers that the environment describes; one that is half described does not count."""
     found = []
-    for variables, make in (
+    ways: list[tuple[tuple[str, ...], Callable[[Mapping[str, str]], Described]]] = [
         (("OPENAI_BASE_URL", "OPENAI_API_KEY"), openai),
         (("AZURE_OPENAI_ENDPOINT",), azure),
-    ):
+        *(((str(one.key_variable),), partial(hosted, name)) for name, one in HOSTED.items()),
+    ]
+    for variables, make in ways:
         if any(environ.get(variable) for variable in variables):
             try:
                 found.append(make(environ))

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment.providers import Described
-from prefect_sora.servers.profiles import read_profile
+from prefect_sora.servers.profiles import HOSTED, Profile, read_profile
 from prefect_sora.servers.server import azure_server, remote
 from prefect_sora.servers.video_prices import by_model, prices_from_json
 
@@ -21,7 +21,12 @@ PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
 KEY_VARIABLE: Final = "PREFECT_SORA_API_KEY"
 """The key of a server that is named by its URL."""
 
-KEYS: Final = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", KEY_VARIABLE)
+KEYS: Final = (
+    "OPENAI_API_KEY",
+    "AZURE_OPENAI_API_KEY",
+    KEY_VARIABLE,
+    *(profile.key_variable for profile in HOSTED.values() if profile.key_variable),
+)
 
 
 def openai(environ: Mapping[str, str]) -> Described:
@@ -37,6 +42,32 @@ def openai(environ: Mapping[str, str]) -> Described:
             next_step="Set it in the environment.",
         )
     return _described("openai", url or OPENAI_URL, key, environ)
+
+
+def hosted(name: str, environ: Mapping[str, str]) -> Described:
+    """Describe a server whose address is the same for everybody, by the name of its profile.
+
+    Another address of it, such as a proxy's, may stand in NAME_BASE_URL.
+
+    Raises:
+        InvalidRequestError: Its key is not set.
+    """
+    profile = HOSTED[name]
+    variable, url = str(profile.key_variable), environ.get(url_variable(profile))
+    if not environ.get(variable):
+        raise InvalidRequestError(
+            f"The provider {name} needs {variable}.", next_step="Set it in the environment."
+        )
+    own = _profile(environ.get(PROFILE_VARIABLE) or name)
+    if read_profile(own).base_url != profile.base_url:
+        own = name  # it is of another server
+    key = SecretStr(environ[variable])
+    return _as_block(name, {"base_url": url or profile.base_url, "api_key": key}, own, environ)
+
+
+def url_variable(profile: Profile) -> str:
+    """Name the variable that holds another address of a hosted server."""
+    return f"{str(profile.key_variable).removesuffix('_API_KEY')}_BASE_URL"
 
 
 def at(url: str, environ: Mapping[str, str]) -> Described:
@@ -60,8 +91,16 @@ def _described(name: str, url: str, key: str | None, environ: Mapping[str, str])
         "organization": environ.get("OPENAI_ORG_ID") or None,
         "project": environ.get("OPENAI_PROJECT_ID") or None,
     }
+    return _as_block(name, fields, _profile(environ.get(PROFILE_VARIABLE) or "auto"), environ)
+
+
+def _as_block(
+    name: str,
+    fields: Mapping[str, Any],
+    profile: str | dict[str, Any],
+    environ: Mapping[str, str],
+) -> Described:
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
-    profile = _profile(environ.get(PROFILE_VARIABLE) or "auto")
     server = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
     return Described(name, server, {**fields, "profile": profile, "prices": by_model(own)})
 

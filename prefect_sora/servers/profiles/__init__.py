@@ -39,9 +39,10 @@ from prefect_sora.servers.profiles.profile import (
 
 _RENDER: Final = (OPENAI, AZURE, SGLANG, VLLM_OMNI, FASTVIDEO, TENSORRT_LLM, LOCAL)
 _PASS_ON: Final = (LITELLM_PROXY, NEW_API, BIFROST)
-_HOSTED: Final = (OPENROUTER, TOGETHER, XAI)
+HOSTED: Final = {each.name: each for each in (OPENROUTER, TOGETHER, XAI)}
+"""Servers whose address is the same for everybody, and whose key stands in a variable of theirs."""
 PROFILES: Final = {
-    each.name: each for each in (*_RENDER, *_PASS_ON, *_HOSTED, DYNAMO, GENERIC, AUTO)
+    each.name: each for each in (*_RENDER, *_PASS_ON, *HOSTED.values(), DYNAMO, GENERIC, AUTO)
 }
 
 Name = Literal[
@@ -105,6 +106,7 @@ __all__ = [
     "DYNAMO",
     "FASTVIDEO",
     "GENERIC",
+    "HOSTED",
     "LITELLM_PROXY",
     "LOCAL",
     "NEW_API",
