@@ -93,8 +93,8 @@ def test_a_name_alone_is_the_saved_store_where_no_folder_is_called_so(
 
     environment = {"PREFECT_API_URL": cli.environment["PREFECT_API_URL"]}
     assert saved.store_named(name, environment).folder.root == store
-    assert saved.store_named(f"./{name}", environment).folder.root == f"./{name}"
-    assert saved.store_named("nobody", environment).folder.root == "nobody"
+    assert saved.store_named(f"./{name}", environment).folder.root == os.path.abspath(name)
+    assert saved.store_named("nobody", environment).folder.root == os.path.abspath("nobody")
 
 
 def test_a_name_that_stands_for_a_folder_and_a_saved_store_is_asked_about(
