@@ -73,6 +73,7 @@ class Limits:
     create_seconds: float = 90.0
     """Longest answer to a create: a server decodes a picture and queues, no more. Where it takes
     longer, its profile's `longest_create_s`, after which it accepts none, has to be so, too."""
+    silent_seconds: float = 15.0  # without an answer to a create, until a line says so
     record_seconds: float = 30.0  # left of the lease to record an answer of the last moment
     picture_seconds: float = 300.0  # to draw pictures: OpenAI says about two minutes (2026)
     slow_store_seconds: float = 1.0  # for one step at a store: from here on a create leaves later

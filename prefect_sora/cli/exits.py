@@ -49,7 +49,7 @@ MEANINGS: Final = {
     "5": "an unfinished render, or one in doubt: a person decides",
     "6": "timeout: it is still rendering",
     "7": "the video server is unavailable, or refused",
-    "8": "download or storage: the render can be resumed",
+    "8": "download or storage: what was begun can be resumed",
     "130, 143": "stopped by Ctrl-C or SIGTERM: what was sent is still rendering",
 }
 

@@ -1,14 +1,13 @@
 """Options that several commands share, each said once, and what their words mean."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter, Token, validators
-from pydantic import JsonValue
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.next_steps import NextStep
@@ -16,6 +15,7 @@ from prefect_sora.errors.next_steps import NextStep
 if TYPE_CHECKING:
     from prefect_sora.cli.saved import NamedStore
     from prefect_sora.handles import StoredVideo
+
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Annotated[list[str] | None, Parameter(negative="")]
@@ -133,18 +133,25 @@ class Into:
         """The file that is written besides; None where there is none.
 
         Raises:
-            InvalidRequestError: Its folder is not there.
+            InvalidRequestError: Its folder is not there, or cannot be written to.
         """
         if self.output is None or "://" in self.output or not names_a_file(self.output):
             return None
         path = Path(self.output).expanduser().absolute()
-        if path.is_dir() or not path.parent.is_dir():
-            missing = f"{path} is a folder" if path.is_dir() else f"There is no {path.parent}"
-            raise InvalidRequestError(
-                f"--output {self.output}: {missing}.",
-                next_step="Name a file in a folder that is there.",
-            )
-        return path
+        try:  # before anything is paid for
+            if path.is_dir():
+                problem = f"{path} is a folder"
+            elif not path.parent.is_dir():
+                problem = f"there is no folder {path.parent}"
+            else:
+                NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.").close()
+                return path
+        except OSError as error:
+            problem = f"it cannot be written there ({error.strerror or error})"
+        raise InvalidRequestError(
+            f"--output {self.output}: {problem}.",
+            next_step="Name a file in a folder that is there, and in which you may write.",
+        )
 
     @property
     def store(self) -> str:
@@ -245,27 +252,6 @@ INTO: Final = Into()
 SHARING: Final = Sharing()
 WAITING: Final = Waiting()
 SHOWN: Final = Shown()
-
-
-def extra_fields(extra: list[str] | None) -> dict[str, JsonValue]:
-    """Read the words of --extra; a value that is JSON is taken as such, any other as text.
-
-    Raises:
-        InvalidRequestError: One is not KEY=VALUE.
-    """
-    fields: dict[str, JsonValue] = {}
-    for word in extra or []:
-        name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise InvalidRequestError(
-                f"--extra {word!r} is not KEY=VALUE.",
-                next_step="Write it so, as in --extra seed=7.",
-            )
-        try:
-            fields[name] = json.loads(value)
-        except ValueError:
-            fields[name] = value
-    return fields
 
 
 async def find_source(word: str, store: "NamedStore") -> "tuple[str, StoredVideo | None]":

@@ -12,16 +12,20 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prefect_sora.cli import signals
-from prefect_sora.cli.progress import Display
+
+if TYPE_CHECKING:
+    from prefect_sora.cli.progress import Display
 
 _LEVEL: Final = "PREFECT_LOGGING_LEVEL"
 # Any key of Prefect's logging.yml can be set this way. Only the terminal is quiet:
 # the API, and so the UI, still gets every line.
 _CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 _START_SECONDS: Final = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+
+_EPHEMERAL: Final = ("PREFECT_SERVER_EPHEMERAL_ENABLED", "PREFECT_SERVER_ALLOW_EPHEMERAL")
 
 _NEEDED: Final = ("openai", "av", "PIL.Image", "prefect_sora.flows")
 
@@ -40,9 +44,8 @@ def is_configured(environ: Mapping[str, str] = os.environ) -> bool:
     """
     if environ.get("PREFECT_API_URL"):
         return True
-    profiles = environ.get("PREFECT_PROFILES_PATH") or home(environ) / "profiles.toml"
     if not (
-        _speaks(profiles, "prefect_api_url")
+        _speaks(_profiles(environ), "prefect_api_url")
         or _speaks(".env", "prefect_")
         or _speaks("prefect.toml", "url")
         or _speaks("pyproject.toml", "tool.prefect")
@@ -51,6 +54,19 @@ def is_configured(environ: Mapping[str, str] = os.environ) -> bool:
     from prefect.settings import PREFECT_API_URL
 
     return bool(PREFECT_API_URL.value())
+
+
+def is_plain(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether no Prefect API is configured and nothing forbids a temporary server."""
+    speaks = any(name.startswith(_EPHEMERAL) for name in environ)
+    files = (_profiles(environ), ".env", "prefect.toml", "pyproject.toml")
+    return not (speaks or any(_speaks(each, "ephemeral") for each in files)) and not is_configured(
+        environ
+    )
+
+
+def _profiles(environ: Mapping[str, str]) -> str | Path:
+    return environ.get("PREFECT_PROFILES_PATH") or home(environ) / "profiles.toml"
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -78,7 +94,7 @@ def _speaks(path: str | Path, word: str) -> bool:
         return False
 
 
-def load(display: Display, debug: bool) -> ModuleType:
+def load(display: "Display", debug: bool) -> ModuleType:
     """Return our flows, with a Prefect API to report to.
 
     Raises:

@@ -2,29 +2,34 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from signal import SIGINT
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from prefect_sora.cli import keys, prefect_start, redaction, saved, signals
 from prefect_sora.cli.options import Shown
-from prefect_sora.cli.progress import Display
 from prefect_sora.cli.saved import NamedStore
 from prefect_sora.cli.screen import Screen, show_our_log
-from prefect_sora.errors import SoraError
+from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders import environment
 from prefect_sora.renders.environment import NamedProvider, named_provider
+from prefect_sora.servers.profiles import HOSTED
 from prefect_sora.servers.server import Server
-from prefect_sora.store.identity import title_slug
-from prefect_sora.store.ledger import Ledger
+from prefect_sora.servers.video_prices import prices_from_json
 
 if TYPE_CHECKING:
+    from prefect_sora.cli.progress import Display
     from prefect_sora.servers.protocol.client import VideoClient
 
 T = TypeVar("T")
+
+_ADDRESS: Final = re.compile(r"(localhost|[\w-]+(\.[\w-]+)+|[\w.-]+:\d+)(:\d+)?(/[\w./-]*)?")
+"""A URL without its scheme: a host with a dot or a port. Ours."""
 
 INTERRUPTED = (signals.InterruptedBySignal, KeyboardInterrupt)
 
@@ -34,6 +39,8 @@ def run_command(
     body: Callable[[Screen], int],
     store: str | None = None,
     provider: str | None = None,
+    *,
+    pays: bool = False,
 ) -> int:
     """Run a command's body; an error or a signal is told in words and gives the exit code.
 
@@ -42,14 +49,15 @@ def run_command(
         body: What it does.
         store: The store that it works on, as --store took it.
         provider: As --provider took it.
+        pays: Whether it can cost anything.
     """
-    screen = Screen(shown)
+    screen = Screen(shown, pays=pays)
     show_our_log(screen)
     try:
         return body(screen)
     except (Exception, *INTERRUPTED) as error:
         if isinstance(error, SoraError):
-            error.known(store=store, provider=provider)
+            error.known(store=store, provider=provider or environment.named_anywhere())
         return screen.failure(error)
 
 
@@ -71,7 +79,19 @@ def chosen(
     if api_key is not None:
         keys.use(api_key, name, environ)
     hide_keys(environ)
-    return named_provider(saved.provider_name(name, environ), environ, saved.load_server)
+    # Also where they are not needed: a mistake in them is told at once.
+    prices_from_json(environ.get(environment.PRICES_VARIABLE), environment.PRICES_VARIABLE)
+    if name and _ADDRESS.fullmatch(name):
+        raise _meant(name, f"http://{name.rstrip('/')}" + "/v1" * ("/" not in name))
+    complete = saved.provider_name(name, environ)
+    like = get_close_matches(complete or "", ("local", "openai", "azure", *HOSTED), n=1)
+    if like and complete not in like:
+        raise _meant(str(complete), like[0])
+    return named_provider(complete, environ, saved.load_server)
+
+
+def _meant(name: str, like: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{name!r} is no provider.", next_step=f"Did you mean {like}?")
 
 
 def hide_keys(environ: Mapping[str, str] = os.environ) -> None:
@@ -104,7 +124,7 @@ class Making(Generic[T]):
         check: Checks the request before anything is sent. A saved provider takes a while to be
             loaded: so `check` is then called twice, first with None.
         prompt: When a signal comes, only unfinished renders of this prompt are reported.
-        shown_by: What shows the progress.
+        batch: Whether its renders are shown together, and not each.
         phase: What is done first.
         afterwards: What else is said when a signal comes.
     """
@@ -112,10 +132,10 @@ class Making(Generic[T]):
     providers: Sequence[NamedProvider]
     store: NamedStore
     flow: Callable[[ModuleType, Any, Any], Awaitable[T]]
-    plainly: Callable[[Display], Awaitable[T]]
+    plainly: "Callable[[Display], Awaitable[T]]"
     check: Callable[[NamedProvider | None], Coroutine[Any, Any, None]] | None = None
     prompt: str | None = None
-    shown_by: type[Display] = Display
+    batch: bool = False
     phase: str = "submitting"
     afterwards: str = ""
 
@@ -132,13 +152,15 @@ def make(screen: Screen, making: Making[T], prefect: bool | None) -> T:
         InterruptedBySignal: A signal came; it says what goes on at the server.
     """
     first, check = making.providers[0], making.check
-    # The renderer takes a second to start, so it starts before all else and beside it.
-    first.start()
-    if check:
-        asyncio.run(check(None if first.is_saved else first))
-    as_run = prefect_start.is_configured() if prefect is None else prefect
     try:
-        with making.shown_by(screen) as display:
+        if check:
+            asyncio.run(check(None if first.is_saved else first))
+        # The renderer takes a second to start, so it starts beside what is imported next.
+        first.start()
+        as_run = prefect_start.is_configured() if prefect is None else prefect
+        from prefect_sora.cli.progress import BatchDisplay, Display  # what no refusal waits for
+
+        with (BatchDisplay if making.batch else Display)(screen) as display:
             if as_run:
                 return _as_run(screen, making, display)
             if check and first.is_saved:
@@ -146,11 +168,12 @@ def make(screen: Screen, making: Making[T], prefect: bool | None) -> T:
             display.phase(making.phase)
             return signals.run(lambda: _awaited(making.plainly(display)))
     except INTERRUPTED as stop:
-        message = asyncio.run(_what_goes_on(making.store, first.name, making.prompt))
+        name = first.name if first.name != "openai" else environment.named_anywhere()
+        message = asyncio.run(_what_goes_on(making.store, name, making.prompt))
         raise _interrupted(stop, message + making.afterwards) from None
 
 
-def _as_run(screen: Screen, making: Making[T], display: Display) -> T:
+def _as_run(screen: Screen, making: Making[T], display: "Display") -> T:
     first, names = making.providers[0], [each.name for each in making.providers]
     flows = prefect_start.load(display, screen.shown.debug)
     if making.check and first.is_saved:
@@ -175,13 +198,15 @@ def run_watched(
     screen: Screen,
     store: NamedStore,
     provider: str | None,
-    work: Callable[[Display], Coroutine[Any, Any, T]],
+    work: "Callable[[Display], Coroutine[Any, Any, T]]",
 ) -> T:
     """Do some work that shows its progress; at a signal, say what is still unfinished.
 
     Raises:
         InterruptedBySignal: A signal came.
     """
+    from prefect_sora.cli.progress import Display
+
     try:
         with Display(screen) as display:
             return signals.run(lambda: work(display))
@@ -194,8 +219,11 @@ def _interrupted(stop: BaseException, message: str) -> signals.InterruptedBySign
     return signals.InterruptedBySignal(signum, message)
 
 
-async def _what_goes_on(store: NamedStore, provider: str, prompt: str | None) -> str:
+async def _what_goes_on(store: NamedStore, provider: str | None, prompt: str | None) -> str:
     """Say which renders of this process are unfinished, and how to go on with them."""
+    from prefect_sora.store.identity import title_slug
+    from prefect_sora.store.ledger import Ledger
+
     ledger = Ledger(store.folder)
     try:
         states = await ledger.unfinished(title_slug(prompt) if prompt else None)
@@ -227,6 +255,8 @@ async def _what_goes_on(store: NamedStore, provider: str, prompt: str | None) ->
 
 async def _still_unfinished(store: NamedStore, provider: str | None) -> str:
     """Say which renders of the store are unfinished when a resume is stopped."""
+    from prefect_sora.store.ledger import Ledger
+
     states = await Ledger(store.folder).unfinished(left=lambda *_: None)
     if not states:
         return "Stopped. Nothing is unfinished."

@@ -13,16 +13,18 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from mimetypes import guess_type
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from prefect_sora.cli import options, prefect_start, redaction
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
-from prefect_sora.renders.environment import CHOICES
 from prefect_sora.servers.profiles import HOSTED
 from prefect_sora.servers.server import Server
-from prefect_sora.store.backends import VideoFolder
+
+if TYPE_CHECKING:
+    from prefect_sora.store.backends import VideoFolder
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class NamedStore:
     """
 
     name: str
-    folder: VideoFolder
+    folder: "VideoFolder"
     daily_budget_usd: float | None = None
     block: Any = None
 
@@ -96,7 +98,26 @@ def store_named(name: str, environ: Mapping[str, str] = os.environ) -> NamedStor
                 next_step=f"Write ./{name} or {STORE}/{name}.",
             )
         return _saved_store(f"{STORE}/{name}", environ)
+    _refuse_what_is_no_folder(name)
+    from prefect_sora.store.backends import VideoFolder  # what most refusals need not wait for
+
     return NamedStore(name, VideoFolder(name))
+
+
+def _refuse_what_is_no_folder(name: str) -> None:
+    """Stop at a name that would make a folder nobody means: another's file, or half a URL."""
+    if "://" in name or os.path.isdir(name):
+        return
+    if re.match(r"[a-z][\w+.-]+:", name, re.IGNORECASE):  # two letters at least, for C: is a drive
+        raise InvalidRequestError(
+            f"{name} is no store.", next_step=(_STORES, f"For a folder write ./{name}.")
+        )
+    if guess_type(name)[0]:
+        raise InvalidRequestError(
+            f"{name} is a file's name, and no folder is called so.",
+            next_step="--store names a folder; -o clip.mp4 writes a clip besides, -o a.png a "
+            "picture.",
+        )
 
 
 def standing(store: NamedStore) -> NamedStore:
@@ -125,11 +146,11 @@ def provider_name(name: str | None, environ: Mapping[str, str] = os.environ) -> 
     if slash:
         if kind not in PROVIDERS:
             raise InvalidRequestError(
-                f"{kind} is no type of provider: those are {', '.join(PROVIDERS)}.",
-                next_step=f"Name one: {CHOICES}",
+                f"{kind} is no type of provider.",
+                next_step=f"Saved providers are of the types {', '.join(PROVIDERS)}.",
             )
         if not _may_exist(name, environ):
-            raise _unknown(name, CHOICES)
+            raise _unknown(name)
         return name
     if prefect_start.holds_nothing(environ):
         return name  # which is refused as no provider
@@ -178,13 +199,10 @@ def _saved_store(name: str, environ: Mapping[str, str]) -> NamedStore:
     return NamedStore(name, block.folder, block.daily_budget_usd, block)
 
 
-def _unknown(name: str, choices: str) -> InvalidRequestError:
+def _unknown(name: str, choices: str = "") -> InvalidRequestError:
     return InvalidRequestError(
         f"Prefect has no block {name}.",
-        next_step=(
-            "`prefect block ls` lists those that it has.",
-            choices if choices is _STORES else f"Name one: {choices}",
-        ),
+        next_step=("`prefect block ls` lists those that it has.", choices),
     )
 
 

@@ -4,26 +4,34 @@ import json
 import logging
 import sys
 import traceback
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
 from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.options import Shown
-from prefect_sora.cli.signals import InterruptedBySignal
+from prefect_sora.cli.signals import STOPPED, InterruptedBySignal, nothing_was_sent
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import in_words
-from prefect_sora.handles import StoredImage, StoredVideo
+
+if TYPE_CHECKING:
+    from prefect_sora.handles import StoredImage, StoredVideo
 
 _PLACES: Final = ("folder", "path", "kept")
 """Fields of documents that name a place, besides those that end in `url`."""
 
 
 class Screen:
-    """What a person sees of a command, or a script reads."""
+    """What a person sees of a command, or a script reads.
 
-    def __init__(self, shown: Shown) -> None:
-        self.shown = shown
+    Args:
+        shown: What is shown.
+        pays: Whether the command can cost anything: else nothing is said of money that was not
+            paid.
+    """
+
+    def __init__(self, shown: Shown, *, pays: bool = True) -> None:
+        self.shown, self.pays = shown, pays
         self.out = _console(sys.stdout.isatty())
         self.err = _console(sys.stderr.isatty(), stderr=True)
         self._warned: set[str] = set()
@@ -69,7 +77,7 @@ class Screen:
         for name, value in told.items():
             self.note(f"  {name:<5} {value}")
 
-    def kept(self, video: StoredVideo) -> None:
+    def kept(self, video: "StoredVideo") -> None:
         """Tell where a kept video is and what it is, the path first."""
         length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
         cost = costs(video.cost_usd, video.actual_usd)
@@ -85,7 +93,7 @@ class Screen:
             self.result(f"  not believed of the cost: {video.cost_doubt}", style="yellow")
         self.result(f"  video {video.video_id} · render {video.key}")
 
-    def kept_pictures(self, image: StoredImage) -> None:
+    def kept_pictures(self, image: "StoredImage") -> None:
         """Tell where kept pictures are and what they are, each path in a line of its own."""
         for url, file in zip(image.urls, image.files, strict=True):
             self.file(url, file.size_bytes)
@@ -110,12 +118,22 @@ class Screen:
             text = "".join(traceback.format_exception(error))
             self.err.print(redaction.safe(text), style="dim", markup=False, soft_wrap=True)
         mark, style = ("-", "yellow") if skipped else ("✗", "red")
-        text = redaction.safe(_paragraph(error))
+        text = redaction.safe(self._paragraph(error))
         self.err.print(f"{mark} {text}", style=style, markup=False)
         if self.err.is_terminal and isinstance(error, SoraError):
             # A paragraph is broken into lines; what people paste has a line to itself.
             for command in filter(None, (step.command for step in error.steps)):
                 self.err.print(redaction.safe(f"  $ {command}"), markup=False, soft_wrap=True)
+
+    def _paragraph(self, error: BaseException) -> str:
+        if isinstance(error, SoraError):
+            return error.told("terminal", pays=self.pays)
+        if isinstance(error, KeyboardInterrupt) or str(error) == STOPPED:
+            return f"{STOPPED} Nothing was sent." if nothing_was_sent() else STOPPED
+        if isinstance(error, InterruptedBySignal):
+            return str(error)
+        said = " ".join(str(error).split())
+        return f"{type(error).__name__}: {said} (run with --debug for the traceback)"
 
     def failure(self, error: BaseException) -> int:
         """Print the error that ends the command, and return its exit code."""
@@ -188,17 +206,6 @@ def place(url: str) -> str:
     from prefect_sora.store.backends.filesystems import on_disk
 
     return on_disk(url) or url
-
-
-def _paragraph(error: BaseException) -> str:
-    if isinstance(error, SoraError):
-        return error.told("terminal")
-    if isinstance(error, InterruptedBySignal):
-        return str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return "Stopped."
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said} (run with --debug for the traceback)"
 
 
 def show_our_log(screen: Screen) -> None:

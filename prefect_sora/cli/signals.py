@@ -12,9 +12,19 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+STOPPED: Final = "Stopped."
+"""What is said where nobody knows more."""
+
+_begun: list[bool] = []
+
+
+def nothing_was_sent() -> bool:
+    """Whether this process has not begun any work that `run` runs, so that nothing was sent."""
+    return not _begun
 
 
 class InterruptedBySignal(BaseException):
@@ -27,7 +37,7 @@ class InterruptedBySignal(BaseException):
         signum: Its number.
     """
 
-    def __init__(self, signum: int, message: str = "Stopped.") -> None:
+    def __init__(self, signum: int, message: str = STOPPED) -> None:
         super().__init__(message)
         self.signum = signum
 
@@ -75,6 +85,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     from prefect_sora.limits import limits  # what --help need not wait for
 
+    _begun.append(True)
     thread = _Thread(work)
     caught: list[int] = []
 

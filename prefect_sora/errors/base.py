@@ -12,6 +12,8 @@ _PAID = {
     "unknown": "Whether it was paid is not known.",
 }
 
+_ENDS = (".", "!", "?", "…", ":")
+
 
 class SoraError(Advised, Exception):
     """Base of all errors of this package.
@@ -48,17 +50,25 @@ class SoraError(Advised, Exception):
         self.paid = paid or self.paid
         return self.known(key=self.key)
 
-    def told(self, reader: Reader | None = None) -> str:
-        """One readable paragraph: what, about which render, paid or not, what next."""
+    def told(self, reader: Reader | None = None, *, pays: bool = True) -> str:
+        """One readable paragraph: what, about which render, paid or not, what next.
+
+        Args:
+            reader: Who reads it.
+            pays: Whether what was done could have cost anything; else that nothing was paid goes
+                without saying.
+        """
         named = {"render": self.key, "video": self.video_id}
         about = ", ".join(f"{what} {name}" for what, name in named.items() if name)
+        said = self.message if self.message.endswith(_ENDS) else f"{self.message}."
         parts = (
-            self.message,
             about and f"({about})",
-            _PAID[self.paid],
+            _PAID[self.paid] if pays or self.paid == "yes" else "",
             in_words(self.steps, reader),
         )
-        return " ".join(filter(None, parts))
+        rest = " ".join(filter(None, parts))
+        between = "\n" if "\n" in said else " "  # what has lines of its own ends in one
+        return f"{said}{between}{rest}".rstrip()
 
     def __str__(self) -> str:
         """Tell it to whoever called."""

@@ -13,7 +13,17 @@ from datetime import UTC, datetime
 from typing import Final, Literal, Self
 
 Kind = Literal[
-    "tell", "again", "resume", "wait", "fetch", "adopt", "resubmit", "doctor", "renderer"
+    "tell",
+    "again",
+    "resume",
+    "wait",
+    "fetch",
+    "adopt",
+    "resubmit",
+    "delete",
+    "free",
+    "doctor",
+    "renderer",
 ]
 
 Reader = Literal["api", "terminal", "page", "run"]
@@ -29,12 +39,16 @@ CHANGE_THE_PROMPT: Final = (
 
 _RESUMES: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch", "adopt", "resubmit"})
 
+_TAKEN_UP: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch"})
+
 _SENTENCES: Final[dict[Kind, str]] = {
     "resume": "{command} brings it home without paying again.",
     "wait": "To wait on without paying again: {command}.",
     "fetch": "{command} fetches it again; the server has it{until}.",
     "adopt": "{command} takes it.",
     "resubmit": "{command} sends, and pays for, it once more.",
+    "delete": "{command} deletes it, and with it what was paid for.",
+    "free": "{command} deletes the server's copy; the store's stays.",
     "doctor": "{command} tells more.",
     "renderer": "{command} starts it by hand.",
 }
@@ -54,8 +68,9 @@ class NextStep:
     Attributes:
         kind: `tell` is what `text` says. `again` runs the same once more. `resume` brings a render
             home, `wait` waits for it, `fetch` fetches its finished video, `adopt` takes a video of
-            the server as its outcome, `resubmit` pays for it again. `doctor` looks at provider,
-            server and store. `renderer` starts the local renderer.
+            the server as its outcome, `resubmit` pays for it again. `delete` deletes it at the
+            server, and `free` what the store has as well. `doctor` looks at provider, server and
+            store. `renderer` starts the local renderer.
         text: The words of `tell`; for any other kind, words before its sentence.
         key: The render's key; None: all that are unfinished.
         video_id: The video to adopt; None: a person finds it at the server.
@@ -102,6 +117,9 @@ class NextStep:
         places = (("--store", self.store), ("--provider", self.provider))
         if self.kind == "doctor":
             return _typed("doctor", *places)
+        if self.kind in ("delete", "free"):
+            flag = " --unkept" if self.kind == "delete" else ""
+            return _typed(f"delete {self.video_id or 'VIDEO'}{flag}", *places)
         if not self.is_resume:
             return None
         verb = "resume"
@@ -149,7 +167,10 @@ def speak_to(reader: Reader) -> None:
 
 def in_words(steps: Iterable[NextStep], reader: Reader | None = None) -> str | None:
     """Write next steps as sentences; None where there are none."""
-    reader = reader or _usual
+    reader, steps = reader or _usual, [*steps]
+    if reader == "terminal" and any(step.kind in _TAKEN_UP for step in steps):
+        # Without a scope the same command is another render, which this one stops.
+        steps = [step for step in steps if step.kind != "again" or step.scope is not None]
     said = " ".join(filter(None, (step.words(reader) for step in steps)))
     return (_typed_names(said) if reader == "terminal" else said) or None
 
@@ -222,6 +243,7 @@ _FLAGS: Final = {
     "timeout_seconds": "--timeout",
     "stall_seconds": "--stall",
     "skip_bad_rows": "--skip-bad-rows",
+    "api_key": "the API key",
 }
 
 

@@ -15,8 +15,6 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
 
-import fsspec
-import httpx2
 import yaml
 
 from prefect_sora.errors import InvalidRequestError
@@ -79,6 +77,13 @@ def is_relative(source: str) -> bool:
     return not _SCHEME.match(source) and not Path(source).expanduser().is_absolute()
 
 
+def is_folder(source: str | Path) -> bool:
+    """Whether a source is a folder of this machine."""
+    if not isinstance(source, Path) and _SCHEME.match(source):
+        return False
+    return Path(source).expanduser().is_dir()
+
+
 def is_missing(source: str | Path) -> bool:
     """Whether a source is a path of this machine at which there is no file."""
     if not isinstance(source, Path) and _SCHEME.match(source):
@@ -97,6 +102,8 @@ async def names_beside(source: str | Path, suffix: str) -> list[str]:
     folder = str(beside(source, ""))
 
     def listed() -> list[str]:
+        import fsspec
+
         fs, path = fsspec.url_to_fs(folder)
         found: list[str] = fs.ls(path, detail=False)
         return sorted(name.rpartition("/")[2] for name in found if name.endswith(suffix))
@@ -196,6 +203,8 @@ def _read_data_url(url: str) -> bytes:
 
 async def _read_http(url: str, max_bytes: int) -> bytes:
     # Not fsspec's aiohttp, whose session outlives the call and whose errors quote the URL.
+    import httpx2  # where it is used, as fsspec: no refusal waits for them
+
     data = bytearray()
     with in_private():
         async with (
@@ -218,6 +227,8 @@ async def _read_http(url: str, max_bytes: int) -> bytes:
 
 
 def _read_fsspec(url: str, max_bytes: int, options: dict[str, Any]) -> bytes:
+    import fsspec
+
     fs, path = fsspec.url_to_fs(url, **options)
     if fs.isdir(path):
         raise IsADirectoryError
@@ -252,19 +263,20 @@ async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | No
         InvalidRequestError: It is missing, unreadable, or neither YAML nor JSON; it says
             in which line.
     """
-    next_step = "Mend it."
+    next_step = "Correct it there."
     try:
         data = await load(source, max_bytes=limits().document_max_bytes, options=options)
         return _parsed(data.decode("utf-8-sig"))
     except UnreadableError as error:
         problem, next_step = str(error), "Name one that can be read."
     except UnicodeDecodeError:
-        problem = "is not UTF-8 text"
+        problem, next_step = "is not UTF-8 text", "Save it as UTF-8."
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = f"is neither YAML nor JSON{where}: {error.problem}"
     except (yaml.YAMLError, RecursionError) as error:
+        next_step = "Write it as YAML or JSON."
         problem = f"is neither YAML nor JSON: {' '.join(str(error).split())}"
     raise InvalidRequestError(f"{named(source, what)} {problem}.", next_step=next_step)
 

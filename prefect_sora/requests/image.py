@@ -23,7 +23,10 @@ MAX_INPUTS: Final = 16
 MAX_COUNT: Final = 10
 """OpenAI's openapi.yaml, `n` of both requests (2026-08-21)."""
 
-_SIZE = re.compile(r"\d{2,5}x\d{2,5}")
+MIN_EDGE: Final = 16
+"""The shortest side of a picture, in pixels, as of a video. Ours."""
+
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 _OWN_FIELDS: Final = {
     **{name: name for name in ("prompt", "model", "size", "n", "quality", "style", "background")},
@@ -101,8 +104,11 @@ class ImageRequest(Request):
         if size is None:
             return None
         text = size.strip().lower().replace("\u00d7", "x")
-        if text != "auto" and not _SIZE.fullmatch(text):
+        match = _SIZE.fullmatch(text)
+        if text != "auto" and not match:
             raise ValueError(f"{size!r} is neither WIDTHxHEIGHT in pixels, as 1024x1024, nor auto")
+        if match and min(int(match[1]), int(match[2])) < MIN_EDGE:
+            raise ValueError(f"{size!r} is too small: each side has {MIN_EDGE} pixels or more")
         return text
 
     @field_validator("extra")

@@ -22,7 +22,7 @@ class Request(BaseModel):
             return cls(**fields)
         except ValidationError as error:
             wrong = in_words(error, cls.model_fields)
-            raise InvalidRequestError(wrong, next_step="Change the request.") from None
+            raise InvalidRequestError(wrong) from None
 
     @field_validator("model", check_fields=False)
     @classmethod

@@ -22,6 +22,8 @@ from prefect_sora.requests.video import MAX_PROMPT_CHARACTERS
 
 _SUFFIX: Final = ".j2"
 
+_CORRECT: Final = "Correct it; `prefect-sora templates NAME` shows one of the package's own."
+
 
 async def written(prompt: str | ShotPrompt, template: str | Path | None = None) -> str:
     """Return the text of a prompt; text passes as it is.
@@ -38,7 +40,7 @@ async def written(prompt: str | ShotPrompt, template: str | Path | None = None) 
         if template:
             raise PromptTemplateError(
                 f"{_named(template)} is for a shot, and the prompt is text.",
-                next_step="Give a shot (a ShotPrompt, or --shot FILE), or leave the template out.",
+                next_step="Give a shot, field by field (--shot FILE), or leave the template out.",
             )
         return prompt
     named = template or prompt.template
@@ -110,7 +112,7 @@ async def _loaded(source: str | Path, variables: Mapping[str, str]) -> tuple[Env
             problem = str(error.message).rstrip(".")
             raise PromptTemplateError(
                 f"{_named(place)} has an error in line {error.lineno}: {problem}.",
-                next_step="Mend it.",
+                next_step=_CORRECT,
             ) from None
         for other in meta.find_referenced_templates(trees[name]):
             if other is None or "/" in other or "\\" in other:
@@ -160,7 +162,7 @@ def _rendered(sandboxed: Environment, main: str, variables: Mapping[str, str], c
         raise
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise PromptTemplateError(
-            f"{called} cannot be rendered: {error}.", next_step="Mend it."
+            f"{called} cannot be rendered: {error}.", next_step=_CORRECT
         ) from None
     return "".join(text)
 

@@ -51,7 +51,13 @@ def allowed() -> str:
     return f"{kinds}; up to {size:g} MiB and {pixels:g} megapixels."
 
 
-def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tuple[bytes, str, str]:
+def fit(
+    data: bytes,
+    size: tuple[int, int] | None,
+    mode: Mode = "cover",
+    *,
+    named: str = "The reference image",
+) -> tuple[bytes, str, str]:
     """Return the picture at exactly `size`, its content type and its suffix.
 
     A picture that needs no change passes unchanged, byte for byte, with its
@@ -65,48 +71,49 @@ def fit(data: bytes, size: tuple[int, int] | None, mode: Mode = "cover") -> tupl
         size: Width and height of the video; None keeps the picture's own.
         mode: `cover` fills the frame and crops the middle, `contain` shows all
             between black bars, `exact` refuses any other size.
+        named: What errors call it.
 
     Raises:
         ReferenceImageError: No picture, broken, too large, or not of the exact size.
     """
     try:
         with Image.open(io.BytesIO(data), formats=readable()) as image:
-            return _fit(data, image, size, mode)
+            return _fit(data, image, size, mode, named)
     except ReferenceImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels("far too many") from error
+        raise _too_many_pixels(named, "far too many") from error
     except UnidentifiedImageError as error:
         raise ReferenceImageError(
-            f"The reference is not an image we read: it is {_looks_like(data)}. {allowed()}",
+            f"{named} is not an image we read: it is {_looks_like(data)}. {allowed()}",
             next_step="Save it as PNG or JPEG.",
         ) from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, …
         raise ReferenceImageError(
-            f"The reference image is cut or damaged ({error}). {allowed()}",
-            next_step="Save or fetch it again.",
+            f"{named} is cut or damaged ({error}). {allowed()}",
+            next_step="Save or fetch it again, or give another one.",
         ) from error
 
 
 def _fit(
-    data: bytes, image: Image.Image, size: tuple[int, int] | None, mode: Mode
+    data: bytes, image: Image.Image, size: tuple[int, int] | None, mode: Mode, named: str
 ) -> tuple[bytes, str, str]:
     if (
         image.width * image.height > limits().picture_max_pixels
     ):  # known from the header, before any is decoded
-        raise _too_many_pixels(f"{image.width}x{image.height}")
+        raise _too_many_pixels(named, f"{image.width}x{image.height}")
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     upright = ImageOps.exif_transpose(image)
     size = size or upright.size
     if mode == "exact" and upright.size != size:
         raise ReferenceImageError(
-            "The reference image is {}x{}, but the video {}x{}.".format(*upright.size, *size),
-            next_step='Resize it, or have it fitted with mode "cover" or "contain".',
+            "{} is {}x{}, and the video {}x{}.".format(named, *upright.size, *size),
+            next_step="Resize it, or have it fitted: fit cover crops it, fit contain adds bars.",
         )
     sendable = image.format in _WIRE and not getattr(image, "is_animated", False)
     if sendable and not turned and upright.size == size and _is_plain(upright):
         return data, *_WIRE[str(image.format)]
-    fitted = (_contain if mode == "contain" else _cover)(_to_rgb(upright), size)
+    fitted = (_contain if mode == "contain" else _cover)(_to_rgb(upright, named), size)
     fitted.info = {}  # Pillow would write its comment
     profile = upright.info.get("icc_profile") if upright.mode in ("RGB", "RGBA") else None
     out = io.BytesIO()
@@ -125,10 +132,10 @@ def _is_plain(image: Image.Image) -> bool:
     return image.mode in ("RGB", "L") and not image.has_transparency_data
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, named: str) -> Image.Image:
     if image.mode == "F":
         raise ReferenceImageError(
-            f"The reference image has floating-point pixels, whose white is unknown. {allowed()}",
+            f"{named} has floating-point pixels, whose white is unknown. {allowed()}",
             next_step="Save it with 8 bits a channel.",
         )
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
@@ -153,9 +160,9 @@ def _contain(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return frame
 
 
-def _too_many_pixels(size: str) -> ReferenceImageError:
+def _too_many_pixels(named: str, size: str) -> ReferenceImageError:
     return ReferenceImageError(
-        f"The reference image has too many pixels ({size}). {allowed()}",
+        f"{named} has too many pixels ({size}). {allowed()}",
         next_step="Make it smaller: a video's frame is enough.",
     )
 
@@ -213,19 +220,24 @@ async def prepare(
         ReferenceImageError: It cannot be loaded or fitted. Nothing was sent.
     """
     original = await load_source(source, options=options)
-    data, content_type, suffix = await asyncio.to_thread(fit, original, size, mode)
+    named = f"The reference image {shown(source)}"
+    data, content_type, suffix = await asyncio.to_thread(fit, original, size, mode, named=named)
     digest = hashlib.sha256(original).hexdigest()
     return Reference(data, content_type, f"reference{suffix}", digest)
 
 
 async def load_source(
-    source: str | Path | bytes, *, options: Mapping[str, Any] | None = None
+    source: str | Path | bytes,
+    *,
+    options: Mapping[str, Any] | None = None,
+    what: str = "reference image",
 ) -> bytes:
     """Return a picture's bytes, at most `Limits.picture_max_bytes`, within a minute.
 
     Args:
         source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
         options: For fsspec's file system, such as credentials; http(s) takes none.
+        what: What errors call it.
 
     Raises:
         ReferenceImageError: It is missing, unreadable, empty, too large or too slow.
@@ -235,12 +247,12 @@ async def load_source(
     except files.UnreadableError as error:
         problem = str(error)
     raise ReferenceImageError(
-        f"The reference image {_shown(source)} {problem}. {allowed()}",
-        next_step="Point it to a readable picture, then run again.",
+        f"The {what} {shown(source)} {problem}.",
+        next_step="Give another one." if "larger" in problem else "Name a picture that is there.",
     )
 
 
-def _shown(source: str | Path | bytes) -> str:
+def shown(source: str | Path | bytes) -> str:
     """The source without what may be secret in it."""
     address = public_address(source)
     if address is None:

@@ -144,8 +144,10 @@ class Storyboard(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            wrong = " ".join(_in_words(e) for e in error.errors(include_url=False))
-        raise _refused(f"{what} cannot be filmed. {wrong}")
+            found = error.errors(include_url=False)
+        wrong = " ".join(map(_in_words, found))
+        step = _FIELDS if "extra_forbidden" in {each["type"] for each in found} else _SCHEMA
+        raise InvalidRequestError(f"{what} cannot be filmed. {wrong}", next_step=step)
 
     @field_validator("audio", mode="before", json_schema_input_type=Words | Audio | None)
     @classmethod
@@ -280,18 +282,27 @@ def _seen_from(source: str | Path, shot: Shot) -> Shot:
 
 def _in_words(error: Any) -> str:
     place = list(error["loc"])
-    said = reason(error)
+    in_shot = place[:1] == ["shots"] and len(place) == 3
+    known = (Shot if in_shot else Storyboard).model_fields
+    said = reason({**error, "loc": error["loc"][2 * in_shot :]}, known)
     if place[:1] == ["shots"] and len(place) > 1:
         field = ".".join(str(part) for part in place[2:])
         if field in ("size", "aspect_ratio"):
             said = "is the same for all shots of a film: say it beside `shots`"
-        return f"Shot {int(place[1]) + 1}{f', {field}' if field else ''}: {said}."
+        return _ended(f"Shot {int(place[1]) + 1}{f', {field}' if field else ''}: {said}")
     field = ".".join(str(part) for part in place)
-    return f"{field}: {said}." if field else f"{said if said[0].isupper() else f'It {said}'}."
+    return _ended(f"{field}: {said}" if field else said if said[0].isupper() else f"It {said}")
 
 
-def _refused(problem: str) -> InvalidRequestError:
-    return InvalidRequestError(problem, next_step="Change it.")
+def _ended(said: str) -> str:
+    return said if said.endswith("?") else f"{said}."
+
+
+_SCHEMA: Final = "`prefect-sora storyboard --schema` prints what may stand in one."
+_FIELDS: Final = (
+    f"A storyboard has the fields {', '.join(Storyboard.model_fields)}; a shot has "
+    f"{', '.join(Shot.model_fields)}."
+)
 
 
 __all__ = ["Audio", "Shot", "Storyboard", "naming", "read", "schema"]

@@ -73,9 +73,10 @@ async def read_table(
     address = (files.public_address(source) or "").lower()
     suffix = next((each for each in SUFFIXES if address.endswith(each)), None)
     if suffix is None:
-        raise InvalidRequestError(
-            f"{named} is none of {', '.join(SUFFIXES)}.", next_step="Give one of these."
-        )
+        is_folder = files.is_folder(source)
+        said = "is a folder" if is_folder else f"is none of {', '.join(SUFFIXES)}"
+        step = f"Name a file: {', '.join(SUFFIXES)}." if is_folder else "Give one of these."
+        raise InvalidRequestError(f"{named} {said}.", next_step=step)
     try:
         data = await files.load(source, max_bytes=limits().table_max_bytes, options=options)
     except files.UnreadableError as error:
@@ -95,8 +96,12 @@ def rows_of(requests: Iterable[VideoRequest | Fields], defaults: Fields | None =
     ]
 
 
-def refuse_broken(rows: Sequence[Row]) -> None:
-    """Raise what is wrong with all broken rows.
+def refuse_broken(rows: Sequence[Row], *, skipped: bool = False) -> None:
+    """Raise what is wrong with all broken rows, each on a line of its own.
+
+    Args:
+        rows: All rows.
+        skipped: Broken ones are left out already, and no other is left.
 
     Raises:
         InvalidRequestError: There are some; the first of them are told with row and column.
@@ -105,11 +110,14 @@ def refuse_broken(rows: Sequence[Row]) -> None:
     if not broken:
         return
     most = limits().table_problems
-    told = "; ".join(f"{row.where}: {', '.join(row.problems)}" for row in broken[:most])
-    more = f"; and {len(broken) - most} more" if len(broken) > most else ""
+    told = [f"{row.where}: {', '.join(row.problems)}" for row in broken[:most]]
+    told += [f"and {len(broken) - most} more"] if len(broken) > most else []
+    lines = "\n  ".join(["", *told]) if len(told) > 1 else f" {told[0]}"
     raise InvalidRequestError(
-        f"{len(broken)} of {len(rows)} rows cannot be rendered: {told}{more}.",
-        next_step="Mend them, or go on without them: skip_bad_rows (--skip-bad-rows).",
+        f"{len(broken)} of {len(rows)} rows cannot be rendered:{lines}.",
+        next_step="No row is left: correct one at least."
+        if skipped
+        else "Correct them, or go on without them: skip_bad_rows (--skip-bad-rows).",
     )
 
 

@@ -104,7 +104,7 @@ def _csv(text: str, named: str, defaults: Fields) -> Iterator[tuple[str, Fields 
     except csv.Error as error:
         raise InvalidRequestError(
             f"{named} is no CSV from line {reader.line_num} on: {error}.",
-            next_step="Mend it.",
+            next_step="Correct that line, or save the table as CSV anew.",
         ) from None
 
 
@@ -174,7 +174,9 @@ def _json(text: str, named: str) -> Iterator[tuple[str, Fields | str]]:
     except (ValueError, RecursionError) as error:
         value, problem = None, f"is no JSON: {error}"
     if not isinstance(value, list):
-        raise InvalidRequestError(f"{named} {problem}.", next_step="Mend it.")
+        raise InvalidRequestError(
+            f"{named} {problem}.", next_step='Write a list, such as [{"prompt": "a red kite"}].'
+        )
     for number, item in enumerate(value, 1):
         yield f"row {number}", item if isinstance(item, dict) else "it is no JSON object"
 
@@ -192,7 +194,7 @@ def _parquet(data: bytes, named: str) -> Iterator[tuple[str, Fields | str]]:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
     except (pyarrow.ArrowException, OSError) as error:
         raise InvalidRequestError(
-            f"{named} is no Parquet file: {error}.", next_step="Mend it."
+            f"{named} is no Parquet file: {error}.", next_step="Write it anew, or as CSV."
         ) from None
     _check_columns(table.column_names, named, {"prompt": ""})
     for number, fields in enumerate(table.to_pylist(), 1):

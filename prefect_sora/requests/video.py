@@ -42,7 +42,7 @@ DERIVED: Final[frozenset[Kind]] = frozenset({"remix", "edit", "extend"})
 MAX_CHARACTERS: Final = 2
 """How many characters one video shows: OpenAI's video guide (2026)."""
 
-_SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
+_SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
 
 _OWN_FIELDS: Final = {
     "prompt": "prompt",

@@ -13,9 +13,9 @@ from prefect_sora.servers.profiles.sizes import size_fields, written_by_size
 from prefect_sora.servers.server import Server
 
 _INSTEAD: Final = {
-    "remix": "emulate=True renders anew from the last frame of a kept clip",
-    "edit": "Render anew with text_to_video or image_to_video",
-    "extend": "Go on from its last frame with storyboard and chain='last_frame'",
+    "remix": "Render anew from the last frame of a kept clip (remix_chain with emulate=True)",
+    "edit": "Render anew, from a prompt or a picture",
+    "extend": "Go on from its last frame: a storyboard with chain: last_frame does",
 }
 
 
@@ -65,8 +65,13 @@ def check(request: VideoRequest, server: Server) -> None:
         _refuse(
             server,
             f"no clips of {request.seconds} s, only up to {longest:g} s",
-            "Make several, and join them with storyboard",
+            "Make several, and join them: see storyboard",
         )
+    if request.pixels and request.kind == "create":
+        check_edges(request.pixels, server)
+        if can.even_sizes and any(edge % 2 for edge in request.pixels):
+            even = "x".join(str(edge + edge % 2) for edge in request.pixels)
+            _refuse(server, f"no size {request.size}: both sides are even numbers", f"Take {even}")
     for name, value in request.extra.items():
         _check_extra(name, value, server)
 
@@ -82,6 +87,18 @@ def _check_model(request: VideoRequest, server: Server) -> None:
     if name is not None and can.model_names and not fits:
         such = " or ".join(can.model_names)
         _refuse(server, f"no model {name!r}: its models' names are like {such}", "Name one")
+
+
+def check_edges(pixels: tuple[int, int], server: Server) -> None:
+    """Refuse a size that is larger than this server draws.
+
+    Raises:
+        InvalidRequestError: It is.
+    """
+    longest = server.profile.longest_edge
+    if longest and max(pixels) > longest:
+        said = f"no size {pixels[0]}x{pixels[1]}"
+        _refuse(server, said, f"Each side has {longest} pixels at most")
 
 
 def needs(server: Server, capability: str, said: str, instead: str) -> None:
@@ -105,8 +122,9 @@ def _those(having: Callable[[Profile], bool]) -> str:
 
 
 def _refuse(server: Server, lacks: str, instead: str) -> NoReturn:
+    who = f"{server.profile.name} server {server.label}" if not server.local else "local renderer"
     raise InvalidRequestError(
-        f"The {server.profile.name} server {server.label} has {lacks}.",
+        f"The {who} has {lacks}.",
         next_step=f"{instead}.",
     )
 

@@ -293,8 +293,8 @@ def _exceeded(period: str, spent: float, one: _Asked) -> BudgetExceededError:
         else "Raise max_cost_usd (--max-cost) and run the same again: nothing is paid twice."
     )
     return BudgetExceededError(
-        f"It would cost {dollars(usd)}, and of {whose} of {dollars(limit_usd)} "
-        f"{dollars(spent)} is spent.",
+        f"It would cost {dollars(usd)}, and {whose} is {dollars(limit_usd)}"
+        f"{f', of which {dollars(spent)} is spent' if spent else ''}.",
         budget_usd=limit_usd,
         spent_usd=spent,
         asked_usd=usd,

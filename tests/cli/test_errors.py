@@ -188,7 +188,7 @@ ROWS = [
     Row(
         errors.BudgetExceededError,
         3,
-        "It would cost $0.40, and of the run's budget of $0.30 $0.00 is spent",
+        "It would cost $0.40, and the run's budget is $0.30",
         "no",
         "run the same again: nothing is paid twice",
         jobs(),

@@ -61,7 +61,7 @@ def test_a_prompt_ends_as_a_transparent_file_and_an_edit_as_another(
         (["a fox", "--model", "dall-e-3", "-n", "2"], "draws 1 picture at once, not 2"),
         (["a fox", "--style", "vivid"], "takes no style"),
         (["a fox", "--edit", "gone.png"], "gone.png"),
-        (["a fox", "--mask", "mask.png"], "give that as images"),
+        (["a fox", "--mask", "mask.png"], "give that with --edit"),
         (["a fox", "--format", "gif"], "gif"),
         ([""], "prompt is empty"),
     ],

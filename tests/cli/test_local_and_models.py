@@ -81,7 +81,7 @@ def test_all_that_is_known_of_a_model_is_told(cli: Cli) -> None:
     assert ["1920x1080", "$0.70", "$2.80", "$5.60", "$8.40", "$11.20", "$14.00"] in [
         line[:7] for line in lines
     ]
-    for word in ("good for", "ratios", "picture", "takes", "limits", "ended"):
+    for word in ("good for", "ratios", "picture", "rendering takes", "limits", "ended"):
         assert f"  {word}" in shown.out
     assert "1080p is 1920x1080" in shown.err
 

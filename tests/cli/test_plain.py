@@ -1,5 +1,6 @@
 """Plain: where no Prefect API is configured, a command goes its way without Prefect."""
 
+import asyncio
 import csv
 import json
 import signal
@@ -11,7 +12,12 @@ from typing import Any
 import pytest
 
 from prefect_sora.cli import exits
+from prefect_sora.cli.commands.making.files import copy_out
+from prefect_sora.cli.options import Shown
 from prefect_sora.cli.prefect_start import is_configured
+from prefect_sora.cli.screen import Screen
+from prefect_sora.errors import StorageError
+from prefect_sora.store.backends import VideoFolder
 from tests.cli.conftest import TINY, Begin, Cli
 from tests.support.prefect_server import copy_database
 from tests.support.renderer import Renderer, StartRenderer
@@ -152,7 +158,7 @@ def test_stopped_it_says_what_goes_on_and_how_to_continue(
     ended = running.end(20)
 
     (folder,) = (path.name for path in Path(store).glob("a-red-kite-*"))
-    command = f"prefect-sora resume {folder[-12:]} --store {store} --provider openai"
+    command = f"prefect-sora resume {folder[-12:]} --store {store} --provider {renderer.base_url}"
     assert ended.code == 128 + number
     assert command in ended.err
     assert "Traceback" not in ended.err
@@ -222,12 +228,14 @@ def test_an_api_of_the_environment_counts() -> None:
     assert not is_configured({"PREFECT_HOME": "/nowhere"})
 
 
-def test_a_copy_that_cannot_be_written_leaves_the_clip_kept_and_says_so(
-    cli: Cli, store: str
-) -> None:
-    words = ("--size", "64x64", "--seconds", "1", "--provider", "local", "--store", store)
-    ended = cli("render", "a red kite", *words, "-o", "/proc/kite.mp4")
-    assert ended.code == 8
-    assert "It is kept, as " in ended.err
-    assert "only the copy to /proc/kite.mp4 was not written" in ended.err
-    assert "Nothing was paid" not in ended.err
+def test_a_copy_that_cannot_be_written_leaves_the_clip_kept_and_says_so(store: str) -> None:
+    """It could be written before the render, or else nothing had been paid: so the disk is full."""
+    folder = VideoFolder(store)
+    asyncio.run(folder.put("a-kite/video.mp4", b"film"))
+    with pytest.raises(StorageError) as caught:
+        copy_out("a-kite/video.mp4", folder, Path("/proc/kite.mp4"), Screen(Shown()))
+    told = caught.value.told("terminal")
+    assert exits.exit_code(caught.value) == 8
+    assert f"It is kept, as {store}/a-kite/video.mp4; only the copy was not written." in told
+    assert "/proc/kite.mp4: it does not exist" in told
+    assert "counts as paid" in told

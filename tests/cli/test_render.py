@@ -145,7 +145,7 @@ def test_stopped_it_says_what_goes_on_and_how_to_continue(
     key = folder.rpartition("-")[2]
     assert ended.code == ended.json["error"]["exit_code"] == code
     assert f"Video {job['id']} (render {key}) goes on rendering" in ended.err
-    assert f"prefect-sora resume {key} --store {store} --provider openai" in ended.err
+    assert f"prefect-sora resume {key} --store {store} --provider {renderer.base_url}" in ended.err
     assert "Traceback" not in ended.err
     assert renderer.requests("delete") == []
     # Other tests' runs may be scheduled for later, on the same Prefect server.

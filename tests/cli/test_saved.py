@@ -54,7 +54,7 @@ def test_a_saved_store_keeps_and_resumes_and_each_command_that_is_printed_runs(
     refused = cli("render", "a red kite", *TINY, "--store", slug)
     (resume,) = printed(refused.err)
     assert refused.code == exits.UNDECIDED
-    assert resume == ["resume", job.key, "--store", slug]
+    assert resume == ["resume", job.key, "--store", slug, "--provider", renderer.base_url]
 
     home = cli(*resume)
     assert home.code == exits.OK, home.err

@@ -103,7 +103,7 @@ def test_with_json_a_usage_error_is_one_document_too(cli: Cli) -> None:
         "video_id": None,
         "key": None,
         "paid": "no",
-        "next_step": "Change the request.",
+        "next_step": "`prefect-sora render --help` says what it takes.",
         "exit_code": exits.USAGE,
     }
 

@@ -69,7 +69,7 @@ async def test_of_twenty_at_once_and_a_budget_for_ten_exactly_ten_are_paid(
     refused = [e for e in ended if isinstance(e, BudgetExceededError)]
     assert (renderer.accepted(), len(refused)) == (10, 10)
     assert (refused[0].budget_usd, refused[0].spent_usd, refused[0].asked_usd) == (1.0, 1.0, 0.1)
-    assert "of the run's budget of $1.00 $1.00 is spent" in refused[0].message
+    assert "the run's budget is $1.00, of which $1.00 is spent" in refused[0].message
     assert len({e.key for e in refused}) == 10, "each says which render it is about"
     assert {e.paid for e in refused} == {"no"}
     assert await spent(ledger, "run-") == 1.0

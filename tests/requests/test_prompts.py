@@ -201,7 +201,7 @@ async def test_templates_are_read_from_any_file_system(tmp_path: Path) -> None:
     [
         ("{{ subject }} {{ mood }}", "uses mood, which a shot does not have", "subject, action"),
         ("{% if lens %}{{ mood }}{% endif %}", "uses mood", "subject, action"),
-        ("one\n{% if subject %}", "has an error in line 2: Unexpected end", "Mend it"),
+        ("one\n{% if subject %}", "has an error in line 2: Unexpected end", "Correct it"),
         ("{# nothing #}\n  {{ lens }}", "renders to nothing", "the subject"),
         ("{{ 'x' * 32001 }}", "more than 32,000 characters", "Shorten it"),
         (
@@ -209,9 +209,13 @@ async def test_templates_are_read_from_any_file_system(tmp_path: Path) -> None:
             "more than 32,000 characters",
             "Shorten it",
         ),
-        ("{{ subject.__class__.__mro__ }}", "cannot be rendered: access to", "Mend it"),
-        ("{{ subject.colour }}", "cannot be rendered: 'str object' has no", "Mend it"),
-        ("{{ 1 // 0 }}", "cannot be rendered", "Mend it"),
+        (
+            "{{ subject.__class__.__mro__ }}",
+            "cannot be rendered: access to",
+            "Correct it",
+        ),
+        ("{{ subject.colour }}", "cannot be rendered: 'str object' has no", "Correct it"),
+        ("{{ 1 // 0 }}", "cannot be rendered", "Correct it"),
         ('{% include "nope.j2" %}', "does not exist", "Name one of own.j2"),
         ('{% include "../own.j2" %}', "not in its own folder", "in quotes"),
         ("{% include subject %}", "not in its own folder", "in quotes"),

@@ -196,7 +196,7 @@ async def test_a_bad_file_is_refused_by_name(
         await load_source(folder / name)
 
     assert str(folder) in str(caught.value)
-    assert "JPEG, PNG" in str(caught.value)
+    assert "JPEG" not in str(caught.value), "which is no help where there is no file"
     assert caught.value.next_step
 
 
@@ -343,7 +343,7 @@ def test_exact_accepts_the_exact_size() -> None:
 
 def test_exact_refuses_any_other_and_names_both() -> None:
     with pytest.raises(
-        ReferenceImageError, match=r"^The reference image is 64x48, but the video 48x64\. .*cover"
+        ReferenceImageError, match=r"^The reference image is 64x48, and the video 48x64\. .*cover"
     ):
         fit(PNG, (48, 64), "exact")
 

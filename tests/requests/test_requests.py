@@ -80,7 +80,7 @@ def test_a_ratio_or_a_name_becomes_a_size_in_pixels(asked: dict[str, Any], size:
         ({"seconds": 0}, "seconds"),
         ({"seconds": "four"}, "seconds"),
         ({"size": "big"}, "neither WIDTHxHEIGHT in pixels, such as 1280x720"),
-        ({"size": "1x1"}, "neither WIDTHxHEIGHT"),
+        ({"size": "1x1"}, "each side has 16 to 8192 pixels"),
         ({"size": "99999x720"}, "16 to 8192 pixels"),
         ({"size": "720p", "aspect_ratio": "1:1"}, "720p goes with aspect_ratio 16:9 or 9:16"),
         ({"aspect_ratio": "4:3"}, "16:9, 9:16, 1:1, 16:10, 10:16"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from prefect_sora.cli import exits
+from prefect_sora.cli import exits, prefect_start
 from prefect_sora.cli.options import SHOWN, Flag, Shown
 from prefect_sora.cli.run import run_command
 from prefect_sora.cli.screen import Screen
@@ -55,16 +55,15 @@ def automate(
 
 
 async def _work(tag: str, runs: int, heartbeat: int, remove: bool) -> "Installed":
+    if not prefect_start.is_configured():
+        raise InvalidRequestError(
+            "No Prefect server is named, and a temporary one would forget it.",
+            next_step="Set PREFECT_API_URL, such as to http://127.0.0.1:4200/api.",
+        )
     from prefect import get_client
-    from prefect.settings import PREFECT_API_URL
 
     from prefect_sora.flows import automations
 
-    if not PREFECT_API_URL.value():
-        raise InvalidRequestError(
-            "No Prefect server is named, and a temporary one would forget it.",
-            next_step="Set PREFECT_API_URL.",
-        )
     async with get_client() as api:
         if remove:
             return await automations.remove(api, tag=tag)

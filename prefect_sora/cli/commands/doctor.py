@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prefect_sora import __version__
-from prefect_sora.cli import exits, signals
+from prefect_sora.cli import exits, prefect_start, signals
 from prefect_sora.cli.options import SHOWN, WHERE, Count, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
 from prefect_sora.cli.run import chosen, run_command
@@ -98,7 +98,7 @@ def doctor(
         screen.document({"ok": healthy, "checks": [_as_json(finding) for finding in findings]})
         return exits.OK if healthy else exits.FAILED
 
-    return run_command(shown, body)
+    return run_command(shown, body, where.store, where.provider, pays=contract)
 
 
 def _findings(where: Where, model: str | None) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _access(server: Server, model: str, served: list[ServedModel]) -> Finding:
     known = video_models.find(model)
     ended = known.ended.get(server.service) if known and server.service else None
     if ended and ended <= datetime.now(UTC).date():
-        step = "Point base_url at a server that still renders, and name its model."
+        step = "Name another server that still renders with --provider, and its model."
         return Finding("model", False, f"{model} was ended here on {ended:%Y-%m-%d}", step)
     entry = next((one for one in served if one.id == model), None)
     if entry is not None:
@@ -256,6 +256,9 @@ async def _store(named: NamedStore) -> Finding:
 
 
 async def _prefect() -> Finding:
+    if prefect_start.is_plain():
+        home = prefect_start.home()
+        return Finding("prefect", True, f"a temporary server per command, with its data in {home}")
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_ENABLED
 

@@ -8,7 +8,8 @@ from pathlib import PurePath
 
 from rich.table import Table
 
-from prefect_sora.cli import exits, pricing
+from prefect_sora.cli import exits
+from prefect_sora.cli.commands import pricing
 from prefect_sora.cli.options import SHOWN, Count, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd

@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any
 
 from rich.table import Table
 
-from prefect_sora.cli import exits, pricing, signals
+from prefect_sora.cli import exits, signals
+from prefect_sora.cli.commands import pricing
 from prefect_sora.cli.options import SHOWN, STORE, Flag, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.saved import store_named
@@ -81,7 +83,12 @@ def _tell_one(screen: Screen, name: str, provider: str | None, store: str) -> in
     if screen.shown.json:
         return exits.OK
     if not known.listed:
-        screen.note("The catalogue does not know it: it is sent as it is, and the server judges.")
+        near = get_close_matches(name, [*video_models.MODELS, *image_models.IMAGE_MODELS], n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        screen.note(
+            f"The catalogue does not know {name}: it is sent as it is, and the server judges."
+            + meant
+        )
     pictures = [
         f"{size} {level} {usd(p)}"
         for level, by in known.usd_per_picture.items()
@@ -100,8 +107,8 @@ def _tell_one(screen: Screen, name: str, provider: str | None, store: str) -> in
         "sizes": ", ".join(known.sizes),
         "picture": known.picture_input,
         "a picture": ", ".join(pictures),
-        "takes": took or f"not measured: {named.name} holds none of its renders",
-        "waits": known.waits_seconds and f"{known.waits_seconds:.0f} s at most for 8 s of 720p",
+        "rendering": f"takes {took or f'a time not measured yet: none is in {named.name}'}",
+        "waiting": known.waits_seconds and f"up to {known.waits_seconds:.0f} s, for 8 s of 720p",
         "limits": known.account_limits,
         "ended": ", ".join(f"{service} {day}" for service, day in known.ended.items()),
         "also": ", ".join(known.snapshots),

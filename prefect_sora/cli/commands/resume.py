@@ -99,7 +99,7 @@ def resume(
         codes = (_exit_code(outcome, waiting.strict) for outcome in outcomes)
         return next(filter(None, codes), exits.OK)
 
-    return run_command(shown, body, where.store, where.provider)
+    return run_command(shown, body, where.store, where.provider, pays=True)
 
 
 async def _resumed(
@@ -145,9 +145,11 @@ async def _resume(
     from prefect_sora.renders.recovery.sweep import Swept, outcome_of
 
     if state.stored:
-        return Swept(state, "kept", video=state.stored.video)
+        error = _not_again(state, way, state.stored.video.video_id)
+        return Swept(state, "failed" if error else "kept", video=state.stored.video, error=error)
     if state.pictures:
-        return Swept(state, "kept", image=state.pictures.image)
+        error = _not_again(state, way, None)
+        return Swept(state, "failed" if error else "kept", image=state.pictures.image, error=error)
     try:
         server = await origins.server_of(state, by_key=True)
     except SoraError as error:
@@ -179,6 +181,22 @@ async def _resume(
         return Swept(state, outcome_of(error), error=error)
     display.kept(video)
     return Swept(state, "kept", video=video)
+
+
+def _not_again(state: RenderState, way: _Way, video_id: str | None) -> InvalidRequestError | None:
+    """Say that a kept render is neither sent again nor given another video; None: neither is asked.
+
+    Its own video is its outcome already.
+    """
+    if not way.resubmit and way.adopt_video_id in (None, video_id):
+        return None
+    return InvalidRequestError(
+        f"It is kept already: nothing was {'sent' if way.resubmit else 'adopted'}.",
+        key=state.key,
+        video_id=video_id,
+        paid="yes",
+        next_step="For another one render it anew, with a further --take.",
+    )
 
 
 def _as_before(error: _Error, state: RenderState) -> _Error:
@@ -224,9 +242,9 @@ async def _folder(key: str, ledger: Ledger) -> str:
 
 
 def _tell(screen: Screen, outcome: "Swept") -> None:
-    if outcome.video is not None:
+    if outcome.error is None and outcome.video is not None:
         screen.kept(outcome.video)
-    elif outcome.image is not None:
+    elif outcome.error is None and outcome.image is not None:
         screen.kept_pictures(outcome.image)
     elif outcome.error is not None:
         screen.trouble(outcome.error, skipped=outcome.outcome == "skipped")

@@ -86,7 +86,7 @@ def plan(
         else:
             first[row.number] = same
     if not renders:
-        refuse_broken(checked)
+        refuse_broken(checked, skipped=skip_bad_rows)
         raise InvalidRequestError(
             "The batch has no rows.", next_step="Give a request for each video."
         )

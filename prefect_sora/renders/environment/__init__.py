@@ -9,6 +9,7 @@ from prefect_sora.renders.environment.named import (
     described,
     keys,
     local_folder,
+    named_anywhere,
     named_provider,
 )
 from prefect_sora.renders.environment.providers import (
@@ -39,5 +40,6 @@ __all__ = [
     "described",
     "keys",
     "local_folder",
+    "named_anywhere",
     "named_provider",
 ]

@@ -42,7 +42,8 @@ def named_provider(
         elif environ.get("AZURE_OPENAI_ENDPOINT"):
             name = "azure"
         else:
-            raise InvalidRequestError("No provider is named.", next_step=f"Name one: {CHOICES}")
+            step = f"Name one with --provider: {CHOICES}"
+            raise InvalidRequestError("No provider is named.", next_step=step)
     if name == "local":
         return Local(local_folder(environ))
     if name == "openai":
@@ -56,7 +57,17 @@ def named_provider(
     slug, slash, document = name.partition("/")
     if slash and slug and document:
         return Saved(name, load)
-    raise InvalidRequestError(f"{name!r} is no provider.", next_step=f"Name one: {CHOICES}")
+    raise InvalidRequestError(f"{name!r} is no provider.", next_step=f"Providers are {CHOICES}")
+
+
+def named_anywhere(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Name whom the environment describes so that another terminal finds the same; None: nobody."""
+    url = environ.get("OPENAI_BASE_URL")
+    if url and not {"@", "?"} & {*url}:  # which may hold a secret
+        return url
+    if url or environ.get("OPENAI_API_KEY"):
+        return "openai"
+    return "azure" if environ.get("AZURE_OPENAI_ENDPOINT") else None
 
 
 def local_folder(environ: Mapping[str, str] = os.environ) -> Path:

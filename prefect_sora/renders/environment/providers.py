@@ -14,12 +14,10 @@ from prefect_sora.servers.profiles import HOSTED
 from prefect_sora.servers.server import Server, local_server
 
 CHOICES: Final = (
-    "local renders on this machine, for nothing; openai takes OPENAI_BASE_URL and "
-    "OPENAI_API_KEY; azure takes AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY and "
-    "AZURE_OPENAI_DEPLOYMENT; "
-    f"{', '.join(HOSTED)} take {', '.join(str(one.key_variable) for one in HOSTED.values())}; "
-    "a URL is the server there, such as http://gpu-box:30010/v1; a saved block is named by its "
-    "type's slug and its name, such as sora-openai-credentials/my-server."
+    "local (this machine, free), a server's URL, openai (OPENAI_API_KEY, OPENAI_BASE_URL), azure "
+    "(AZURE_OPENAI_ENDPOINT), "
+    f"{', '.join(f'{name} ({one.key_variable})' for name, one in HOSTED.items())}, or a saved "
+    "block (type/name)."
 )
 """What a provider can be named."""
 

@@ -43,7 +43,7 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
             key=job.key,
             video_id=job.video_id,
             paid="yes",
-            next_step="Let it finish and keep it, or delete it with delete_video.",
+            next_step=(NextStep("wait", "Let it finish:"), NextStep("delete")),
         )
     why = await _reason_to_keep(job, client, ledger)
     if why:
@@ -52,7 +52,7 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
             key=job.key,
             video_id=job.video_id,
             paid="yes",
-            next_step=(NextStep("resume"), "delete_video deletes it."),
+            next_step=(NextStep("resume"), NextStep("delete", video_id=job.video_id)),
         )
     await client.delete(job.video_id)
     await ledger.fail(job.folder, _deleted(job, "It was cancelled."))
@@ -68,14 +68,19 @@ async def job_named(word: str, client: VideoClient, ledger: Ledger) -> VideoJob:
     state = await ledger.named(word, client.server.identity)
     if state and state.stored:
         raise InvalidRequestError(
-            "It is finished and kept: there is nothing to cancel.", key=state.key, paid="yes"
+            f"It is finished and kept: {state.stored.video.url}. There is nothing to cancel.",
+            key=state.key,
+            paid="yes",
+            next_step=NextStep("free", video_id=state.stored.video.video_id),
         )
     if state and state.accepted and word in (state.key, state.accepted.job.video_id):
         return state.accepted.job
     raise InvalidRequestError(
         f"No render of the store {ledger.place} has the job {word}.",
-        next_step="Name the store that has it, or delete it with delete_video (prefect-sora "
-        "delete). Nothing was cancelled.",
+        next_step=(
+            "Nothing was cancelled. Name the store that has it with --store.",
+            NextStep("delete", "Or", video_id=word),
+        ),
     )
 
 

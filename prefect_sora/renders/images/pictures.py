@@ -93,7 +93,7 @@ def sendable(data: bytes, what: str = "picture to change") -> tuple[bytes, str, 
                 return _as_sent(data, _whole(data, readable()))
             problem = f"has too many pixels ({header.width}x{header.height})"
     except UnidentifiedImageError:
-        problem = "is no image that we read"
+        problem = f"is no image that we read. {allowed()}"
     except Exception as error:  # as above
         problem = f"is cut, damaged or too large ({type(error).__name__})"
     raise _refused(what, problem)
@@ -144,4 +144,5 @@ def check_mask(mask: bytes, first: bytes) -> None:
 
 
 def _refused(what: str, problem: str) -> ReferenceImageError:
-    return ReferenceImageError(f"The {what} {problem}. {allowed()}", next_step="Give another one.")
+    said = f"The {what} {problem}"
+    return ReferenceImageError(said.rstrip(".") + ".", next_step="Give another one.")

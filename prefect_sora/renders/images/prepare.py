@@ -11,11 +11,12 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.renders.images.pictures import check_mask, sendable
 from prefect_sora.requests.image import ImageRequest, Source, inputs_sha256, recorded
-from prefect_sora.requests.reference import Reference, load_source, public_address
+from prefect_sora.requests.reference import Reference, load_source, public_address, shown
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.images import checks as image_checks
 from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.request_checks import check_edges
 from prefect_sora.servers.server import Server
 from prefect_sora.store.identity import (
     KEY_DIGITS,
@@ -158,8 +159,15 @@ def checked(prepared: PreparedPictures, server: Server) -> PreparedPictures:
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    warnings = image_checks.check(prepared.request, server.service, profile=server.profile)
+    warnings = _warnings(prepared.request, server)
     return replace(prepared, warnings=warnings)
+
+
+def _warnings(request: ImageRequest, server: Server) -> list[str]:
+    if request.size and request.size != "auto":
+        width, _, height = request.size.partition("x")
+        check_edges((int(width), int(height)), server)
+    return image_checks.check(request, server.service, profile=server.profile)
 
 
 async def identify(
@@ -174,7 +182,7 @@ async def identify(
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    warnings = image_checks.check(request, server.service, profile=server.profile)
+    warnings = _warnings(request, server)
     inputs = await load_inputs(request)
     prepared = prepared_of(request, server, scope, inputs, parent_key=parent_key)
     return replace(prepared, warnings=warnings)
@@ -204,7 +212,8 @@ async def prepare_again(reserved: Reserved, client: VideoClient) -> PreparedPict
 async def _loaded(
     source: Source, options: Mapping[str, Any] | None, what: str = "picture to change"
 ) -> Reference:
-    original = await load_source(source, options=options)
-    data, content_type, suffix = await asyncio.to_thread(sendable, original, what)
+    original = await load_source(source, options=options, what=what)
+    named = f"{what} {shown(source)}"
+    data, content_type, suffix = await asyncio.to_thread(sendable, original, named)
     name = what.partition(" ")[0]
     return Reference(data, content_type, f"{name}{suffix}", hashlib.sha256(original).hexdigest())

@@ -248,7 +248,10 @@ class _Making(Generic[_T]):
 
     async def _unclear(self, attempt: Attempt, unclear: UnclearError) -> _T | _Ended:
         """Look for what was sent and not clearly answered; close it where there is none."""
-        log.warning("No clear answer to the create request: %s", unclear)
+        if unclear.is_taken:
+            log.warning("The answer to the create request names another render's video.")
+        else:
+            log.warning("No clear answer to the create request: %s", unclear)
         try:
             made = await self.sender.looked_up(attempt, unclear)
         except UncertainSubmitError as error:

@@ -194,6 +194,15 @@ async def find_accepted(attempt: Attempt, doubt: Doubt) -> Video | None:
     return await _Search(attempt, doubt).run()
 
 
+def taken(key: str, why: str) -> UncertainSubmitError:
+    """Say that a person has to look, because a server gave one id to two renders."""
+    error = uncertain(key, why)
+    error.message = (
+        f"{why} Either the server gives one id twice, or that render has taken this one's video."
+    )
+    return error
+
+
 def uncertain(key: str, why: str) -> UncertainSubmitError:
     """Say that a person has to look."""
     return UncertainSubmitError(

@@ -216,6 +216,9 @@ async def _answered(
             break
         departure = Departure(window.left_s(time(), monotonic()), has_place=window.has_place)
         begun = time()
+        silence = asyncio.get_running_loop().call_later(
+            limits().silent_seconds, _tell_silence, departure
+        )
         try:
             return await ask(departure), departure.at or begun
         except UnavailableError as error:
@@ -227,9 +230,19 @@ async def _answered(
             if not departure.had_its_time:
                 break  # other requests held it up
             never_sent = error
+        finally:
+            silence.cancel()
     if never_sent:
         raise never_sent
     raise LapsedError
+
+
+def _tell_silence(departure: Departure) -> None:
+    if departure.at is not None:
+        log.warning(
+            "The server has not answered the request yet; it has %g s. Nothing is sent twice.",
+            departure.answer_s,
+        )
 
 
 async def to_its_end(reserved: Reserved, work: Coroutine[Any, Any, _T]) -> _T:

@@ -1,5 +1,6 @@
 """Submit: a video is paid for once, whoever asks for it, however often."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import time
@@ -7,6 +8,7 @@ from typing import Any
 
 from prefect_sora.errors import SoraError
 from prefect_sora.handles import StoredVideo, VideoJob
+from prefect_sora.limits import limits
 from prefect_sora.renders.finish.options import deadline_seconds
 from prefect_sora.renders.matching.match import Doubt
 from prefect_sora.renders.submit.adopt import recover
@@ -16,7 +18,7 @@ from prefect_sora.renders.submit.candidates import Asked
 from prefect_sora.renders.submit.options import Budget, RenderOptions
 from prefect_sora.renders.submit.pay import made_once
 from prefect_sora.renders.submit.prepare import PreparedVideo, checked, load_reference, prepared_of
-from prefect_sora.renders.submit.reconcile import find_accepted, uncertain
+from prefect_sora.renders.submit.reconcile import find_accepted, taken
 from prefect_sora.renders.submit.send import Sender, UnclearError
 from prefect_sora.renders.submit.send_window import doubt_of
 from prefect_sora.requests.files import as_written, may_change
@@ -30,6 +32,8 @@ from prefect_sora.servers.server import Server
 from prefect_sora.store.claims import TORN
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import RenderState, Reserved
+
+log = logging.getLogger(__name__)
 
 
 async def submit(
@@ -135,7 +139,7 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
         if holder not in (attempt.key, TORN):
             raise UnclearError(
                 f"The server answered with video {answer.id}, which render {holder} of this store "
-                "took for its own while it was in doubt.",
+                "has already.",
                 sent_at,
                 is_taken=True,
             )
@@ -145,10 +149,18 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
         """Find the job of a create whose answer is unclear; None where there is none."""
         longest, why = self.client.server.profile.longest_create_s, unclear.why
         until = time() if why is None or why.ended else unclear.sent_at + longest
+        profile, now = self.client.server.profile, time()
+        if profile.can_list:
+            log.warning(
+                "Looking for it in the server's list, for up to %.0f s; nothing is sent twice.",
+                max(0.0, until - now) + profile.submit_grace_s + limits().look_pause_max_seconds,
+            )
         job = await self.found(attempt, Doubt(unclear.sent_at, until))
         if job is None and unclear.is_taken:
             # Something was accepted for this render, for the answer had an id.
-            raise uncertain(attempt.key, str(unclear))
+            raise taken(attempt.key, str(unclear))
+        if job is None and why is not None:
+            why.message += " Its list shows that nothing was accepted."
         return job
 
 

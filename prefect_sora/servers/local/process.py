@@ -18,7 +18,7 @@ from uuid import uuid4
 import uvicorn
 from filelock import FileLock, Timeout
 
-from prefect_sora.errors import UnavailableError
+from prefect_sora.errors import StorageError, UnavailableError
 from prefect_sora.servers.local.dialects import dialect_of
 from prefect_sora.servers.local.faults.injection import DroppableProtocol
 from prefect_sora.servers.local.http.application import Renderer
@@ -46,10 +46,17 @@ def serve(
 
     Raises:
         UnavailableError: Another process holds the folder and does not answer.
+        StorageError: The folder cannot be made.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = Path(folder).expanduser().absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{home} cannot be a folder of the local renderer: {error.strerror or error}.",
+            next_step="Name another folder.",
+        ) from None
     lock = FileLock(home / "server.lock")
     until = monotonic() + _FOREIGN_START_SECONDS
     while True:

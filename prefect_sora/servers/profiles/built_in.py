@@ -139,7 +139,10 @@ NEW_API: Final = Profile(
 )
 LOCAL: Final = Profile(
     name="local",
-    keeps_catalogue=False,  # it draws any size and length, whatever model is named
+    keeps_catalogue=False,  # it draws any ratio, whatever model is named
+    longest_seconds=120,
+    longest_edge=4096,
+    even_sizes=True,
     variants=_STILLS,
     delete_stops=True,
     prompt_verbatim=True,

@@ -182,6 +182,12 @@ class Profile(BaseModel):
     longest_seconds: float | None = Field(
         default=None, description="Longest clip that it renders at once, where it has a limit."
     )
+    longest_edge: int | None = Field(
+        default=None, description="Longest side of a clip or a picture, in pixels."
+    )
+    even_sizes: bool = Field(
+        default=False, description="Both sides of a clip are even numbers of pixels."
+    )
     statuses: Mapping[str, Status] = Field(
         default={},
         description="Its own words for a job's status, as it writes them. Those that any server "

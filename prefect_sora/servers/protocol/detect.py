@@ -38,6 +38,7 @@ from prefect_sora.servers.profiles import (
     read_profile,
 )
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.proxies import reach
 from prefect_sora.servers.protocol.status_errors import json_of, no_answer, status_error
 from prefect_sora.servers.server import Server
 
@@ -83,6 +84,10 @@ async def recognised(server: Server) -> Server:
     if server.profile != AUTO:
         return server
     if server not in _known:
+        try:
+            await reach(server.base_url)
+        except httpx2.ConnectError as error:
+            raise no_answer(server, error) from None
         client = VideoClient(server)
         try:
             found = await recognise(client)

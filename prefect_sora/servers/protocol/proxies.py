@@ -1,16 +1,20 @@
 """Proxies: HTTP goes as the environment says, and never to this machine itself through a proxy."""
 
+import asyncio
 import logging
 import os
 import ssl
+import sys
 from functools import cache
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx2
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.limits import limits
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,26 @@ def is_here(base_url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
+
+
+async def reach(base_url: str) -> None:
+    """Stop where nobody listens at an address, before the SDK is imported to find that out.
+
+    Raises:
+        httpx2.ConnectError: Nobody does. Through a proxy that shows later.
+    """
+    if "openai" in sys.modules or (getproxies() and not is_here(base_url)):
+        return
+    url = urlsplit(base_url)
+    port = url.port or {"http": 80}.get(url.scheme, 443)
+    try:
+        async with asyncio.timeout(limits().connect_seconds):
+            _, writer = await asyncio.open_connection(url.hostname, port)
+    except ConnectionRefusedError:
+        raise httpx2.ConnectError("nobody listens there") from None
+    except OSError as error:
+        raise httpx2.ConnectError(str(error) or "no connection in time") from None
+    writer.close()
 
 
 def certificates() -> ssl.SSLContext:

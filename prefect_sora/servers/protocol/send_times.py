@@ -25,6 +25,7 @@ class Departure:
 
     Attributes:
         at: When it left, Unix seconds; None: it did not.
+        answer_s: Seconds that its answer may take, once it has left.
         had_its_time: It was begun with half of its time left, so others did not hold it up.
     """
 
@@ -35,7 +36,7 @@ class Departure:
         self._within_s = limits().departure_seconds if within_s is None else within_s
         self._since = time(), monotonic()
         self._limit: asyncio.Timeout | None = None
-        self._answer_s = 0.0
+        self.answer_s = 0.0
         self._handed_over = self._heard = False
 
     @property
@@ -55,7 +56,7 @@ class Departure:
 
     def limits(self, answer_s: float) -> asyncio.Timeout:
         """Bound the block that sends it: by the window, and once it has left, by `answer_s`."""
-        self._answer_s = answer_s
+        self.answer_s = answer_s
         self._limit = asyncio.timeout(max(0.0, self.left_s))
         return self._limit
 
@@ -87,5 +88,5 @@ class Departure:
         if self.left_s <= 0:
             raise TooLateError
         if self._limit:
-            self._limit.reschedule(asyncio.get_running_loop().time() + self._answer_s)
+            self._limit.reschedule(asyncio.get_running_loop().time() + self.answer_s)
         self.at = time()

@@ -14,9 +14,6 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, BinaryIO, Protocol, cast
 
-import fsspec
-from fsspec.utils import tokenize
-
 from prefect_sora.errors import StorageError
 from prefect_sora.store.backends.concurrency import Lane
 from prefect_sora.store.backends.disk import Disk
@@ -173,6 +170,8 @@ def on_disk(place: str) -> str | None:
     """The absolute path of a place on this machine's disk, `~` expanded; None of any other."""
     if scheme_of(place) not in {"file", "local"}:
         return None
+    import fsspec  # where it is used: no refusal waits for it
+
     return cast("str", fsspec.get_filesystem_class("file")._strip_protocol(place))
 
 
@@ -195,6 +194,8 @@ def scheme_of(root: str) -> str:
 
 def place_of(root: str, options: Mapping[str, Any]) -> tuple[str, str]:
     """Tell one store from another, without holding its secrets."""
+    from fsspec.utils import tokenize
+
     return root, tokenize(options)
 
 
@@ -234,6 +235,8 @@ def _open_filesystem(root: str, options: Mapping[str, Any]) -> tuple[FileSystem,
         # Videos would take botocore's ten connections, and a record would wait for one.
         connections = {"max_pool_connections": sum(lane.threads for lane in Lane)}
         settings["config_kwargs"] = {**connections, **(options.get("config_kwargs") or {})}
+    import fsspec
+
     fs, path = fsspec.url_to_fs(root, **settings)
     if kind == "memory":
         return Memory(fs), path

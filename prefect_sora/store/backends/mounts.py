@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-import psutil
-
 _SHARED: Final = re.compile(
     # Over a network: from file servers, and from clusters.
     r"nfs\d?|cifs|smb\d?|smbfs|smbclient|afpfs|afs|webdav|davfs2?|ncpfs?"
@@ -27,6 +25,8 @@ def shared_kind(path: str) -> str | None:
     Args:
         path: An absolute path; it need not be there yet.
     """
+    import psutil  # where it is used: it takes as long to import as all else of a refusal
+
     mounts = ((one.mountpoint, one.fstype) for one in psutil.disk_partitions(all=True))
     return kind_among(os.path.realpath(path), mounts)
 

@@ -14,11 +14,11 @@ from prefect_sora.errors import StorageError
 
 _MISSING = (
     "the bucket or container does not exist",
-    "Create it, or mend its name in the store's URL.",
+    "Create it, or correct its name in the store's URL.",
 )
 _ABSENT = (
     "it does not exist, or its bucket or container does not",
-    "Mend the name or the store's URL.",
+    "Correct the name or the store's URL.",
 )
 _DENIED = (
     "access is denied",
@@ -30,8 +30,14 @@ _CREDENTIALS = (
 )
 _NO_CREDENTIALS = (
     "no credentials were found",
-    "Put them into the store's options or the worker's environment.",
+    "Put them into the store's options, or into the environment{}.",
 )
+_VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a key file",
+    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""What the drivers look for: boto3, gcsfs and adlfs, as their documentation has it (2026)."""
 _SILENT = (
     "the service does not answer",
     "Check the endpoint in the store's options and the network, then try again.",
@@ -45,7 +51,10 @@ _IN_THE_WAY = (
     "a file stands where a folder is needed, or a folder where a file is",
     "Move it away, or choose another folder.",
 )
-_UNKNOWN = ("the file system refused", "Mend what it names, then try again.")
+_UNKNOWN = ("the file system refused", "Put right what it names, then try again.")
+
+_HIDDEN = re.compile(r"/\.(?:open|claims|spending|paid|check-)[^/]*(?:/.*)?$")
+"""What this package keeps in a store for itself, under names that nobody has typed."""
 
 _BY_CODE = {
     "NoSuchBucket": _MISSING,
@@ -91,7 +100,7 @@ _BY_ERRNO = {
     errno.ENOTEMPTY: _IN_THE_WAY,
     errno.ENOENT: (
         "it does not exist, or its folder cannot be made",
-        "Choose another folder, or mend the name.",
+        "Choose another folder, or correct the name.",
     ),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter folder or prompt slug."),
 }
@@ -121,9 +130,20 @@ def refusal(error: Exception, url: str, options: Mapping[str, Any]) -> StorageEr
         what, next_step = _missing_driver(url)
     else:
         what, next_step = _meaning(error)
+    named = _VARIABLES.get(_EXTRAS.get(url.partition("://")[0], "s3") if "://" in url else "")
+    next_step = next_step.replace("{}", f": {named}" if named else "")
     detail = f"{type(error).__name__}: {error}".removesuffix(": ")
-    # The URL stays as it is: a bucket's name may well hold an access key's name.
-    return StorageError(f"{url}: {what} ({_hide(detail, options)}).", next_step=next_step)
+    if isinstance(error, OSError) and error.errno in _BY_ERRNO and error.strerror:
+        detail = error.strerror  # the path in its text may be a file that nobody has named
+    # The URL keeps its text: a bucket's name may well hold an access key's name.
+    return StorageError(f"{_called(url)}: {what} ({_hide(detail, options)}).", next_step=next_step)
+
+
+def _called(url: str) -> str:
+    """Call a place as people do: a path on a disk, and the store for what stands hidden in it."""
+    path = url.removeprefix("file://") if url.startswith("file:///") else url
+    root = _HIDDEN.sub("", path)
+    return f"The store {root}" if root != path else path
 
 
 def plain_url(root: str) -> str:

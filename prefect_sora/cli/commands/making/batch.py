@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from prefect_sora.cli import exits, pricing
+from prefect_sora.cli import exits
+from prefect_sora.cli.commands import pricing
 from prefect_sora.cli.options import (
     ASK_ABOVE_USD,
     SHOWN,
@@ -23,18 +24,18 @@ from prefect_sora.cli.options import (
     Waiting,
     Where,
 )
-from prefect_sora.cli.progress import BatchDisplay, Display
 from prefect_sora.cli.run import Making, chosen, make, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, describe, place
 from prefect_sora.errors import BatchError
-from prefect_sora.handles import StoredVideo
-from prefect_sora.renders.batches.results import BatchResult, Counts, Result
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.store.identity import title_slug
 
 if TYPE_CHECKING:
+    from prefect_sora.cli.progress import Display
+    from prefect_sora.handles import StoredVideo
     from prefect_sora.renders.batches.plan import Plan
+    from prefect_sora.renders.batches.results import BatchResult, Counts, Result
     from prefect_sora.renders.run import PlainSteps
     from prefect_sora.requests.video import VideoRequest
 
@@ -100,7 +101,7 @@ def batch(
         shared = scope or (uuid4().hex if anew else _scope_of(file))
         screen.note(f"  who   {renderer.label}\n  into  {place(store.name)}\n  scope {shared}")
 
-        async def flow(flows: ModuleType, block: Any, folder: Any) -> BatchResult:
+        async def flow(flows: ModuleType, block: Any, folder: Any) -> "BatchResult":
             result: BatchResult = await flows.render_batch(
                 file,
                 provider=block,
@@ -114,7 +115,7 @@ def batch(
             )
             return result
 
-        async def plainly(display: Display) -> BatchResult:
+        async def plainly(display: "Display") -> "BatchResult":
             from prefect_sora.cli.commands.making.plain import (
                 Plainly,  # which --help need not wait for
             )
@@ -123,7 +124,7 @@ def batch(
             return await _rendered(name_of(file), planned, how.steps(), max_concurrent, display)
 
         try:
-            making = Making([renderer], store, flow, plainly, shown_by=BatchDisplay)
+            making = Making([renderer], store, flow, plainly, batch=True)
             result = make(screen, making, prefect)
         except BatchError as error:
             error.known(store=where.store, provider=where.provider)
@@ -133,7 +134,7 @@ def batch(
         screen.file(result.csv_url)
         return exits.OK
 
-    return run_command(shown, body, where.store, where.provider)
+    return run_command(shown, body, where.store, where.provider, pays=True)
 
 
 def _planned(
@@ -159,23 +160,23 @@ def _planned(
 
 
 async def _rendered(
-    name: str, planned: "Plan", steps: "PlainSteps", max_concurrent: int, display: Display
-) -> BatchResult:
+    name: str, planned: "Plan", steps: "PlainSteps", max_concurrent: int, display: "Display"
+) -> "BatchResult":
     """Render all rows, and write what became of them, without Prefect."""
     from prefect_sora.renders.batches.batch import Batch
     from prefect_sora.renders.batches.results import refuse_failed
     from prefect_sora.renders.run import render, retried
 
-    async def tell(counts: Counts) -> None:
+    async def tell(counts: "Counts") -> None:
         display.counted(counts)
 
-    async def render_one(request: "VideoRequest") -> StoredVideo:
+    async def render_one(request: "VideoRequest") -> "StoredVideo":
         return await retried(lambda: render(request, steps))
 
     batch = Batch(planned, tell)
     scope, folder = steps.options.scope, steps.ledger.store
 
-    async def told(rows: Sequence[Result]) -> BatchResult:
+    async def told(rows: "Sequence[Result]") -> "BatchResult":
         return await batch.written(name, scope, rows, folder)
 
     rows, result = await batch.carried_out(render_one, max_concurrent, scope, told)

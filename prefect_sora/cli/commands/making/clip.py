@@ -5,31 +5,35 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import time
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from pydantic import ValidationError
-
-from prefect_sora.cli import exits, pricing
-from prefect_sora.cli.commands.making.files import copy_out
+from prefect_sora.cli import exits
+from prefect_sora.cli.commands import pricing
+from prefect_sora.cli.commands.making.preflight import (
+    has_its_price,
+    is_twin,
+    refuse_over,
+    refuse_twins,
+)
 from prefect_sora.cli.options import SHARING, WAITING, Sharing, Waiting
-from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import Making, make
 from prefect_sora.cli.saved import NamedStore
 from prefect_sora.cli.screen import Screen, place, usd
-from prefect_sora.errors import InvalidRequestError, SoraError, StorageError, UnfinishedRenderError
-from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.errors import (
+    InvalidRequestError,
+    SoraError,
+)
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.requests.video import DERIVED, VideoRequest, existing
-from prefect_sora.servers import estimates, video_models
-from prefect_sora.servers.images import models as image_models
+from prefect_sora.servers import estimates, request_checks, video_models
 from prefect_sora.servers.profiles import AUTO
 from prefect_sora.servers.server import Server
-from prefect_sora.store.identity import request_digest, title_slug
-from prefect_sora.store.ledger import Ledger
-from prefect_sora.store.records import RenderState, Reserved
+
+if TYPE_CHECKING:
+    from prefect_sora.cli.progress import Display
+    from prefect_sora.store.records import Reserved
 
 _NOUNS: Final = {"remix": "a remix", "edit": "an edit", "extend": "an extension"}
 
@@ -74,12 +78,14 @@ def carry_out(order: Order, screen: Screen) -> int:
         await check(order, provider, screen.warn)
         if provider is not None:  # a saved one's prices are known when its block is loaded
             price = await asyncio.to_thread(_announce, screen, order)
+            if len(order.providers) == 1 and has_its_price(order.request, provider):
+                refuse_over(price, order.max_cost, order.shared)
             pricing.agree(price, order.shared.ask_above, order.max_cost)
 
     async def flow(flows: ModuleType, provider: Any, store: Any) -> StoredVideo:
         return await _flow(flows, order, provider, store)
 
-    async def plainly(display: Display) -> StoredVideo:
+    async def plainly(display: "Display") -> StoredVideo:
         return await _plainly(order, display)
 
     making = Making(
@@ -94,6 +100,8 @@ def carry_out(order: Order, screen: Screen) -> int:
     video = make(screen, making, order.prefect)
     screen.document(video.model_dump())
     screen.kept(video)
+    from prefect_sora.cli.commands.making.files import copy_out  # which no refusal waits for
+
     copy_out(f"{video.folder}/video.mp4", order.store.folder, order.file, screen)
     return exits.OK
 
@@ -106,6 +114,8 @@ async def check(order: Order, provider: NamedProvider | None, warn: Callable[[st
         UnfinishedRenderError: The store holds an unfinished render of the same request.
     """
     request, server = order.request, None
+    if provider and provider.is_local:
+        request_checks.check(request, pricing.server_of(provider))
     # What one server of several no longer offers, another may render.
     if provider and not provider.is_local and len(order.providers) == 1:
         server = await asyncio.to_thread(provider.server)
@@ -120,10 +130,10 @@ async def check(order: Order, provider: NamedProvider | None, warn: Callable[[st
     if provider is None or order.shared.anew:
         return
 
-    def is_twin(reserved: Reserved, server: Server) -> bool:
-        return _is_twin(reserved, request, server, sha256)
+    def twin(reserved: "Reserved", server: Server) -> bool:
+        return is_twin(reserved, request, server, sha256)
 
-    await refuse_twins(order.store, order.shared.scope, request.prompt, provider, is_twin)
+    await refuse_twins(order.store, order.shared.scope, request.prompt, provider, twin)
 
 
 async def _by_the_catalogue(request: VideoRequest, server: Server | None) -> list[str]:
@@ -147,70 +157,6 @@ async def _by_the_catalogue(request: VideoRequest, server: Server | None) -> lis
         raise
 
 
-async def refuse_twins(
-    store: NamedStore,
-    scope: str | None,
-    prompt: str,
-    provider: NamedProvider,
-    is_twin: Callable[[Reserved, Server], bool],
-) -> None:
-    """Stop where another run has an unfinished render of the same request.
-
-    The server is needed only where there is something to compare: the local renderer may
-    still be starting.
-
-    Raises:
-        UnfinishedRenderError: It says how to bring that one home, and how to pay anew.
-    """
-    ledger = Ledger(store.folder)
-    try:
-        begun = await ledger.unfinished(title_slug(prompt))
-    except StorageError as error:
-        if scope is not None:  # an earlier run may have paid
-            error.about(paid="unknown")
-        raise
-    unfinished = [
-        (state, state.reserved)
-        for state in begun
-        if state.reserved and state.reserved.scope != scope
-    ]
-    if not unfinished:
-        return
-    server = await asyncio.to_thread(provider.server)
-    for state, reserved in unfinished:
-        if is_twin(reserved, server):
-            raise _unfinished(state, reserved, store.name)
-
-
-def _is_twin(
-    reserved: Reserved, request: VideoRequest, server: Server, reference_sha256: str | None
-) -> bool:
-    if request.kind not in DERIVED:
-        return reserved.request_digest == request_digest(request, server, reference_sha256)
-    # Such a request takes its model from its source, which nobody has looked at yet.
-    try:
-        recorded = VideoRequest.model_validate({**reserved.request, "model": None})
-    except ValidationError:  # of a later version, with fields that we do not know
-        return False
-    return reserved.server == server.identity and recorded == request
-
-
-def _unfinished(state: RenderState, reserved: Reserved, store: str) -> UnfinishedRenderError:
-    accepted = state.accepted
-    minutes = max(0.0, time() - reserved.at) / 60
-    ago = f"{minutes:.0f} minutes ago" if minutes >= 2 else f"{minutes * 60:.0f} s ago"
-    return UnfinishedRenderError(
-        f"The store {store} holds an unfinished render of the same request, begun {ago}.",
-        key=state.key,
-        video_id=accepted.job.video_id if accepted else None,
-        paid="yes" if accepted else "unknown",
-        next_step=(
-            NextStep("resume", store=store),
-            "Or render, and pay for, another one: the same command with --anew.",
-        ),
-    )
-
-
 def _announce(screen: Screen, order: Order) -> float | None:
     """Say what begins; return what it costs in USD, where that is known."""
     request, provider = order.request, order.providers[0]
@@ -223,6 +169,7 @@ def _announce(screen: Screen, order: Order) -> float | None:
     price = 0.0 if provider.is_local else estimates.price(request, provider.server()).usd
     if order.keyframe is not None:
         from prefect_sora.renders.images.prepare import first_frame
+        from prefect_sora.servers.images import models as image_models
 
         frame = first_frame(order.keyframe, request, order.image_model)
         what += f" · first frame by {frame.model or 'its own model'}"
@@ -238,7 +185,7 @@ def _announce(screen: Screen, order: Order) -> float | None:
     return price
 
 
-async def _plainly(order: Order, display: Display) -> StoredVideo:
+async def _plainly(order: Order, display: "Display") -> StoredVideo:
     """Render an order without Prefect, as the flows do it."""
     from prefect_sora.cli.commands.making.plain import (  # which --help need not wait for
         Plainly,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from prefect_sora.cli import signals
+from prefect_sora.cli.commands.making.asked import extra_fields
 from prefect_sora.cli.commands.making.clip import Order, carry_out
 from prefect_sora.cli.options import (
     INTO,
@@ -22,7 +23,6 @@ from prefect_sora.cli.options import (
     Waiting,
     Whole,
     Words,
-    extra_fields,
     find_source,
 )
 from prefect_sora.cli.run import chosen, run_command
@@ -172,4 +172,4 @@ def _made(
         )
         return carry_out(order, screen)
 
-    return run_command(shown, body, where.store, where.provider)
+    return run_command(shown, body, where.store, where.provider, pays=True)

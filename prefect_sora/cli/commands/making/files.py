@@ -28,8 +28,9 @@ def copy_out(name: str, store: VideoFolder, path: Path | None, screen: Screen) -
         written = signals.run(lambda: target.write(path.name, pieces(store.open(name))))
     except StorageError as error:
         error.message = (
-            f"It is kept, as {place(store.url(name))}; only the copy to {path} was not written: "
+            f"It is kept, as {place(store.url(name))}; only the copy was not written. "
             f"{error.message}"
         )
+        error.advise("Copy it from there, or name another file.")
         raise error.about(paid="yes") from None
     screen.file(str(path), written.size_bytes)

@@ -2,13 +2,14 @@
 
 import asyncio
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from prefect_sora.cli import exits, pricing
-from prefect_sora.cli.commands.making.clip import refuse_twins
-from prefect_sora.cli.commands.making.files import copy_out
+from prefect_sora.cli import exits
+from prefect_sora.cli.commands import pricing
+from prefect_sora.cli.commands.making.asked import as_typed, extra_fields
+from prefect_sora.cli.commands.making.preflight import refuse_over, refuse_twins
 from prefect_sora.cli.options import (
     INTO,
     SHARING,
@@ -23,17 +24,18 @@ from prefect_sora.cli.options import (
     Shown,
     Whole,
     Words,
-    extra_fields,
 )
-from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import Making, chosen, make, run_command
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, place, usd
-from prefect_sora.handles import StoredImage
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.requests.image import DEFAULT_MODEL, ImageRequest
-from prefect_sora.servers.server import Server
-from prefect_sora.store.records import Reserved
+
+if TYPE_CHECKING:
+    from prefect_sora.cli.progress import Display
+    from prefect_sora.handles import StoredImage
+    from prefect_sora.servers.server import Server
+    from prefect_sora.store.records import Reserved
 
 
 def image(
@@ -83,7 +85,9 @@ def image(
     """
 
     def body(screen: Screen) -> int:
-        request = ImageRequest.of(
+        request = as_typed(
+            ImageRequest,
+            "image",
             prompt=prompt,
             model=model or None,
             size=size,
@@ -105,9 +109,10 @@ def image(
         async def check(renderer: NamedProvider | None) -> None:
             if renderer is not None:
                 cost = await _check(request, renderer, store, shared, screen)
+                refuse_over(cost, max_cost, shared)
                 pricing.agree(cost, shared.ask_above, max_cost)
 
-        async def flow(flows: ModuleType, block: Any, folder: Any) -> StoredImage:
+        async def flow(flows: ModuleType, block: Any, folder: Any) -> "StoredImage":
             images = [str(source) for source in request.images] or None
             fields = request.model_dump(
                 include={
@@ -127,7 +132,7 @@ def image(
             )
             return drawn
 
-        async def plainly(display: Display) -> StoredImage:
+        async def plainly(display: "Display") -> "StoredImage":
             from prefect_sora.cli.commands.making.plain import (  # which --help need not wait for
                 Plainly,
                 draw,
@@ -143,10 +148,12 @@ def image(
         screen.document({**drawn.model_dump(), "urls": drawn.urls})
         screen.kept_pictures(drawn)
         name = drawn.files[0].name
+        from prefect_sora.cli.commands.making.files import copy_out  # which no refusal waits for
+
         copy_out(f"{drawn.folder}/{name}", store.folder, where.file, screen)
         return exits.OK
 
-    return run_command(shown, body, where.store, where.provider)
+    return run_command(shown, body, where.store, where.provider, pays=True)
 
 
 async def _check(
@@ -164,7 +171,7 @@ async def _check(
     for warning in prepared.warnings:
         screen.warn(warning)
 
-    def is_twin(reserved: Reserved, _: Server) -> bool:
+    def is_twin(reserved: "Reserved", _: "Server") -> bool:
         return reserved.request_digest == prepared.request_digest
 
     if not shared.anew:

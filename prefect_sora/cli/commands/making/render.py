@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from prefect_sora.cli import signals
+from prefect_sora.cli.commands.making.asked import as_typed, extra_fields
 from prefect_sora.cli.commands.making.clip import Order, carry_out
 from prefect_sora.cli.options import (
     INTO,
@@ -22,7 +23,6 @@ from prefect_sora.cli.options import (
     Size,
     Waiting,
     Words,
-    extra_fields,
     find_source,
 )
 from prefect_sora.cli.run import chosen, run_command
@@ -91,14 +91,17 @@ def render(
                 "--image and --keyframe are both given, and a video has one first frame.",
                 next_step="Give one of them.",
             )
-        store, source = store_named(where.store), None
+        source = None
         if remix is not None:
+            store = store_named(where.store)
             given: dict[str, Any] = {"size": size, "aspect_ratio": aspect_ratio, "seconds": seconds}
             given |= {"image": image, "keyframe": keyframe}
             video_id, source = signals.run(lambda: find_source(remix, store))
             request = _remix(text, source or video_id, shared.take, extra_fields(extra), given)
         else:
-            request = VideoRequest.of(
+            request = as_typed(
+                VideoRequest,
+                "render",
                 prompt=text,
                 model=model or None,
                 size=size,
@@ -114,6 +117,7 @@ def render(
             chosen(where.provider, where.api_key),
             *(chosen(name) for name in fallback or []),
         )
+        store = store_named(where.store)
         order = Order(
             request,
             providers,
@@ -129,7 +133,7 @@ def render(
         )
         return carry_out(order, screen)
 
-    return run_command(shown, body, where.store, where.provider)
+    return run_command(shown, body, where.store, where.provider, pays=True)
 
 
 async def _text(prompt: str | None, shot: str | None, template: str | None) -> str:

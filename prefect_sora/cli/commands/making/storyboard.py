@@ -6,8 +6,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prefect_sora.cli import exits, pricing
-from prefect_sora.cli.commands.making.files import copy_out
+from prefect_sora.cli import exits
+from prefect_sora.cli.commands import pricing
 from prefect_sora.cli.options import (
     ASK_ABOVE_USD,
     INTO,
@@ -22,7 +22,6 @@ from prefect_sora.cli.options import (
     Waiting,
     Whole,
 )
-from prefect_sora.cli.progress import Display
 from prefect_sora.cli.run import Making, chosen, make, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, costs, place, usd
@@ -30,6 +29,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import NamedProvider
 
 if TYPE_CHECKING:
+    from prefect_sora.cli.progress import Display
     from prefect_sora.handles import StoredVideo
     from prefect_sora.renders.film import StoredFilm
     from prefect_sora.renders.run import PlainSteps
@@ -98,7 +98,7 @@ def storyboard(
             )
             return film
 
-        async def plainly(display: Display) -> "StoredFilm":
+        async def plainly(display: "Display") -> "StoredFilm":
             from prefect_sora.cli.commands.making.plain import (
                 Plainly,  # which --help need not wait for
             )
@@ -119,14 +119,16 @@ def storyboard(
         film = make(screen, making, prefect)
         screen.document(film.model_dump())
         _tell(screen, film)
+        from prefect_sora.cli.commands.making.files import copy_out  # which no refusal waits for
+
         copy_out(f"{film.folder}/film.mp4", store.folder, where.file, screen)
         return exits.OK
 
-    return run_command(shown, body, where.store, where.provider)
+    return run_command(shown, body, where.store, where.provider, pays=True)
 
 
 async def _filmed(
-    board: "Storyboard", steps: "PlainSteps", max_concurrent: int, display: Display
+    board: "Storyboard", steps: "PlainSteps", max_concurrent: int, display: "Display"
 ) -> "StoredFilm":
     """Render the shots, and join them, without Prefect."""
     from prefect_sora.renders.film import audio_of, keep_film, last_frame_of

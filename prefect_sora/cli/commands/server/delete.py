@@ -54,7 +54,8 @@ def delete(
     def body(screen: Screen) -> int:
         if kept == bool(videos):
             raise InvalidRequestError(
-                "delete takes either VIDEO ids or --kept.", next_step="Nothing was deleted."
+                "delete takes either VIDEO ids or --kept.",
+                next_step="Nothing was deleted. `prefect-sora list` shows the ids.",
             )
         store = store_named(where.store)
         server = chosen(where.provider, where.api_key).server()
@@ -126,7 +127,7 @@ async def _looked(video_id: str, client: "VideoClient", ledger: Ledger, unkept: 
         video = await client.retrieve(video_id)
     except VideoNotFoundError as error:
         error.advise("There is nothing to delete there; `prefect-sora list` shows what there is.")
-        return _Looked(video_id, error=error.about(paid="unknown"))
+        return _Looked(video_id, error=error)
     return _Looked(video_id, video, is_kept)
 
 
@@ -209,10 +210,11 @@ def _delete_kept(server: Server, store: NamedStore, hours: float, yes: bool, scr
             screen.result(f"✓ {one.video.video_id} {did} {server.label}; kept as {one.url}")
         elif one.verdict == "failed":
             screen.result(f"✗ {one.video.video_id}: {one.why}", style="red")
+    shown = sum(one.verdict == "kept" for one in found) if not yes else 0
     left = sum(one.verdict not in ("kept", "deleted", "failed") for one in found)
     screen.result(
         f"{left} left alone: younger than {hours:g} h, unfinished, or not kept here."
-        + ("" if yes else " --yes deletes.")
+        + (f" --yes deletes the {shown} above." if shown else "")
     )
     screen.document({"dry_run": not yes, "videos": [_as_json(one) for one in found]})
     return exits.FAILED if any(one.verdict == "failed" for one in found) else exits.OK

@@ -51,7 +51,11 @@ def ensure_running(
     except Timeout:
         raise _unavailable(home, "another process is still starting it") from None
     except OSError as error:
-        raise _unavailable(home, str(error)) from error
+        raise UnavailableError(
+            f"The local renderer cannot keep its jobs in {home}: {error.strerror or error}.",
+            never_sent=True,
+            next_step="Name another folder with PREFECT_SORA_LOCAL_FOLDER.",
+        ) from error
 
 
 def _start(home: Path, options: RendererOptions, until: float) -> RendererAddress:
