@@ -234,7 +234,7 @@ async def test_a_reservation_says_how_long_it_holds_to_workers_with_other_limits
 
 
 NO_LIMITS = {
-    "deadlines.BASE_CLIP_SECONDS": "the clip that `deadline_seconds` is for",
+    "options.BASE_CLIP_SECONDS": "the clip that `deadline_seconds` is for",
     "records.UNSAID_LEASE_SECONDS": "what a record means that does not say it",
     "records.UNSAID_SEND_SECONDS": "the same",
     "match.WORST_CLOCK_SECONDS": "how far the times of the earth lie apart",

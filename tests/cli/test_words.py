@@ -4,9 +4,11 @@ The commands run in this process: what is said before a server is asked needs no
 """
 
 import json
+import logging
 import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +41,7 @@ Tell = Callable[..., Told]
 @pytest.fixture
 def tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Tell:
+) -> Iterator[Tell]:
     """Run a command in this process, in a folder of its own, where nothing is configured."""
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "AZURE_", "PREFECT_SORA_", "AWS_")) or name.endswith(
@@ -57,7 +59,13 @@ def tell(
         shown = capsys.readouterr()
         return Told(code, shown.out + shown.err)
 
-    return run
+    # What a command changes in its process, which is the tests' own here.
+    log, made = logging.getLogger("prefect_sora"), logging.getLogRecordFactory()
+    before, passes, stop = [*log.handlers], log.propagate, signal.getsignal(signal.SIGTERM)
+    yield run
+    log.handlers[:], log.propagate = before, passes
+    logging.setLogRecordFactory(made)
+    signal.signal(signal.SIGTERM, stop)
 
 
 # Money
