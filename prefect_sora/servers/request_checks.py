@@ -72,6 +72,13 @@ def check(request: VideoRequest, server: Server) -> None:
         if can.even_sizes and any(edge % 2 for edge in request.pixels):
             even = "x".join(str(edge + edge % 2) for edge in request.pixels)
             _refuse(server, f"no size {request.size}: both sides are even numbers", f"Take {even}")
+    most = can.longest_extension
+    if most and request.kind == "extend" and request.seconds > most:
+        _refuse(
+            server,
+            f"no extension by {request.seconds} s, only up to {most:g} s",
+            "Extend it several times",
+        )
     for name, value in request.extra.items():
         _check_extra(name, value, server)
 

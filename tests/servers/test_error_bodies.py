@@ -1,6 +1,7 @@
 """Failures: what each kind of server says when it refuses, and what it means for who asked."""
 
 import json
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import httpx2
@@ -17,6 +18,7 @@ from prefect_sora.errors import (
     UnavailableError,
     VideoNotFoundError,
 )
+from prefect_sora.servers.profiles import HOSTED, PROFILES
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
 from prefect_sora.servers.protocol.status_errors import status_error
 from prefect_sora.servers.server import remote
@@ -30,6 +32,12 @@ SERVER = remote("http://video.example/v1")
         ({"error": {"message": "no", "code": "bad"}}, "no", "bad"),
         ({"error": {"message": "no", "code": 400}}, "no", "400"),
         ({"error": "Unauthorized"}, "Unauthorized", None),
+        ({"code": "no-funds", "error": "Out of credit"}, "Out of credit", "no-funds"),
+        (
+            {"error": {"code": 429, "message": "no", "metadata": {"error_type": "too_many"}}},
+            "no",
+            "too_many",
+        ),
         ({"detail": "in progress"}, "in progress", None),
         ({"detail": [{"loc": ["size"]}]}, '[{"loc": ["size"]}]', None),
         ({"object": "error", "message": "flat", "code": 422}, "flat", "422"),
@@ -50,7 +58,20 @@ SERVER = remote("http://video.example/v1")
             "Deeper",
         ),
     ],
-    ids=["object", "int", "string", "detail", "list", "flat", "text", "nested", "trailed", "azure"],
+    ids=[
+        "object",
+        "int",
+        "string",
+        "xai",
+        "openrouter",
+        "detail",
+        "list",
+        "flat",
+        "text",
+        "nested",
+        "trailed",
+        "azure",
+    ],
 )
 def test_an_error_of_any_shape_is_understood(shape: object, message: str, code: str | None) -> None:
     failure = read_failure(shape)
@@ -81,7 +102,55 @@ def tensorrt(message: str, code: int, type: str = "BadRequestError") -> Any:
     return {"object": "error", "message": message, "type": type, "param": None, "code": code}
 
 
+def openrouter(code: int, message: str, **metadata: Any) -> Any:
+    return {"error": {"code": code, "message": message, "metadata": metadata}, "user_id": "u"}
+
+
 SAYINGS = [
+    # Hosted servers: OpenRouterTeam/docs (2026-08-22), xai-sdk 1.21.0.
+    Said("openrouter", 402, openrouter(402, "Insufficient credits"), QuotaError),
+    Said(
+        "openrouter",
+        402,
+        openrouter(402, "Key limit exceeded", limit_source="openrouter_key_limit"),
+        QuotaError,
+    ),
+    Said(
+        "openrouter",
+        402,
+        openrouter(402, "Too much under way", limit_source="openrouter_in_flight_budget"),
+        RateLimitError,
+    ),
+    Said(
+        "generic",
+        402,
+        openrouter(402, "Too much under way", limit_source="openrouter_in_flight_budget"),
+        QuotaError,
+    ),
+    Said(
+        "openrouter",
+        403,
+        openrouter(
+            403,
+            "Your chosen model requires moderation and your input was flagged",
+            reasons=["violence"],
+            flagged_input="a battle",
+            provider_name="Kite",
+            model_slug="a/kite",
+        ),
+        ModerationError,
+    ),
+    Said(
+        "openrouter",
+        400,
+        openrouter(400, "Refused", error_type="content_policy_violation"),
+        ModerationError,
+    ),
+    Said("openrouter", 403, openrouter(403, "Not for this key"), AuthenticationError),
+    Said("openrouter", 400, openrouter(400, "Duration 7 is not supported"), RejectedError),
+    Said("xai", 401, {"error": "Unauthorized"}, AuthenticationError),
+    Said("xai", 404, {"code": "Some entity was not found", "error": "No model x"}, RejectedError),
+    Said("xai", 400, {"code": "content_filter", "error": "Refused."}, ModerationError),
     # Moderation, by a code or in words.
     Said(
         "openai",
@@ -323,7 +392,9 @@ SAYINGS = [
 
 def answered(said: Said, verb: str = "create") -> SoraError:
     body = said.body if isinstance(said.body, str) else json.dumps(said.body)
-    return status_error(SERVER, httpx2.Response(said.status, content=body.encode()), verb=verb)
+    profile = PROFILES[said.server] if said.server in HOSTED else SERVER.profile
+    server = replace(SERVER, profile=profile)
+    return status_error(server, httpx2.Response(said.status, content=body.encode()), verb=verb)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,16 @@ from pydantic import ValidationError
 
 from prefect_sora.errors import SoraError, UncertainSubmitError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.errors.next_steps import clock as written
 from prefect_sora.limits import limits
 from prefect_sora.renders.matching.job_lists import JobList
 from prefect_sora.renders.matching.match import Clock, Doubt, is_in_time, judge
 from prefect_sora.renders.matching.ownership import Adopt, Asked, Nothing, Person, Seen, decide
 from prefect_sora.renders.submit.attempt import Attempt
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.estimates import price
 from prefect_sora.servers.protocol.video_object import Video
+from prefect_sora.servers.video_prices import dollars
 from prefect_sora.store.claims import TORN
 from prefect_sora.store.identity import KEY_DIGITS
 from prefect_sora.store.records import RenderState, Reserved
@@ -93,9 +96,17 @@ class _Search:
                 case Nothing():
                     return None
                 case Person(why=why):
-                    raise uncertain(self.attempt.key, why)
+                    raise self._uncertain(why)
             pause_s = min(pause_s * 1.5, limits().search_pause_max_seconds)
             await asyncio.sleep(min(pause_s, max(limits().poll_min_seconds, latest - time())))
+
+    def _uncertain(self, why: str) -> UncertainSubmitError:
+        """Say that a person has to look, and what to look for."""
+        sent_at = self.doubt.since or self.reserved.at
+        usd = price(self.request, self.server).usd
+        costs = f"costs {dollars(usd)}" if usd is not None else "its price is not known"
+        told = f"It was sent to {self.server.label} at {written(sent_at)}, and {costs}."
+        return uncertain(self.attempt.key, f"{why} {told}")
 
     async def _claimed(self, job: Video) -> bool:
         holder = await self.ledger.claim(self.server.identity, job.id, self.reserved.key)
@@ -111,7 +122,7 @@ class _Search:
                     return await self.client.retrieve(video_id)
                 except VideoNotFoundError:
                     why = f"It was video {video_id}, which the server has forgotten."
-        raise uncertain(self.attempt.key, why)
+        raise self._uncertain(why)
 
     async def _holders(self, clock: Clock) -> tuple[dict[str, str], bool]:
         """Read who holds the jobs of that time and those that may match, and if one is free."""

@@ -109,6 +109,7 @@ XAI: Final = Profile(
     resolutions=("480p", "720p", "1080p"),
     aspect_ratios=("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3"),
     longest_seconds=15,
+    longest_extension=10,
     image_transport="data_url",
     image_fields={"image": {"url": "{image}"}},
     source_fields={"video": {"url": "{url}"}},

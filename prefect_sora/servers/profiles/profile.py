@@ -188,6 +188,9 @@ class Profile(BaseModel):
     even_sizes: bool = Field(
         default=False, description="Both sides of a clip are even numbers of pixels."
     )
+    longest_extension: float | None = Field(
+        default=None, description="The most seconds that an extension adds, where it has a limit."
+    )
     statuses: Mapping[str, Status] = Field(
         default={},
         description="Its own words for a job's status, as it writes them. Those that any server "

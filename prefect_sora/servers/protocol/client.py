@@ -70,6 +70,8 @@ class VideoClient(Transport):
                 without `never_sent`: it may have been accepted.
         """
         server = self.server
+        if departure:
+            departure.begin()
         source_url = await self._source_url(request)
         asked = order(request, server, reference, source_url)
         headers = {

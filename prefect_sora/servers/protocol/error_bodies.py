@@ -141,8 +141,7 @@ class Failure(BaseModel):
 
     @property
     def _codes(self) -> list[str]:
-        more = self.metadata.get("error_type")
-        return [word for word in (self.code, self.type, more) if word and isinstance(word, str)]
+        return [word for word in (self.code, self.type) if word]
 
 
 def read_failure(value: object) -> Failure | None:
@@ -174,7 +173,9 @@ def read_failure(value: object) -> Failure | None:
 def _code_of(value: Mapping[str, Any]) -> str | None:
     code, inner = value.get("code"), value.get("innererror")
     deeper = inner.get("code") if isinstance(inner, Mapping) else None
-    # Azure's outer code may be no more than the status.
+    if deeper is None and isinstance(metadata := value.get("metadata"), Mapping):
+        deeper = metadata.get("error_type") or metadata.get("limit_source")
+    # The outer code of Azure and OpenRouter may be no more than the status.
     if deeper and (code is None or str(code).isdigit()):
         code = deeper
     return None if code is None else str(code)

@@ -61,6 +61,11 @@ class OpenRouter(OwnForm):
             "input_reference": _first_frame(values.get("frame_images")),
         }
 
+    def file_url(self, job: Job, request: Request) -> str | None:
+        """Copies lie at another origin: this machine's other name stands for it."""
+        url = super().file_url(job, request)
+        return url and url.replace("//127.0.0.1:", "//localhost:")
+
     def video(self, job: Job, request: Request) -> dict[str, Any]:
         """No model, prompt, size, length, time or progress."""
         root = f"{request.base_url}{self.prefixes[0].lstrip('/')}/videos/{job.id}"
