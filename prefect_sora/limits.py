@@ -147,6 +147,13 @@ class Limits:
     """How far it may be from the estimate, either way: a size or a sound that nobody named makes a
     few times, and cents that are read as dollars a hundred times."""
 
+    # A server's catalogue of models, without which everything goes on.
+    catalogue_seconds: float = 5.0  # to read it, to its end
+    catalogue_max_bytes: int = 4 * _MIB  # some thousand models
+    catalogue_models: int = 5_000
+    catalogue_fresh_seconds: float = 3600.0  # that it holds
+    catalogue_again_seconds: float = 60.0  # after a failure, until it is asked for again
+
     # A file on its way from the server.
     downloads_at_once: int = 8  # from one server: more share its line, and all of them are late
     download_attempts: int = 5  # for a video whose bytes come cut or wrong

@@ -6,6 +6,7 @@ from typing import Final
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.costs.catalogue import wanted_of
 from prefect_sora.servers.server import Server
 from prefect_sora.servers.video_prices import HOW_TO_GIVE_ONE, dollars
 
@@ -69,7 +70,7 @@ def price(request: VideoRequest, server: Server) -> Price:
     if request.kind == "existing":
         return Price(0.0)  # whoever rendered it has paid
     if request.kind == "create":
-        usd = server.cost_usd(request.model, request.size, request.seconds)
+        usd = server.cost_usd(request.model, request.size, request.seconds, request)
         return Price(usd, None if usd is not None else _why(request, server))
     # A video that starts from another has the other's size and length. An extension
     # says how much it adds, and only that is charged.
@@ -92,6 +93,8 @@ def unknown_price(why: str | None) -> InvalidRequestError:
 
 
 def _why(request: VideoRequest, server: Server) -> str:
+    if offer := server.offer(request.model):
+        return f"{offer.usd(wanted_of(request))[1]}"
     model = server.deployment or request.model
     if model is None:
         return f"{server.label} chooses the model"

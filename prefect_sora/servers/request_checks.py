@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests.video import DERIVED, VideoRequest
+from prefect_sora.servers.costs import catalogue
 from prefect_sora.servers.profiles import PROFILES, ExtraField, Profile
 from prefect_sora.servers.profiles.sizes import size_fields, written_by_size
 from prefect_sora.servers.server import Server
@@ -81,6 +82,16 @@ def check(request: VideoRequest, server: Server) -> None:
         )
     for name, value in request.extra.items():
         _check_extra(name, value, server)
+
+
+def check_offered(request: VideoRequest, server: Server) -> None:
+    """Refuse what the server's own catalogue of models lacks, as far as it has been read.
+
+    Raises:
+        InvalidRequestError: It says what is offered; nothing was sent.
+    """
+    if server.profile.catalog_path:
+        catalogue.check(request, server.label, server.base_url)
 
 
 def _check_model(request: VideoRequest, server: Server) -> None:

@@ -2,21 +2,24 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.access import accounts
 from prefect_sora.servers.access.addresses import clean_url
 from prefect_sora.servers.access.tokens import TokenSource
+from prefect_sora.servers.costs.catalogue import Offer, known, wanted_of
+from prefect_sora.servers.costs.pricing_keys import Wanted
 from prefect_sora.servers.local.launch.address import RendererAddress
 from prefect_sora.servers.local.launch.options import KEY_VARIABLE
-from prefect_sora.servers.profiles import AZURE, GENERIC, LOCAL, Profile, Service
+from prefect_sora.servers.profiles import AZURE, GENERIC, LOCAL, OPENAI, PROFILES, Profile, Service
 from prefect_sora.servers.video_models import find
-from prefect_sora.servers.video_prices import Prices, usd_per_second
+from prefect_sora.servers.video_prices import ANY, Prices, usd_per_second
 
 _AZURE_HOSTS: Final = (
     ".openai.azure.com",
@@ -78,6 +81,15 @@ class Server:
         if host == "api.openai.com":
             return "openai"
         return "azure" if host.endswith(_AZURE_HOSTS) else None
+
+    @property
+    def by_address(self) -> Profile | None:
+        """The profile that its address alone tells."""
+        if self.service:
+            return {"openai": OPENAI, "azure": AZURE}[self.service]
+        host = urlsplit(self.base_url).hostname
+        hosted = (one for one in PROFILES.values() if one.base_url)
+        return next((one for one in hosted if urlsplit(one.base_url or "").hostname == host), None)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -147,13 +159,34 @@ class Server:
             return self.credentials
         return {**self.credentials, "Authorization": f"Bearer {await self.token.get()}"}
 
-    def cost_usd(self, model: str | None, size: str | None, seconds: float | None) -> float | None:
+    def offer(self, model: str | None) -> Offer | None:
+        """What the server's own catalogue says of a model, unless it has a price of one's own."""
+        catalogue = known(self.base_url) if self.profile.catalog_path else None
+        own = {name for name, _, _ in self.prices}
+        return catalogue.offers.get(model or "") if catalogue and not own & {model, ANY} else None
+
+    def cost_usd(
+        self,
+        model: str | None,
+        size: str | None,
+        seconds: float | None,
+        request: VideoRequest | None = None,
+    ) -> float | None:
         """Price so many seconds of video in USD; None where the price is not known.
 
         A deployment's price stands under its own name or under the model's.
+
+        Args:
+            model: The model's name.
+            size: WIDTHxHEIGHT; None where it is not known.
+            seconds: Its length.
+            request: What is rendered, whose pictures and sound may have a price, too.
         """
         if self.local:
             return 0.0
+        if offer := self.offer(model):
+            wanted = wanted_of(request) if request else Wanted(size, seconds)
+            return offer.usd(replace(wanted, size=size, seconds=seconds))[0]
         price = usd_per_second((self.deployment, self.model_for(model)), size, self.prices)
         if not price:
             return price  # what costs nothing costs nothing at any length

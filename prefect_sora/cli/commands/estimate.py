@@ -17,6 +17,8 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import estimates, video_models
+from prefect_sora.servers.costs import catalogue
+from prefect_sora.servers.request_checks import check_offered
 from prefect_sora.servers.server import Server
 from prefect_sora.servers.video_prices import ANY
 
@@ -116,17 +118,21 @@ def compared(
     Args:
         asked: The request, without its model.
         server: By whose prices.
-        further: Models besides those of the catalogue and of the server's own prices.
+        further: Models besides those of the catalogue, the server's own where it has one, and of
+            its own prices.
 
     Returns:
         The offers, and why other models make none.
     """
     priced = (model for model, _, _ in server.prices if model != ANY)
     offers, refused = [], []
-    for name in dict.fromkeys([*video_models.MODELS, *priced, *further]):
+    live = catalogue.known(server.base_url) if server.profile.catalog_path else None
+    listed = live.offers if live else video_models.MODELS
+    for name in dict.fromkeys([*listed, *priced, *further]):
         request = asked.model_copy(update={"model": name})
         try:
             video_models.check(request, profile=server.profile if server.local else None)
+            check_offered(request, server)
         except InvalidRequestError as error:
             refused.append(error.message)
             continue
@@ -157,6 +163,7 @@ async def _tell_storyboard(screen: Screen, file: str, server: Server) -> None:
     for number, request in enumerate(requests, start=1):
         with storyboards.naming(number):
             warnings = video_models.check(request, server.service, profile=server.profile)
+            check_offered(request, server)
             for warning in warnings:
                 screen.warn(f"Shot {number}: {warning}")
     renders = board.renders(requests)

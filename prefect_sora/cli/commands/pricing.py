@@ -1,5 +1,6 @@
 """Pricing: estimates on the screen, whose prices they use, and for which models."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import PRICES_VARIABLE, NamedProvider
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import Estimate
-from prefect_sora.servers.profiles import LOCAL
+from prefect_sora.servers.profiles import AUTO, LOCAL
 from prefect_sora.servers.server import Server, remote
 from prefect_sora.servers.video_prices import prices_from_json
 
@@ -29,7 +30,17 @@ def server_of(provider: NamedProvider | None) -> Server:
         return remote("https://no-server.invalid/v1", prices=own)
     if provider.is_local:
         return Server("http://127.0.0.1/v1", "local", "local", profile=LOCAL, local=True)
-    return provider.server()
+    return asyncio.run(priced(provider.server()))
+
+
+async def priced(server: Server) -> Server:
+    """Read the catalogue of a server that has one, as its profile or its address tells."""
+    can = server.by_address if server.profile == AUTO else server.profile
+    if can is None or not can.catalog_path:
+        return server
+    from prefect_sora.servers.protocol.detect import with_catalogue  # it brings an HTTP library
+
+    return await with_catalogue(server)
 
 
 def agree(usd_: float | None, ask_above: float, max_cost: float | None) -> None:

@@ -11,7 +11,8 @@ from prefect_sora.requests.table import Row, refuse_broken
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
 from prefect_sora.servers.estimates import Estimate, estimate, unknown_price
-from prefect_sora.servers.profiles import Profile, Service
+from prefect_sora.servers.profiles import Service
+from prefect_sora.servers.request_checks import check_offered
 from prefect_sora.servers.server import Server
 from prefect_sora.servers.video_prices import dollars
 
@@ -71,7 +72,7 @@ def plan(
             not known. Nothing was sent.
         BudgetExceededError: The estimate is over the budget. Nothing was sent.
     """
-    checked, warnings = _checked(rows, service, server.profile)
+    checked, warnings = _checked(rows, service, server)
     if not skip_bad_rows:
         refuse_broken(checked)
     renders: list[Row] = []
@@ -102,15 +103,16 @@ def as_asked(request: VideoRequest) -> str:
 
 
 def _checked(
-    rows: Sequence[Row], service: Service | None, profile: Profile
+    rows: Sequence[Row], service: Service | None, server: Server
 ) -> tuple[list[Row], list[str]]:
-    """Check each row against the catalogue, too."""
+    """Check each row against the catalogue, ours and the server's own, too."""
     checked: list[Row] = []
     warnings: dict[str, None] = {}
     for row in rows:
         try:
             if row.request is not None:
-                doubtful = video_models.check(row.request, service, profile=profile)
+                doubtful = video_models.check(row.request, service, profile=server.profile)
+                check_offered(row.request, server)
                 warnings.update(dict.fromkeys(doubtful))
         except InvalidRequestError as error:
             row = replace(row, request=None, problems=(error.message.rstrip("."),))

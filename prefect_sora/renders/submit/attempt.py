@@ -176,7 +176,7 @@ def _costs(
         return {"cost_usd": 0.0 if server.local else None}  # paid by whoever rendered it
     # An extension is charged only for the seconds that it adds.
     charged = request.seconds if request.kind == "extend" else seconds
-    estimate_usd = server.cost_usd(request.model or video.model, size, charged)
+    estimate_usd = server.cost_usd(request.model or video.model, size, charged, request)
     told = video.told.beside(estimate_usd)
     return {"cost_usd": estimate_usd, "actual_usd": told.usd, "cost_doubt": told.doubt}
 

@@ -146,6 +146,8 @@ class _Making(Generic[_T]):
             elif isinstance(step, Settle):
                 outcome = await self._settled(state)
             elif isinstance(step, Reserve):
+                if not step.in_doubt:
+                    self.sender.check()
                 outcome = await self._begun(state, step)
                 self.call = replace(self.call, begun=self.call.begun + 1)
             if isinstance(outcome, _Ended):

@@ -157,6 +157,7 @@ async def identify(
     """
     prepared = prepared_of(request, client.server, scope, None, parent_key=parent_key)
     warnings = checked(prepared, client.server).warnings
+    request_checks.check_offered(request, client.server)
     reference = await load_reference(request)
     prepared = prepared_of(request, client.server, scope, reference, parent_key=parent_key)
     return replace(prepared, warnings=warnings)

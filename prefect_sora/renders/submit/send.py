@@ -110,6 +110,13 @@ class Sender(ABC, Generic[_Prepared, _Answer, _Made]):
     def is_free(self) -> bool:
         """Whether it costs nothing, so that no budget can forbid it."""
 
+    def check(self) -> None:
+        """Refuse what the server's own catalogue lacks; what was accepted before needs no check.
+
+        Raises:
+            InvalidRequestError: It says what is offered; nothing was sent.
+        """
+
     @abstractmethod
     def had(self, state: RenderState) -> _Made:
         """What is accepted or kept."""

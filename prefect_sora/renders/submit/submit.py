@@ -24,6 +24,7 @@ from prefect_sora.renders.submit.send_window import doubt_of
 from prefect_sora.requests.files import as_written, may_change
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers import request_checks
 from prefect_sora.servers.estimates import price
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.send_times import Departure
@@ -86,6 +87,10 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
     def is_free(self) -> bool:
         """Whether this server renders it for nothing."""
         return price(self.prepared.request, self.client.server).usd == 0
+
+    def check(self) -> None:
+        """Hold it against what the server says of its models."""
+        request_checks.check_offered(self.prepared.request, self.client.server)
 
     def had(self, state: RenderState) -> VideoJob:
         """The job of a render that is accepted or kept."""

@@ -56,6 +56,7 @@ OPENROUTER: Final = Profile(
     derives=_CONTINUES,
     characters=False,
     progress="none",
+    catalog_path="/videos/models",
     cost_path="usage.cost",
     cost_elsewhere_path="usage.is_byok",
     # Nothing tells of a create without an answer, so this one is waited for. Ours.

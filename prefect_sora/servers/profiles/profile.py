@@ -237,6 +237,11 @@ class Profile(BaseModel):
         "believed: replicas behind one address may each know their own.",
     )
 
+    catalog_path: str | None = Field(
+        default=None,
+        description="Where its own list of video models is to be had without a key, below the "
+        "base_url, in OpenRouter's form: what each offers and costs.",
+    )
     cost_path: str | None = Field(
         default=None,
         description="Where it says what a render cost: in the job, such as usage.cost, or the "

@@ -1,5 +1,7 @@
 """Sizes: pixels in the words of a server."""
 
+from collections.abc import Iterable
+from math import inf
 from typing import Any, Final
 
 from prefect_sora.errors import InvalidRequestError
@@ -20,8 +22,9 @@ def size_fields(size: str | None, can: Profile) -> dict[str, Any]:
     width, height = (int(edge) for edge in size.split("x"))
     if can.size_style == "width_height":
         return {"width": width, "height": height}
-    resolution, ratio = f"{min(width, height)}p", _ratio_of(width, height, can.aspect_ratios)
-    if resolution not in can.resolutions or ratio is None:
+    named, ratio = resolution_of(width, height), ratio_of(width, height, can.aspect_ratios)
+    resolution = next((one for one in can.resolutions if one.lower() == named), None)
+    if resolution is None or ratio is None:
         raise InvalidRequestError(
             f"A {can.name} server has no size {size}.",
             next_step=f"Give one whose shorter side is that of {', '.join(can.resolutions)}, and "
@@ -37,9 +40,18 @@ def written_by_size(can: Profile) -> frozenset[str]:
     return frozenset({*shape, *named, can.length_field})
 
 
-def _ratio_of(width: int, height: int, ratios: tuple[str, ...]) -> str | None:
+def resolution_of(width: int, height: int) -> str:
+    """Name a resolution by its shorter side: 720p, 2k."""
+    side = min(width, height)
+    return {1440: "2k", 2160: "4k"}.get(side, f"{side}p")
+
+
+def ratio_of(width: int, height: int, ratios: Iterable[str]) -> str | None:
+    """Name the ratio of a size; None where none of these is near enough."""
+
     def off(ratio: str) -> float:
         wide, _, high = ratio.partition(":")
-        return abs(width / height / (int(wide) / int(high)) - 1)
+        known = wide.isdecimal() and high.isdecimal() and int(wide) and int(high)
+        return abs(width / height / (int(wide) / int(high)) - 1) if known else inf
 
     return min((r for r in ratios if off(r) <= _RATIO_TOLERANCE), key=off, default=None)

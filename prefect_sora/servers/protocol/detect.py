@@ -14,7 +14,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx2
 
@@ -30,7 +29,6 @@ from prefect_sora.servers.profiles import (
     LOCAL,
     NEW_API,
     OPENAI,
-    PROFILES,
     SGLANG,
     TENSORRT_LLM,
     VLLM_OMNI,
@@ -38,6 +36,7 @@ from prefect_sora.servers.profiles import (
     read_profile,
 )
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.listing import learn_catalogue
 from prefect_sora.servers.protocol.proxies import reach
 from prefect_sora.servers.protocol.status_errors import json_of, no_answer, status_error
 from prefect_sora.servers.server import Server
@@ -78,10 +77,13 @@ _known: dict[Server, Profile] = {}
 async def recognised(server: Server) -> Server:
     """Give a server whose profile is `auto` its own profile; a process asks each server once.
 
+    Its catalogue of models is read, too, where it has one.
+
     Raises:
         ApiError: As `recognise` says.
     """
     if server.profile != AUTO:
+        await learn_catalogue(server)
         return server
     if server not in _known:
         try:
@@ -105,7 +107,20 @@ async def recognised(server: Server) -> Server:
             )
         else:
             log.info("%s is taken for %s, by %s.", server.base_url, found.profile.name, found.by)
-    return replace(server, profile=_known[server])
+    server = replace(server, profile=_known[server])
+    await learn_catalogue(server)
+    return server
+
+
+async def with_catalogue(server: Server) -> Server:
+    """Give a server the profile that its address tells, and read its catalogue, if it has one.
+
+    Nothing else is asked of it: so it may be `auto` still.
+    """
+    at = server.by_address if server.profile == AUTO else None
+    server = replace(server, profile=at) if at else server
+    await learn_catalogue(server)
+    return server
 
 
 async def recognise(client: VideoClient) -> Recognised:
@@ -120,7 +135,7 @@ async def recognise(client: VideoClient) -> Recognised:
         AuthenticationError: It does not take the key.
         RejectedError: It is no video server.
     """
-    at = _by_address(client.server)
+    at = client.server.by_address
     if at:
         return Recognised(at, "its address")
     models = await client.peek("/models")
@@ -177,14 +192,6 @@ async def profile_of(given: str | Mapping[str, Any]) -> Profile:
             )
         return read_profile(written)
     return read_profile(given)
-
-
-def _by_address(server: Server) -> Profile | None:
-    if server.service:
-        return {"openai": OPENAI, "azure": AZURE}[server.service]
-    host = urlsplit(server.base_url).hostname
-    at = (p for p in PROFILES.values() if p.base_url and urlsplit(p.base_url).hostname == host)
-    return next(at, None)
 
 
 def _by_headers(response: httpx2.Response) -> Profile | None:

@@ -1,13 +1,26 @@
-"""Listing: all jobs of a server, page by page, however well it pages."""
+"""Listing: all jobs of a server, page by page, however well it pages; and what its models offer."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Final, Literal
+from weakref import WeakKeyDictionary
+
+import httpx2
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import RemoteVideo
+from prefect_sora.limits import limits
 from prefect_sora.requests.video import title
+from prefect_sora.servers.costs.catalogue import Catalogue, known, read_catalogue, remember
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.proxies import certificates, http_client
+from prefect_sora.servers.protocol.status_errors import json_of
 from prefect_sora.servers.protocol.video_object import Video
+from prefect_sora.servers.server import Server
+
+log = logging.getLogger(__name__)
 
 PAGE_LIMIT: Final = 100
 """OpenAI's openapi.yaml, `ListVideos.limit` (2026-08-21)."""
@@ -87,3 +100,74 @@ def remote_video(video: Video, provider: str) -> RemoteVideo:
         error=(failure.message or failure.code) if failure else None,
         actual_usd=video.told.usd,
     )
+
+
+_failed: dict[str, float] = {}
+"""When a catalogue could not be read, by the server's address and a clock that never steps."""
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = WeakKeyDictionary()
+
+
+async def learn_catalogue(server: Server) -> None:
+    """Read what the server's models offer, unless that is known; where it cannot be, go on.
+
+    No key is sent. What was read holds for an hour, and longer where it cannot be read again.
+
+    Args:
+        server: Where its profile names no catalogue, nothing is asked.
+    """
+    if not server.profile.catalog_path:
+        return
+    turns = _turns.setdefault(asyncio.get_running_loop(), {})
+    async with turns.setdefault(server.base_url, asyncio.Lock()):
+        before, now = known(server.base_url), monotonic()
+        fresh = before is not None and before.age_seconds < limits().catalogue_fresh_seconds
+        failed_at = _failed.get(server.base_url, -limits().catalogue_again_seconds)
+        if fresh or now - failed_at < limits().catalogue_again_seconds:
+            return
+        try:
+            async with asyncio.timeout(limits().catalogue_seconds):
+                remember(server.base_url, await _catalogue(server))
+        except Exception as error:  # whatever it is, it keeps nobody from rendering
+            _failed[server.base_url] = now
+            why = "it took too long" if isinstance(error, TimeoutError) else f"{error}"
+            still = (
+                f"The one of {before.age_seconds / 60:.0f} minutes ago holds."
+                if before
+                else (
+                    "What they offer and cost is not known: the server judges, and a budget needs "
+                    "prices of your own."
+                )
+            )
+            log.warning("The catalogue of models at %s: %s. %s", server.label, why, still)
+
+
+async def _catalogue(server: Server) -> Catalogue:
+    """Read it.
+
+    Raises:
+        ValueError: It is none.
+        httpx2.HTTPError: No answer.
+    """
+    data = bytearray()
+    async with (
+        http_client(server.base_url, certificates(), timeout=None) as http,
+        http.stream(
+            "GET",
+            f"{server.base_url}{server.profile.catalog_path}",
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            follow_redirects=False,
+        ) as response,
+    ):
+        if response.status_code != 200:
+            raise ValueError(f"the answer was {response.status_code}")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise ValueError("it came packed, which was not asked for")
+        async for chunk in response.aiter_raw(limits().chunk_bytes):
+            data += chunk
+            if len(data) > limits().catalogue_max_bytes:
+                raise ValueError(f"it is larger than {limits().catalogue_max_bytes} bytes")
+    found = read_catalogue(json_of(httpx2.Response(200, content=bytes(data))))
+    if found is None:
+        raise ValueError("what came is no list of models")
+    return found

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
+from prefect_sora.servers.costs.catalogue import as_offered
 from prefect_sora.servers.profiles import PATHS, Profile, Route
 from prefect_sora.servers.profiles.sizes import size_fields
 from prefect_sora.servers.server import Server
@@ -59,7 +60,7 @@ def order(
     if kind == "create" or can.model_required:
         fields["model"] = server.deployment or server.model_for(request.model)
     if kind == "create":
-        fields |= size_fields(request.size, can)
+        fields |= size_fields(request.size, as_offered(request, can, server.base_url))
     if kind in ("create", "extend"):
         fields[can.length_field] = (
             request.seconds if can.length_type == "int" else f"{request.seconds}"

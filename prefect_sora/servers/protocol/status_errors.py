@@ -225,7 +225,7 @@ def json_of(response: httpx2.Response) -> object:
     """Read a body as JSON; None where it is none, or where a stream of it broke off."""
     try:
         return json.loads(response.content)
-    except (ValueError, httpx2.StreamError):
+    except (ValueError, RecursionError, httpx2.StreamError):
         return None
 
 

@@ -166,7 +166,7 @@ def _announce(screen: Screen, order: Order) -> float | None:
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    price = 0.0 if provider.is_local else estimates.price(request, provider.server()).usd
+    price = 0.0 if provider.is_local else estimates.price(request, pricing.server_of(provider)).usd
     if order.keyframe is not None:
         from prefect_sora.renders.images.prepare import first_frame
         from prefect_sora.servers.images import models as image_models

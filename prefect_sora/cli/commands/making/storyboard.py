@@ -164,7 +164,7 @@ async def _announce(
     elif provider.is_saved:
         cost = usd(None)
     else:
-        total = estimate(renders, provider.server())
+        total = estimate(renders, await pricing.priced(provider.server()))
         cost, known_usd = f"{total}, less what is kept already", total.known_usd
     screen.announce(
         board.title,
