@@ -171,7 +171,7 @@ def test_estimate_and_real_cost_stand_side_by_side_at_the_terminal(cli: Cli, sto
     assert "cost $0.10 estimated, $0.12 real" in ended.out
     assert "$0.10 estimated, $0.12 real" in cli("clips", "--store", store).out
     table = [line.split() for line in cli("costs", "--store", store).out.splitlines()]
-    assert table[0][:7] == ["day", "renders", "paid", "estimated", "real", "of", "cost"]
+    assert table[0][1:8] == ["renders", "paid", "estimated", "real", "told", "for", "cost"]
     assert table[-1] == ["all", "1", "$0.10", "$0.12", "1", "$0.12"]
     header, row = cli("costs", "--store", store, "--by", "scope", "--csv").out.splitlines()
     assert dict(zip(header.split(","), row.split(","), strict=True)) == {

@@ -13,7 +13,7 @@ import yaml
 from prefect_sora.cli import exits
 from tests.cli.conftest import Cli
 from tests.support.processes import Forked
-from tests.support.renderer import Renderer
+from tests.support.renderer import Renderer, SpeakDialect
 from tests.support.scripted import Scripted
 
 TINY = "prompt,model,size,seconds\n"
@@ -214,3 +214,22 @@ def test_in_a_script_nobody_is_asked(cli: Cli, store: str) -> None:
     cli(*CLIP, "--store", store, **known, PREFECT_SORA_PRICES='{"wan": 2.5}')
     server.stop()
     assert server.posts() == 1
+
+
+def test_the_live_catalogue_is_told_and_estimated_by(cli: Cli, speak: SpeakDialect) -> None:
+    url = speak("openrouter").base_url
+    live = {"PREFECT_SORA_PROFILE": "openrouter"}
+    listed = cli("models", "--provider", url, "--json", **live).json["server"]
+    assert [one["id"] for one in listed] == ["local/kite", "local/kite-lite"]
+    told = cli("models", "local/kite-lite", "--provider", url, **live).out.splitlines()
+    assert "  seconds   2 4" in told
+    assert "  picture   none" in told
+    assert "  pricing   cents_per_second_output 5" in told
+    assert told[-1].split()[:4] == ["640x360", "$0.05", "$0.10", "$0.20"]
+    meant = cli("models", "kite-lite", "--provider", url, **live)
+    assert (meant.code, "Did you mean local/kite-lite?" in meant.err) == (exits.USAGE, True)
+    rows = cli("estimate", "--provider", url, "--seconds", "3", **live)
+    assert [row.split()[:4] for row in rows.out.splitlines()[1:]] == [
+        ["local/kite", "1280x720", "3", "$0.15"]
+    ]
+    assert "local/kite-lite renders 2 or 4 seconds, not 3" in rows.err

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -16,7 +16,9 @@ from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders.environment import NamedProvider
+from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models, video_prices
+from prefect_sora.servers.costs import catalogue
 from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.video_object import ServedModel
 
@@ -71,14 +73,19 @@ def models(
     return run_command(shown, body, provider=provider)
 
 
+_YES_OR_NO: Final[dict[bool | None, str]] = {True: "yes", False: "no", None: ""}
+
+
 def _tell_one(screen: Screen, name: str, provider: str | None, store: str) -> int:
     from prefect_sora.renders.inventory.model_information import model_information
 
-    own = pricing.server_of(chosen(provider) if provider else None).prices
-    named = store_named(store)
-    known = asyncio.run(
-        model_information(name, store=named.folder, prices=video_prices.by_model(own))
-    )
+    server = pricing.server_of(chosen(provider) if provider else None)
+    named, own = store_named(store), video_prices.by_model(server.prices)
+    live = catalogue.known(server.base_url)
+    offer = live.offers.get(name) if live else None
+    if live and offer is None:  # it says what is meant, perhaps
+        catalogue.check(VideoRequest(prompt=name, model=name), server.label, server.base_url)
+    known = asyncio.run(model_information(name, store=named.folder, prices=own, offer=offer))
     screen.document(known.model_dump(mode="json"))
     if screen.shown.json:
         return exits.OK
@@ -103,9 +110,13 @@ def _tell_one(screen: Screen, name: str, provider: str | None, store: str) -> in
         "good for": known.good_for,
         "does": ", ".join(known.verbs),
         "seconds": _seconds(known.seconds, known.disputed_seconds),
-        "ratios": ", ".join(f"{ratio} ({size})" for ratio, size in known.ratios.items()),
-        "sizes": ", ".join(known.sizes),
+        "ratios": ", ".join(f"{ratio} ({size})" for ratio, size in known.ratios.items())
+        or ", ".join(known.aspect_ratios),
+        "sizes": ", ".join((*known.sizes, *known.resolutions)),
         "picture": known.picture_input,
+        "sound": _YES_OR_NO[known.sound],
+        "seed": _YES_OR_NO[known.seed],
+        "pricing": ", ".join(f"{key} {usd_}" for key, usd_ in known.pricing.items()),
         "a picture": ", ".join(pictures),
         "rendering": f"takes {took or f'a time not measured yet: none is in {named.name}'}",
         "waiting": known.waits_seconds and f"up to {known.waits_seconds:.0f} s, for 8 s of 720p",
@@ -137,7 +148,9 @@ def _seconds(sure: tuple[int, ...], disputed: tuple[int, ...]) -> str:
 def _served(provider: NamedProvider) -> list[ServedModel]:
     from prefect_sora.servers.protocol.connections import connect
 
-    server = provider.server()
+    server = pricing.server_of(provider)
+    if live := catalogue.known(server.base_url):
+        return [ServedModel(id=name) for name in live.offers]
 
     async def asked() -> list[ServedModel]:
         return await connect(server).models()
@@ -204,7 +217,8 @@ def _served_table(provider: NamedProvider, named: list[ServedModel]) -> Table:
     table = _columns("at the server", "USD/s", "ends")
     for one in named:
         known = video_models.find(one.id)
-        sizes = known.sizes if known else (None,)
+        offer = server.offer(one.id)
+        sizes = known.sizes if known else offer.shapes if offer else (None,)
         told = sorted({usd(server.cost_usd(one.id, size, 1)) for size in sizes})
         table.add_row(one.id, " to ".join(dict.fromkeys((told[0], told[-1]))), one.shutdown_date)
     if not named:

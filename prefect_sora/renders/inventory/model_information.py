@@ -6,13 +6,15 @@ from pathlib import Path
 from statistics import median
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from prefect_sora.handles import Kind
 from prefect_sora.renders.finish.options import deadline_seconds
 from prefect_sora.renders.inventory.inventory import HasFolder, iterate_store
 from prefect_sora.requests.video import SIZES_BY_RATIO
 from prefect_sora.servers import video_models
+from prefect_sora.servers.costs.catalogue import Offer
+from prefect_sora.servers.costs.pricing_keys import Wanted
 from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.video_prices import ANY, read_prices, tariff, usd_per_second
 from prefect_sora.store.backends import VideoFolder
@@ -50,7 +52,7 @@ class ModelInformation(BaseModel):
 
     name: str
     kind: Literal["video", "image"] = "video"
-    listed: bool = Field(description="Whether the catalogue knows it.")
+    listed: bool = Field(description="Whether a catalogue knows it: the server's own, or ours.")
     snapshots: tuple[str, ...] = Field(default=(), description="Dated names of the same model.")
     good_for: str = ""
     ratios: dict[str, str] = Field(default={}, description="The size of each ratio it offers.")
@@ -58,6 +60,15 @@ class ModelInformation(BaseModel):
     seconds: tuple[int, ...] = ()
     disputed_seconds: tuple[int, ...] = Field(
         default=(), description="Listed by some, and reported to be refused."
+    )
+    resolutions: tuple[str, ...] = Field(
+        default=(), description="Those that a server's own catalogue names, with `aspect_ratios`."
+    )
+    aspect_ratios: tuple[str, ...] = ()
+    sound: bool | None = Field(default=None, description="Whether it makes sound.")
+    seed: bool | None = Field(default=None, description="Whether it takes a seed.")
+    pricing: dict[str, JsonValue] = Field(
+        default={}, description="Prices as a server's own catalogue writes them, cents and dollars."
     )
     verbs: tuple[str, ...] = ()
     picture_input: str = ""
@@ -78,6 +89,7 @@ async def model_information(
     *,
     store: HasFolder | VideoFolder | str | Path | None = None,
     prices: Mapping[str, float | Mapping[str, float]] | None = None,
+    offer: Offer | None = None,
 ) -> ModelInformation:
     """Tell all that is known of a model; no server is asked.
 
@@ -85,12 +97,15 @@ async def model_information(
         name: Its name, or a dated one.
         store: Measure how long its renders took here: a `VideoStore`, a folder or a URL.
         prices: A server's own prices, as its block holds them.
+        offer: What a server's own catalogue says of it.
 
     Raises:
         InvalidRequestError: The prices are none.
         StorageError: The store cannot be listed.
     """
     measured = await _measured(name, store) if store is not None else None
+    if offer is not None:
+        return _offered(offer, measured)
     image = image_models.find(name)
     if image is not None:
         return ModelInformation(
@@ -130,6 +145,37 @@ async def model_information(
         measured=measured,
         account_limits=model.account_limits,
         ended={str(service): day for service, day in model.ended.items()},
+    )
+
+
+def _offered(offer: Offer, measured: Measured | None) -> ModelInformation:
+    """Tell what a server's own catalogue says."""
+    lengths = offer.seconds or _LENGTHS
+    by_size = {
+        size: {each: offer.usd(Wanted(size, each))[0] for each in (1, *lengths)}
+        for size in offer.shapes
+    }
+    return ModelInformation(
+        name=offer.name,
+        listed=True,
+        sizes=offer.sizes or (),
+        resolutions=offer.resolutions or (),
+        aspect_ratios=offer.aspect_ratios or (),
+        seconds=offer.seconds or (),
+        sound=offer.audio,
+        seed=offer.seed,
+        pricing=offer.pricing or {},
+        picture_input="" if offer.frames is None else " and ".join(offer.frames) or "none",
+        prices=tuple(
+            SizePrice(
+                size=size,
+                usd_per_second=usd[1],
+                usd_per_clip={n: one for n in lengths if (one := usd[n]) is not None},
+                source="the server's own catalogue",
+            )
+            for size, usd in by_size.items()
+        ),
+        measured=measured,
     )
 
 

@@ -4,6 +4,7 @@ What it does not say is not judged: the server does that. It is read with suspic
 hour, and never needed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -22,6 +23,8 @@ from prefect_sora.servers.profiles.sizes import ratio_of, resolution_of
 _MOST: Final = 1_000
 """Values of one field that are read; the vendor has some tens. Ours."""
 
+_P: Final = re.compile(r"\d{3,4}p$")
+
 _CHOOSE: Final = "Choose one of these, or set allow_unlisted to send it all the same."
 
 
@@ -39,6 +42,16 @@ class Offer(BaseModel):
     audio: bool | None = None
     seed: bool | None = None
     pricing: dict[str, JsonValue] | None = None
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Sizes to tell its prices by: its own, or of its resolutions in 16:9."""
+        if self.sizes:
+            return self.sizes
+        sides = {"2k": 1440, "4k": 2160}
+        named = [one.lower() for one in self.resolutions or ()]
+        high = [sides.get(one) or int(one[:-1]) for one in named if one in sides or _P.match(one)]
+        return tuple(f"{round(one * 16 / 9 / 2) * 2}x{one}" for one in high) or ("1280x720",)
 
     def usd(self, wanted: Wanted) -> tuple[float | None, str | None]:
         """Price a clip in USD, or say why that is not possible."""
@@ -156,10 +169,10 @@ def _problems(request: VideoRequest, offer: Offer) -> list[str]:
     name = offer.name
     if request.kind == "create":
         if offer.seconds is not None and request.seconds not in offer.seconds:
-            listed = ", ".join(map(str, offer.seconds))
+            listed = " or ".join(map(str, offer.seconds)) or "no"
             problems.append(f"{name} renders {listed} seconds, not {request.seconds}")
         if request.size and offer.says_size(request.size) is False:
-            listed = ", ".join(offer.sizes or offer.resolutions or ())
+            listed = " or ".join((*(offer.sizes or ()), *(offer.resolutions or ()))) or "no size"
             ratios = f" in {', '.join(offer.aspect_ratios)}" if offer.aspect_ratios else ""
             problems.append(f"{name} renders {listed}{ratios}, not {request.size}")
     frames = _frames(request)

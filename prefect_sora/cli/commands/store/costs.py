@@ -75,7 +75,7 @@ def _csv(columns: list[str], rows: list[dict[str, object]]) -> str:
 
 def _table(paid: "StoreCosts") -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    columns = (paid.by, "renders paid", "estimated", "real", "of", "cost")
+    columns = (paid.by, "renders paid", "estimated", "real", "told for", "cost")
     for column in (*columns, "of it for failed ones", "price unknown", "no answer"):
         table.add_column(column, justify="left" if column == paid.by else "right", no_wrap=True)
     for name, one in {**paid.groups, "all": paid.total}.items():

@@ -28,6 +28,18 @@ from prefect_sora.servers.local.state.jobs import Job, Jobs
 _LETTERS = string.ascii_letters + string.digits
 _RESOLUTIONS = ("360p", "480p", "720p", "768p", "1080p")
 _RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9", "9:21")
+_LIMITED_NAME = "local/kite-lite"
+_LIMITED: dict[str, Any] = {
+    "supported_durations": [2, 4],
+    "supported_resolutions": ["360p", "720p"],
+    "supported_aspect_ratios": ["16:9", "9:16"],
+    "supported_sizes": ["640x360"],
+    "supported_frame_images": [],
+    "generate_audio": False,
+    "seed": False,
+    "pricing_skus": {"cents_per_second_output": f"{100 * USD_PER_SECOND:g}"},
+}
+"""What the catalogue says of a model with limits, which are kept."""
 _FLAGGED = ("content_policy_violation", "moderation_blocked")
 
 
@@ -36,7 +48,7 @@ class OpenRouter(OwnForm):
 
     prefixes: ClassVar = ("/api/v1",)
     operations: ClassVar = frozenset({"create", "retrieve", "content"})
-    models: ClassVar = ("local/kite",)
+    models: ClassVar = ("local/kite", _LIMITED_NAME)
     created_status: ClassVar = 202
 
     def new_id(self) -> str:
@@ -50,6 +62,8 @@ class OpenRouter(OwnForm):
             Refusal: A field of another type, or a shape that is not offered.
         """
         seconds = whole(values, "duration", 1, SECONDS_LIMIT)
+        if values["model"] == _LIMITED_NAME:
+            _hold_to_limits(values)
         wanted: dict[str, Any] = {"prompt": values.get("prompt")}
         if source := values.get("previous_job_id"):
             verb = "edit" if seconds is None else "extend"
@@ -103,19 +117,20 @@ class OpenRouter(OwnForm):
         return FileResponse(path, media_type="video/mp4")
 
     def card(self, name: str) -> dict[str, Any]:
-        """A model as the live catalogue has it; prices are texts."""
+        """A model as the live catalogue has it; prices are texts. The first has no limits."""
         return {
             "id": name,
             "name": name,
             "supported_durations": None,
-            "supported_resolutions": [*_RESOLUTIONS],
-            "supported_aspect_ratios": [*_RATIOS],
+            "supported_resolutions": None,
+            "supported_aspect_ratios": None,
             "supported_sizes": None,
             "supported_frame_images": ["first_frame", "last_frame"],
             "generate_audio": True,
             "seed": True,
             "allowed_passthrough_parameters": [],
             "pricing_skus": {"duration_seconds": f"{USD_PER_SECOND}"},
+            **(_LIMITED if name == _LIMITED_NAME else {}),
         }
 
     def routes(self, jobs: Jobs, guard: Guard) -> Sequence[BaseRoute]:
@@ -166,6 +181,24 @@ def _size(values: Mapping[str, Any]) -> str | None:
     if resolution not in _RESOLUTIONS or ratio not in _RATIOS:
         raise bad("resolution", f"{resolution} in {ratio} is not supported")
     return size_of(resolution, ratio)
+
+
+def _hold_to_limits(values: Mapping[str, Any]) -> None:
+    """Refuse what the catalogue does not offer.
+
+    Raises:
+        Refusal: It says which field.
+    """
+    offered = {
+        "duration": _LIMITED["supported_durations"],
+        "size": _LIMITED["supported_sizes"],
+        "resolution": _LIMITED["supported_resolutions"],
+        "aspect_ratio": _LIMITED["supported_aspect_ratios"],
+        "frame_images": [],
+    }
+    for name, values_of in offered.items():
+        if values.get(name) not in (None, *values_of):
+            raise bad(name, f"{values[name]} is not supported by {_LIMITED_NAME}")
 
 
 def _first_frame(images: Any) -> dict[str, Any] | None:
