@@ -222,11 +222,12 @@ class StoredVideo(_Handle):
 
     def placed(self, folder: str, url_of: UrlOf) -> Self:
         """The same video in a folder of a store, wherever that was when it was kept."""
-        files = {
-            name: url and url_of(f"{folder}/{url.rpartition('/')[2]}")
-            for name, url in self
-            if name == "url" or name.endswith("_url")
-        }
+        files: dict[str, str | None] = {"url": url_of(f"{folder}/video.mp4")}
+        for field, url in self:
+            still, _, ours = field.rpartition("_")
+            if ours == "url" and still:
+                name = url.rpartition("/")[2] if url else ""
+                files[field] = url_of(f"{folder}/{name}") if name.startswith(f"{still}.") else None
         return self.model_copy(update={"folder": folder, **files})
 
     @field_validator("thumbnail_url", "spritesheet_url", "preview_url")

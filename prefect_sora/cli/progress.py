@@ -74,7 +74,7 @@ class Display(Listener):
         """Return what shows the progress of a resumed render."""
 
         def follow(video: Video) -> None:
-            title = str(state.reserved.request["prompt"]) if state.reserved else state.folder
+            title = str(state.reserved.request.get("prompt")) if state.reserved else state.folder
             self._show(state.key, title, video)
 
         return follow

@@ -26,7 +26,8 @@ SoraError
 ├─ StoryboardError  .failures           some shots have no video; the others are kept
 ├─ JoinError                            two clips cannot be made one film; both are kept
 └─ StorageError *                       the store refused
-   └─ NewerStoreError                   a later version of this package wrote there
+   ├─ NewerStoreError                   a later version of this package wrote there
+   └─ ForeignRecordError (ValueError)   it names another render, or a place outside of the store
                                         * retryable
 ```
 """
@@ -36,6 +37,7 @@ from typing import Any, Final
 from prefect_sora.errors.base import Paid as Paid
 from prefect_sora.errors.base import SoraError as SoraError
 from prefect_sora.errors.base import _rebuild as _rebuild  # states that were pickled name it here
+from prefect_sora.errors.next_steps import PUT_IT_BACK
 
 _BY_MODERATION: Final = "Refused by moderation"
 
@@ -260,3 +262,15 @@ class NewerStoreError(StorageError):
     """A later version of this package wrote a record that this one may misread."""
 
     retryable = False
+
+
+class ForeignRecordError(StorageError, ValueError):
+    """A record names another render than the one that it lies with, or a place outside its store.
+
+    Nobody writes one so: it was changed, or brought there, by hand. Nothing was sent.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, next_step: Any = PUT_IT_BACK, **about: Any) -> None:
+        super().__init__(message, next_step=next_step, **about)

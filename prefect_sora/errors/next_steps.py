@@ -37,6 +37,8 @@ CHANGE_THE_PROMPT: Final = (
 )
 """What to do about moderation."""
 
+PUT_IT_BACK: Final = "A record was changed by hand: put it back as it was, or move it away."
+
 _RESUMES: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch", "adopt", "resubmit"})
 
 _TAKEN_UP: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch"})

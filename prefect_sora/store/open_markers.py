@@ -23,6 +23,7 @@ from prefect_sora.limits import limits
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.walk import names_starting
 from prefect_sora.store.identity import KEY_DIGITS
+from prefect_sora.store.reading import is_render
 from prefect_sora.store.records import SCHEMA, Reserved, read_record
 
 FOLDER: Final = ".open"
@@ -100,7 +101,7 @@ class Markers:
         found: dict[str, list[Marker]] = {}
         for name in await names_starting(self._store, FOLDER, starting):
             folder, attempt, begun = (*name.split("~"), "", "")[:3]
-            if attempt.isdigit():
+            if attempt.isdecimal() and is_render(f"{folder}/"):
                 at = begun.partition("-")[0]
                 marker = Marker(name, folder, int(attempt), float(at) if at.isdigit() else time())
                 found.setdefault(folder, []).append(marker)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import Any, Final
 
-from prefect_sora.errors import NewerStoreError, StorageError
+from prefect_sora.errors import ForeignRecordError, NewerStoreError, StorageError
 from prefect_sora.limits import limits
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import in_bounds
@@ -237,7 +237,8 @@ class Openings:
             try:
                 state = await self._records.state(folder)
                 is_open, first = state.is_open, state.attempt
-            except NewerStoreError:  # maybe open: whoever reads what is marked tells of it
+            except (ForeignRecordError, NewerStoreError):
+                # Maybe open: whoever reads what is marked tells of it.
                 is_open, first = True, min(kinds)
             if is_open and first not in standing:
                 for attempt in range(first, max(kinds) + 1):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from prefect_sora.errors import NewerStoreError
+from prefect_sora.errors import ForeignRecordError, NewerStoreError
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.identity import KEY_DIGITS, key_of
 from prefect_sora.store.latest_attempt import telling, to_read
@@ -162,7 +162,10 @@ class Reading:
         folder = name.rpartition("/")[0]
         with _about(folder):
             record = read_record(model, data, name)
-        return record.placed(folder, self.store.url) if record else None
+            if record is None:
+                return None
+            _require_own(record, name)
+            return record.placed(folder, self.store.url)
 
 
 def is_render(name: str) -> bool:
@@ -172,12 +175,22 @@ def is_render(name: str) -> bool:
 
 @contextmanager
 def _about(folder: str) -> Iterator[None]:
-    """Add the render to the error about a record that this version cannot read."""
+    """Add the render to the error about a record that is a later version's, or another's."""
     try:
         yield
-    except NewerStoreError as error:
+    except (ForeignRecordError, NewerStoreError) as error:
         error.about(key=key_of(folder))
         raise
+
+
+def _require_own(record: Record, name: str) -> None:
+    folder, _, file = name.rpartition("/")
+    stands = _RECORD_NAME.match(file)
+    if record.key != key_of(folder) or (stands and record.attempt != int(stands[2] or 1)):
+        raise ForeignRecordError(
+            f"{name} says that it is of attempt {record.attempt} of the render {record.key}.",
+            paid="unknown",
+        )
 
 
 def kinds_of(names: list[str]) -> dict[int, set[str]]:

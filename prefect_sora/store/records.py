@@ -181,6 +181,12 @@ class Accepted(Record):
 
     job: VideoJob
 
+    def placed(self, folder: str, url_of: UrlOf) -> Self:
+        """The same, with the job of this render, in this folder."""
+        del url_of
+        whose = {"key": self.key, "attempt": self.attempt, "folder": folder}
+        return self.model_copy(update={"job": self.job.model_copy(update=whose)})
+
 
 class Stored(Record):
     """The video is kept."""

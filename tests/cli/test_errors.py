@@ -129,6 +129,13 @@ def of_a_later_version(store: Path, job: VideoJob | None) -> None:
     path.write_text(json.dumps(record))
 
 
+def of_another_render(store: Path, job: VideoJob | None) -> None:
+    """Let somebody have copied a record from elsewhere."""
+    assert job
+    record = store / job.folder / "accepted.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"key": "0123456789ab"}))
+
+
 def undecodable() -> bytes:
     """An MP4 file whose index is sound, and whose pictures are not."""
     with TemporaryDirectory() as folder:
@@ -388,6 +395,16 @@ ROWS = [
         jobs(),
         by="resume",
         store=of_a_later_version,
+    ),
+    Row(
+        errors.ForeignRecordError,
+        8,
+        "of the render 0123456789ab",
+        "unknown",
+        "put it back as it was",
+        jobs(),
+        by="resume",
+        store=of_another_render,
     ),
 ]
 

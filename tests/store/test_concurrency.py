@@ -5,15 +5,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from prefect_sora.handles import VideoJob
 from prefect_sora.renders.finish.stills import put_stills
 from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.filesystems import FileSystem
 from prefect_sora.store.identity import new_owner
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.records import Reserved
@@ -58,13 +59,22 @@ async def is_accepted_at_once(ledger: Ledger) -> bool:
 _unfinished: set[asyncio.Task[None]] = set()
 
 
-async def let_go(pipe: Path, tasks: list[asyncio.Task[object]]) -> None:
-    """End what reads from a pipe, reader by reader, until all have come and gone."""
-    while not all(task.done() for task in tasks):
-        with suppress(OSError):  # nobody reads just now
-            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-        await asyncio.sleep(0)
-    await asyncio.gather(*tasks)
+class Slow(VideoFolder):
+    """A store on a disk that answers nobody for a while."""
+
+    released: ClassVar[threading.Event]
+
+    def _locate(self, name: str) -> tuple[FileSystem, str]:
+        self.released.wait(60)
+        return super()._locate(name)
+
+
+@pytest.fixture
+def slow(disk: Ledger) -> Iterator[Slow]:
+    """The same folder as `disk`, where who asks for a file waits for the end of the test."""
+    Slow.released = threading.Event()
+    yield Slow(disk.store.root)
+    Slow.released.set()
 
 
 async def until_busy(count: int, prefix: str) -> None:
@@ -74,12 +84,9 @@ async def until_busy(count: int, prefix: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_an_acceptance_is_recorded_while_all_threads_draw(disk: Ledger) -> None:
-    pipe = Path(disk.store.root) / "slow-000000000000" / "video.mp4"
-    pipe.parent.mkdir(parents=True)
-    os.mkfifo(pipe)  # whoever opens it blocks, as one who draws a long video
+async def test_an_acceptance_is_recorded_while_all_threads_draw(disk: Ledger, slow: Slow) -> None:
     drawing: list[asyncio.Task[object]] = [
-        asyncio.create_task(put_stills(disk.store, pipe.parent.name, "video_0", None))
+        asyncio.create_task(put_stills(slow, "slow-000000000000", "video_0", None))
         for _ in range(BUSY)
     ]
     try:
@@ -87,7 +94,8 @@ async def test_an_acceptance_is_recorded_while_all_threads_draw(disk: Ledger) ->
         assert await is_accepted_at_once(disk)
         assert not any(task.done() for task in drawing)
     finally:
-        await let_go(pipe, drawing)
+        slow.released.set()
+        await asyncio.gather(*drawing)
 
 
 async def test_an_acceptance_is_recorded_while_many_videos_are_on_their_way(disk: Ledger) -> None:
@@ -116,19 +124,20 @@ async def test_an_acceptance_is_recorded_while_many_videos_are_on_their_way(disk
         await asyncio.gather(*writing)
 
 
-async def test_an_acceptance_is_recorded_while_a_slow_store_is_read(disk: Ledger) -> None:
+async def test_an_acceptance_is_recorded_while_a_slow_store_is_read(
+    disk: Ledger, slow: Slow
+) -> None:
     assert await disk.reserve(KITE.folder, RESERVED)
-    pipe = Path(disk.store.root) / "slow.json"
-    os.mkfifo(pipe)
     reading: list[asyncio.Task[object]] = [
-        asyncio.create_task(disk.store.read("slow.json")) for _ in range(BUSY)
+        asyncio.create_task(slow.read("slow.json")) for _ in range(BUSY)
     ]
     try:
         await until_busy(5, "")
         assert await is_accepted_at_once(disk)
         assert not any(task.done() for task in reading)
     finally:
-        await let_go(pipe, reading)
+        slow.released.set()
+        await asyncio.gather(*reading)
 
 
 PROGRAM = """

@@ -19,7 +19,7 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import ImageFile, StoredImage
 from prefect_sora.limits import limits
 from prefect_sora.renders.images.pictures import Picture, picture_of, sheet_of
-from prefect_sora.renders.submit.attempt import Attempt
+from prefect_sora.renders.submit.attempt import Attempt, asked_for
 from prefect_sora.requests.image import recorded
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.backends.concurrency import DRAWING, start
@@ -42,7 +42,7 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
         StorageError: The store refused; what is written already is written again.
     """
     reserved, folder, ledger = attempt.reserved, attempt.folder, attempt.ledger
-    request = recorded(reserved.request)
+    request = asked_for(reserved, recorded)
     names = [
         _name(number, len(pictures), reserved.attempt) + picture.suffix
         for number, picture in enumerate(pictures, start=1)
@@ -120,7 +120,7 @@ async def _left_whole(attempt: Attempt) -> list[Picture]:
         StorageError: The store cannot be read.
     """
     folder, store = attempt.folder, attempt.ledger.store
-    count = recorded(attempt.reserved.request).n
+    count = asked_for(attempt.reserved, recorded).n
     names = await store.names(folder)
     pictures = []
     for number in range(1, count + 1):

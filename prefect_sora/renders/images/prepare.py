@@ -10,6 +10,7 @@ from typing import Any
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.renders.images.pictures import check_mask, sendable
+from prefect_sora.renders.submit.attempt import asked_for
 from prefect_sora.requests.image import ImageRequest, Source, inputs_sha256, recorded
 from prefect_sora.requests.reference import Reference, load_source, public_address, shown
 from prefect_sora.requests.video import VideoRequest
@@ -199,7 +200,7 @@ async def prepare_again(reserved: Reserved, client: VideoClient) -> PreparedPict
     if isinstance(told, list) and None in told:
         message = "The pictures were given as bytes, which the records do not hold."
         raise InvalidRequestError(message, key=reserved.key, next_step=step)
-    request = recorded(reserved.request)
+    request = asked_for(reserved, recorded)
     prepared = await identify(
         request, client.server, reserved.scope, parent_key=reserved.parent_key
     )

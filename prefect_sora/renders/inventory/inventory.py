@@ -119,7 +119,7 @@ async def _render(folder: str, names: list[str], ledger: Ledger) -> StoreEntry |
         provider=known.provider if known else first.provider if first else None,
         model=(known.model if known else None) or _text(request.get("model")),
         scope=first.scope if first else None,
-        take=known.take if known else int(str(request.get("take") or 1)),
+        take=known.take if known else _whole(request.get("take")) or 1,
         request=request,
         url=getattr(known, "url", None),
         attempts=attempts,
@@ -168,6 +168,10 @@ def _is_settled(state: RenderState, states: Iterable[RenderState]) -> bool:
 
 def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _whole(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 async def _film(name: str, ledger: Ledger) -> StoreEntry | None:

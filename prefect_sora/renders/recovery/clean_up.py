@@ -6,7 +6,7 @@ from functools import partial
 from time import time
 from typing import Literal
 
-from prefect_sora.errors import NewerStoreError, SoraError
+from prefect_sora.errors import ForeignRecordError, NewerStoreError, SoraError
 from prefect_sora.handles import RemoteVideo
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.listing import every_video, remote_video
@@ -50,7 +50,7 @@ async def look(client: VideoClient, ledger: Ledger, older_than_seconds: float) -
         try:
             key = await ledger.holder(client.server.identity, video.id)
             record = await ledger.stored(folders[key]) if key in folders else None
-        except NewerStoreError as error:
+        except (ForeignRecordError, NewerStoreError) as error:
             found.append(Found(remote, "not kept", why=error.message))
             continue
         if record is None or record.video.video_id != video.id:

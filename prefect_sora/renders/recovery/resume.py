@@ -19,7 +19,7 @@ from prefect_sora.renders.finish.options import WaitOptions
 from prefect_sora.renders.finish.polling import OnProgress
 from prefect_sora.renders.finish.wait import ANOTHER_ACCOUNT, ASK_WITH_ITS_KEY, wait
 from prefect_sora.renders.submit.adopt import adopt, recover
-from prefect_sora.renders.submit.attempt import Attempt
+from prefect_sora.renders.submit.attempt import Attempt, asked_for
 from prefect_sora.renders.submit.options import Budget, RenderOptions, budget_of
 from prefect_sora.renders.submit.prepare import PreparedVideo
 from prefect_sora.renders.submit.submit import submit
@@ -211,9 +211,8 @@ async def _sent_again(last: Attempt, paid: Paid, budget: Budget | None) -> Video
 async def _prepare_again(last: Attempt) -> PreparedVideo:
     """Rebuild what was asked for; the reference must still be the same picture."""
     reserved = last.reserved
-    request = VideoRequest.model_validate(
-        {**reserved.request, **({"reference": reserved.reference} if reserved.reference else {})}
-    )
+    picture = {"reference": reserved.reference} if reserved.reference else {}
+    request = asked_for(reserved, lambda fields: VideoRequest.model_validate({**fields, **picture}))
     reference = None
     if reserved.reference_sha256:
         if request.reference is None:

@@ -34,7 +34,7 @@ async def recover(state: RenderState, client: VideoClient, ledger: Ledger) -> Vi
     attempt = Attempt(doubted, state.folder, client, ledger)
     found: Video | None
     if doubted.request.get("kind") == "existing":  # nothing was to be paid
-        found = await client.retrieve(str(doubted.request["source_video_id"]))
+        found = await client.retrieve(str(doubted.request.get("source_video_id")))
     else:
         doubt = doubt_of(state, client.server.profile)
         found = await find_accepted(attempt, doubt)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from time import time
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, JsonValue, ValidationError
+
 from prefect_sora.errors import (
     ApiError,
+    InvalidRequestError,
     ModerationError,
     RateLimitError,
     RenderTimeoutError,
@@ -16,9 +19,10 @@ from prefect_sora.errors import (
     StorageError,
     UnavailableError,
 )
-from prefect_sora.errors.next_steps import NextStep
+from prefect_sora.errors.next_steps import PUT_IT_BACK, NextStep
 from prefect_sora.handles import VideoJob
 from prefect_sora.limits import limits
+from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.video_object import Video
@@ -30,6 +34,7 @@ from prefect_sora.store.spending_chain import take_back
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Attempt:
             StorageError: The store goes on failing; the error tells the id.
         """
         reserved, server = self.reserved, self.client.server
-        request = VideoRequest.model_validate(reserved.request)
+        request = asked_for(reserved, VideoRequest.model_validate)
         size = request.size or video.size
         seconds = _seconds(video) if request.kind != "create" else request.seconds
         job = VideoJob(
@@ -181,8 +186,26 @@ def _costs(
     return {"cost_usd": estimate_usd, "actual_usd": told.usd, "cost_doubt": told.doubt}
 
 
+def asked_for(reserved: Reserved, read: Callable[[dict[str, JsonValue]], _R]) -> _R:
+    """Read back the request of a reservation.
+
+    Raises:
+        InvalidRequestError: It holds none, as one that was changed by hand.
+    """
+    try:
+        return read(reserved.request)
+    except ValidationError as error:
+        wrong = in_words(error)
+    raise InvalidRequestError(
+        f"The record of the render {reserved.key} holds no request: {wrong}",
+        key=reserved.key,
+        paid="unknown",
+        next_step=PUT_IT_BACK,
+    )
+
+
 def _seconds(video: Video) -> int | None:
     try:
         return int(float(video.seconds or ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

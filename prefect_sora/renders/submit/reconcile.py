@@ -18,7 +18,7 @@ from prefect_sora.limits import limits
 from prefect_sora.renders.matching.job_lists import JobList
 from prefect_sora.renders.matching.match import Clock, Doubt, is_in_time, judge
 from prefect_sora.renders.matching.ownership import Adopt, Asked, Nothing, Person, Seen, decide
-from prefect_sora.renders.submit.attempt import Attempt
+from prefect_sora.renders.submit.attempt import Attempt, asked_for
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import price
 from prefect_sora.servers.protocol.video_object import Video
@@ -37,7 +37,7 @@ class _Search:
         self.attempt, self.doubt = attempt, doubt
         self.reserved, self.ledger, self.client = attempt.reserved, attempt.ledger, attempt.client
         self.server = self.client.server
-        self.request = VideoRequest.model_validate(self.reserved.request)
+        self.request = asked_for(self.reserved, VideoRequest.model_validate)
         self.known: frozenset[str] = frozenset()
         self.list = JobList(self.client, doubt, self.request.model)
 

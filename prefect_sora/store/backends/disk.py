@@ -3,12 +3,14 @@
 import errno
 import io
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import BinaryIO
 
+from prefect_sora.errors import StorageError
 from prefect_sora.store.backends.leftovers import (
     is_check,
     is_our_folder,
@@ -65,7 +67,7 @@ class Disk:
     def read(self, path: str) -> bytes | None:
         """Return the bytes on the disk."""
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_no_pipe) as file:
                 return file.read()
         except FileNotFoundError:
             return None
@@ -94,7 +96,7 @@ class Disk:
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Open the file itself."""
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_no_pipe) as file:
             yield file
 
     def retype(self, path: str) -> bool:
@@ -116,6 +118,20 @@ class Disk:
                     os.unlink(remain)
                     swept.append(remain)
         return sorted(swept)
+
+
+def _no_pipe(path: str, flags: int) -> int:
+    """Open what can be read to its end: who reads a pipe waits until somebody writes to it.
+
+    Raises:
+        StorageError: It is a pipe or a device.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has none
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # which its reader refuses
+        return descriptor
+    os.close(descriptor)
+    raise StorageError(f"{path} is a pipe or a device, and no file.", next_step="Move it away.")
 
 
 def _remains(root: str, path: str) -> Iterator[str]:
@@ -190,7 +206,7 @@ def _is_held(part: str) -> bool | None:
     """Whether a living writer holds the file; None where this cannot be known."""
     if fcntl is None:
         return None
-    with open(part, "rb") as file:
+    with open(part, "rb", opener=_no_pipe) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

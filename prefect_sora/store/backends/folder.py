@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from prefect_sora.errors import CorruptVideoError, SoraError, StorageError
+from prefect_sora.errors import CorruptVideoError, ForeignRecordError, SoraError, StorageError
 from prefect_sora.limits import limits
 from prefect_sora.store.backends import checks, probe
 from prefect_sora.store.backends.concurrency import BYTES, LOOKS, RECORDS, Lane, to_its_end
@@ -306,5 +306,5 @@ class VideoFolder:
 
 def _relative(name: str) -> str:
     if not is_below_root(name):
-        raise ValueError(f"{name!r} is not a path below the store's folder.")
+        raise ForeignRecordError(f"{name!r} is not a path below the store's folder.")
     return name
