@@ -93,6 +93,9 @@ async def test_a_batch_that_is_cancelled_writes_what_became_of_its_rows(
             await asyncio.sleep(0.05)
         while not list(Path(store.url).glob("*stalls*/accepted.json")):  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.05)
+        renderer.forget_requests()
+        while not renderer.requests("retrieve"):  # noqa: ASYNC110 - it waits, and is past its submission
+            await asyncio.sleep(0.05)
     batch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await batch
