@@ -82,7 +82,8 @@ def run_words(words: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     on_sigterm()
     # For errors that come before a command has read its own arguments.
-    screen = Screen(Shown(json="--json" in words, debug="--debug" in words))
+    shown = Shown(json="--json" in words, debug="--debug" in words)
+    screen = Screen(shown, pays=_PLACES.get("".join(words[:1]), "").startswith("making."))
     try:
         code = app(words, print_error=False, exit_on_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -129,7 +130,7 @@ def _wrong(error: CycloptsError, typed: str) -> str:
         wanted = " or ".join(filter(None, [", ".join(choices[:-1]), *choices[-1:]]))
         if kind is bool:
             return f"{option} takes no value."
-        return f"{option} is {wanted or _KINDS.get(kind, kind)}, not {token.value}."
+        return f'{option} is {wanted or _KINDS.get(kind, kind)}, not "{token.value}".'
     if isinstance(error, CoercionError) and token is not None:
         return f"{option}: {error.msg}"
     if isinstance(error, ValidationError) and argument and argument.tokens:
@@ -137,7 +138,7 @@ def _wrong(error: CycloptsError, typed: str) -> str:
         for begin, words in _BOUNDS.items():
             if said.startswith(begin):
                 wanted = words.format(said.removeprefix(begin))
-                return f"{given.keyword or name} is {wanted}, not {given.value}."
+                return f'{given.keyword or name} is {wanted}, not "{given.value}".'
     return " ".join(str(error).split())
 
 

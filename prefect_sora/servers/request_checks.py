@@ -72,7 +72,7 @@ def check(request: VideoRequest, server: Server) -> None:
         check_edges(request.pixels, server)
         if can.even_sizes and any(edge % 2 for edge in request.pixels):
             even = "x".join(str(edge + edge % 2) for edge in request.pixels)
-            _refuse(server, f"no size {request.size}: both sides are even numbers", f"Take {even}")
+            _refuse(server, f"no size {request.size}: both sides have to be even", f"Take {even}")
     most = can.longest_extension
     if most and request.kind == "extend" and request.seconds > most:
         _refuse(

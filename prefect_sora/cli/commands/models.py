@@ -52,6 +52,7 @@ def models(
             return _tell_one(screen, name, provider, store)
         if images:
             return _tell_images(screen)
+        renderer = chosen(provider) if provider is not None else None
         known = [_as_json(model) for model in video_models.MODELS.values()]
         if not screen.shown.json:
             screen.out.print(_table())
@@ -60,10 +61,9 @@ def models(
             )
             for tariff in _sources():
                 screen.note(tariff)
-        if provider is None:
+        if renderer is None:
             screen.document(known)
             return exits.OK
-        renderer = chosen(provider)
         named = _served(renderer)
         screen.document({"known": known, "server": [one.model_dump() for one in named]})
         if not screen.shown.json:

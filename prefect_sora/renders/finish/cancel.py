@@ -43,7 +43,7 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
             key=job.key,
             video_id=job.video_id,
             paid="yes",
-            next_step=(NextStep("wait", "Let it finish:"), NextStep("delete")),
+            next_step=(NextStep("wait"), NextStep("delete", video_id=job.video_id)),
         )
     why = await _reason_to_keep(job, client, ledger)
     if why:

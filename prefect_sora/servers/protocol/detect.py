@@ -94,7 +94,8 @@ async def recognised(server: Server) -> Server:
         try:
             found = await recognise(client)
         except UnavailableError as error:
-            error.advise(*error.steps, NAME_ANOTHER)
+            if not error.never_sent:  # whoever is not there has no kind either
+                error.advise(*error.steps, NAME_ANOTHER)
             raise
         finally:
             await client.close()

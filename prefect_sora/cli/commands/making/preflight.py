@@ -45,7 +45,7 @@ def refuse_over(price: float | None, max_cost: float | None, shared: Sharing) ->
         budget_usd=max_cost,
         spent_usd=0.0,
         asked_usd=price,
-        next_step="Nothing was sent: allow more with --max-cost, or ask for less.",
+        next_step="Allow more with --max-cost, or ask for less.",
     )
 
 
