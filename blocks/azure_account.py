@@ -1,22 +1,15 @@
-"""A video model on Azure OpenAI, as the SDK's environment variables name it."""
+"""Models on Azure OpenAI, as the openai SDK's environment variables name them."""
 
 import os
 
-from pydantic import SecretStr
-
 from prefect_sora import AzureOpenAICredentials
-from prefect_sora.servers.access.addresses import clean_url
+from prefect_sora.renders.environment import Described, named_provider
 
 
 def document() -> AzureOpenAICredentials | str:
-    """Take the resource's endpoint, its key and the deployment from the environment."""
-    endpoint, key = os.environ.get("AZURE_OPENAI_ENDPOINT"), os.environ.get("AZURE_OPENAI_API_KEY")
-    if not endpoint:
+    """Take endpoint, deployments and who asks from the environment, as `--provider azure` does."""
+    if not os.environ.get("AZURE_OPENAI_ENDPOINT"):
         return "AZURE_OPENAI_ENDPOINT is not set"
-    clean_url(endpoint)  # refuses a key in it, which would be saved for all to read
-    return AzureOpenAICredentials(
-        endpoint=endpoint,
-        deployment=os.environ.get("AZURE_OPENAI_DEPLOYMENT") or None,
-        api_key=SecretStr(key) if key else None,
-        api_version=os.environ.get("OPENAI_API_VERSION") or None,
-    )
+    described = named_provider("azure")
+    assert isinstance(described, Described)  # noqa: S101 - that is what the name stands for
+    return AzureOpenAICredentials(**described.fields)

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.redaction import usable
-from prefect_sora.servers.access.tokens import entra_tokens
+from prefect_sora.servers.access.tokens import entra_tokens, given_token
 from prefect_sora.servers.local import ensure_running
 from prefect_sora.servers.profiles import AUTO, HOSTED
 from prefect_sora.servers.profiles import Name as ProfileName
@@ -162,11 +162,19 @@ class AzureOpenAICredentials(_Connects, Block):
     _documentation_url = DOCS  # type: ignore[assignment]  # the same
 
     endpoint: str = Field(
-        description="The resource's URL, with or without /openai/v1 and ?api-version=.",
+        description="The resource's URL, with or without what follows it: /openai/v1, "
+        "/openai/deployments/NAME, ?api-version=.",
         examples=["https://my-resource.openai.azure.com"],
     )
     deployment: str | None = Field(
-        default=None, description="Name of the model's deployment; stands in for the model's name."
+        default=None,
+        description="Name of the video model's deployment; stands in for the model's name.",
+    )
+    image_deployment: str | None = Field(
+        default=None,
+        title="Image deployment",
+        description="Name of the image model's deployment; without it a picture's model is sent as "
+        "the deployment's name.",
     )
     api_key: SecretStr | None = Field(
         default=None, title="API key", description="One of the resource's two keys."
@@ -177,23 +185,36 @@ class AzureOpenAICredentials(_Connects, Block):
         description="Sign in as azure-identity finds it here (the environment, a managed identity, "
         "the Azure CLI), in place of a key; needs prefect-sora[azure].",
     )
+    azure_ad_token: SecretStr | None = Field(
+        default=None,
+        title="Entra ID token",
+        description="A token that was fetched elsewhere, in place of a key; good for an hour.",
+    )
     api_version: str | None = Field(
         default=None,
         title="API version",
-        description="Sent as api-version; the one in the endpoint's URL where this is empty.",
+        description="Sent as api-version; where this is empty, the one in the endpoint's URL, "
+        "unless it is a date and Azure itself is asked, whose v1 API takes none.",
     )
     prices: PriceList = None
 
     async def describe(self) -> Server:
         """Describe the server."""
         api_key = usable(self.api_key, "api_key")
-        if self.entra_id and api_key is not None:
-            raise InvalidRequestError("Both api_key and entra_id are given.", next_step="Give one.")
+        token = usable(self.azure_ad_token, "azure_ad_token")
+        ways = {"api_key": api_key, "azure_ad_token": token, "entra_id": self.entra_id or None}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise InvalidRequestError(
+                f"Both {' and '.join(given)} are given.", next_step="Give one: each says who asks."
+            )
+        fetched = given_token(token.get_secret_value().strip()) if token else None
         return azure_server(
             self.endpoint,
             deployment=self.deployment,
+            image_deployment=self.image_deployment,
             api_key=api_key,
-            token=entra_tokens() if self.entra_id else None,
+            token=entra_tokens() if self.entra_id else fetched,
             api_version=self.api_version,
             prices=read_prices(self.prices),
         )

@@ -25,7 +25,11 @@ def use(word: str, provider: str | None, environ: MutableMapping[str, str] = os.
     Raises:
         InvalidRequestError: No key is there, or the provider takes none.
     """
-    environ[_variable(provider, environ)] = _read(word)
+    variable = _variable(provider, environ)
+    environ[variable] = _read(word)
+    if variable.startswith("AZURE_"):  # what is typed is meant, and not what is set besides
+        for other in ("AZURE_OPENAI_AD_TOKEN", "PREFECT_SORA_ENTRA_ID"):
+            environ.pop(other, None)
 
 
 def _variable(provider: str | None, environ: MutableMapping[str, str]) -> str:

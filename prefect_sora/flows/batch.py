@@ -138,7 +138,7 @@ async def render_batch(
         rows,
         server,
         # What one service no longer offers, the next of a list may still render.
-        service=server.service if len(several) == 1 else None,
+        service=server.ends_models if len(several) == 1 else None,
         max_cost_usd=how.get("max_cost_usd"),
         skip_bad_rows=skip_bad_rows,
     )

@@ -126,7 +126,7 @@ async def keyframe_to_video(
     several = await listed(provider)
     # What one server of several no longer offers, another may render.
     server = (await first_there(several)).server
-    service = server.service if len(several) == 1 else None
+    service = server.ends_models if len(several) == 1 else None
     video_models.check(asked, service, profile=server.profile)
     drawing = first_frame(keyframe, asked, image_model, image_size, image_quality)
     steps = await TaskSteps.of(provider, store, clip)

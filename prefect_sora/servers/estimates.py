@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.costs.catalogue import wanted_of
 from prefect_sora.servers.server import Server
@@ -65,8 +66,14 @@ class Estimate:
         return f"{dollars(self.known_usd)} and {self.unknown} of unknown price"
 
 
-def price(request: VideoRequest, server: Server) -> Price:
-    """Price one request; nothing is asked of the server."""
+def price(request: VideoRequest, server: Server, source: StoredVideo | None = None) -> Price:
+    """Price one request; nothing is asked of the server.
+
+    Args:
+        request: What is to be rendered.
+        server: By whose prices.
+        source: The clip that it starts from, where the store has that.
+    """
     if request.kind == "existing":
         return Price(0.0)  # whoever rendered it has paid
     if request.kind == "create":
@@ -74,8 +81,10 @@ def price(request: VideoRequest, server: Server) -> Price:
         return Price(usd, None if usd is not None else _why(request, server))
     # A video that starts from another has the other's size and length. An extension
     # says how much it adds, and only that is charged.
-    seconds = request.seconds if request.kind == "extend" else None
-    usd = server.cost_usd(request.model, None, seconds)
+    length = round(source.duration_seconds) if source and source.duration_seconds else None
+    seconds = request.seconds if request.kind == "extend" else length
+    model, size = (source.model, f"{source.width}x{source.height}") if source else (None, None)
+    usd = server.cost_usd(request.model or model, size, seconds)
     return Price(usd, None if usd is not None else _SOURCE)
 
 

@@ -3,15 +3,14 @@
 import json
 import os
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from prefect_sora.errors import InvalidRequestError
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.access import accounts
-from prefect_sora.servers.access.addresses import clean_url
+from prefect_sora.servers.access.addresses import azure_address, clean_url, is_azures
 from prefect_sora.servers.access.tokens import TokenSource
 from prefect_sora.servers.costs.catalogue import Offer, known, wanted_of
 from prefect_sora.servers.costs.pricing_keys import Wanted
@@ -20,12 +19,6 @@ from prefect_sora.servers.local.launch.options import KEY_VARIABLE
 from prefect_sora.servers.profiles import AZURE, GENERIC, LOCAL, OPENAI, PROFILES, Profile, Service
 from prefect_sora.servers.video_models import find
 from prefect_sora.servers.video_prices import ANY, Prices, usd_per_second
-
-_AZURE_HOSTS: Final = (
-    ".openai.azure.com",
-    ".services.ai.azure.com",
-    ".cognitiveservices.azure.com",
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,8 @@ class Server:
         api_key: Its key; None where it asks for none.
         auth: `bearer` in the Authorization header, or the `api-key` header.
         query: Sent with every request, such as Azure's api-version; a gateway's key, too.
-        deployment: Azure's name for the model, sent in the model's place.
+        deployment: Azure's name for the video model, sent in the model's place.
+        image_deployment: The same for the image model.
         local: The local renderer is the server, so a render costs nothing.
         prices: Its own prices, in place of the published ones.
         token: Gives bearer tokens, in place of a key.
@@ -58,6 +52,7 @@ class Server:
     project: str | None = None
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     deployment: str | None = None
+    image_deployment: str | None = None
     profile: Profile = field(default=GENERIC)
     local: bool = False
     prices: Prices = ()
@@ -66,21 +61,25 @@ class Server:
     def __post_init__(self) -> None:
         """Refuse what the HTTP library cannot send: its errors and logs would quote the text."""
         key = self.api_key.get_secret_value() if self.api_key else None
-        given = {"api_key": key, "organization": self.organization, "project": self.project}
-        for name, text in given.items():
-            if text and not (text.isascii() and text.isprintable()):
-                raise InvalidRequestError(
-                    f"{name} holds a character that no header can carry.",
-                    next_step="Copy it again: it is one line of letters, digits and signs.",
-                )
+        accounts.check_sendable(api_key=key, organization=self.organization, project=self.project)
 
     @property
     def service(self) -> Service | None:
-        """`openai` or `azure` where this is that service; it decides which models have ended."""
-        host = urlsplit(self.base_url).hostname or ""
-        if host == "api.openai.com":
-            return "openai"
-        return "azure" if host.endswith(_AZURE_HOSTS) else None
+        """`openai` or `azure` where this is that service."""
+        own = urlsplit(self.base_url).hostname == "api.openai.com"
+        return "openai" if own else "azure" if is_azures(self.base_url) else None
+
+    @property
+    def ends_models(self) -> Service | None:
+        """The service whose ends of models count: none where a deployment decides the model."""
+        return None if self.deployment else self.service
+
+    @property
+    def for_pictures(self) -> "Server":
+        """The same server as one that draws: the image model's deployment is its deployment."""
+        named, own = self.image_deployment, self.identity
+        own += f"#{named}" if named else ""
+        return replace(self, identity=own, deployment=named, image_deployment=None)
 
     @property
     def by_address(self) -> Profile | None:
@@ -88,8 +87,8 @@ class Server:
         if self.service:
             return {"openai": OPENAI, "azure": AZURE}[self.service]
         host = urlsplit(self.base_url).hostname
-        hosted = (one for one in PROFILES.values() if one.base_url)
-        return next((one for one in hosted if urlsplit(one.base_url or "").hostname == host), None)
+        at = (p for p in PROFILES.values() if urlsplit(p.base_url or "").hostname == host)
+        return next(at, None)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -112,8 +111,7 @@ class Server:
             return accounts.NO_KEY
         if self.token is not None:
             return None
-        asking = self._asking
-        return accounts.written_down(asking) if asking else accounts.NO_KEY
+        return accounts.written_down(self._asking)
 
     def is_account(self, stored: str | None) -> bool | None:
         """Whether a record was made by the account that asks here, on this address.
@@ -129,10 +127,7 @@ class Server:
             return True
         if self.token is not None or stored is None:
             return None
-        asking = self._asking
-        if stored == accounts.NO_KEY or not asking:
-            return stored == accounts.NO_KEY and not asking
-        return accounts.is_same(stored, asking)
+        return accounts.is_same(stored, self._asking)
 
     @property
     def _has_one_account(self) -> bool:
@@ -148,6 +143,11 @@ class Server:
             key = ""
         query = [[name, value] for name, value in self.query if name != "api-version"]
         return json.dumps([self.identity, key, query]).encode() if key or query else b""
+
+    @property
+    def renewable(self) -> TokenSource | None:
+        """What gives another token where one is refused."""
+        return self.token if self.token and self.token.renews else None
 
     async def authorisation(self) -> dict[str, str]:
         """Give the `credentials`, with a token that is good now where there are tokens.
@@ -222,6 +222,7 @@ def remote(
     auth: Literal["bearer", "api-key"] = "bearer",
     query: tuple[tuple[str, str], ...] = (),
     deployment: str | None = None,
+    image_deployment: str | None = None,
     prices: Prices = (),
     token: TokenSource | None = None,
 ) -> Server:
@@ -243,6 +244,7 @@ def remote(
         project=project,
         query=query or in_url,
         deployment=deployment,
+        image_deployment=image_deployment,
         profile=profile,
         prices=prices,
         token=token,
@@ -253,34 +255,35 @@ def azure_server(
     endpoint: str,
     *,
     deployment: str | None = None,
+    image_deployment: str | None = None,
     api_key: SecretStr | None = None,
     api_version: str | None = None,
     prices: Prices = (),
     token: TokenSource | None = None,
 ) -> Server:
-    """Describe a deployment on Azure OpenAI, or behind a gateway of its shape.
+    """Describe deployments on Azure OpenAI, or behind a gateway of its shape.
 
     Args:
-        endpoint: The resource's URL, with or without /openai/v1 and ?api-version=.
-        deployment: Azure's name for the model, sent in the model's place.
+        endpoint: The resource's URL, in any form that `azure_address` reads.
+        deployment: Azure's name for the video model, sent in the model's place.
+        image_deployment: The same for the image model.
         api_key: One of the resource's keys.
-        api_version: In place of the one in the URL.
+        api_version: In place of the URL's.
         prices: Its own, by deployment or model.
         token: Gives Entra ID tokens, in place of a key.
 
     Raises:
-        InvalidRequestError: The endpoint is not one that requests can go to.
+        InvalidRequestError: Requests cannot go there, or it says two things at once.
     """
-    url, query = clean_url(endpoint)
-    head, slash, _ = url.partition("/openai")
-    version = api_version or dict(query).get("api-version")
+    at = azure_address(endpoint, api_version, deployment, image_deployment)
     return remote(
-        f"{head if slash else url}/openai/v1",
+        at.base_url,
         api_key=api_key,
         profile=AZURE,
         auth="api-key",
-        query=(("api-version", version),) if version else (),
-        deployment=deployment,
+        query=at.query,
+        deployment=at.deployment,
+        image_deployment=at.image_deployment,
         prices=prices,
         token=token,
     )

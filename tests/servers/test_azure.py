@@ -212,7 +212,9 @@ async def test_a_token_that_is_refused_when_it_pays_is_fetched_anew(
 ) -> None:
     deployment, server = guarded
     deployment.takes = "token-2"
-    block = AzureOpenAICredentials(endpoint=server.root, deployment="d", entra_id=True)
+    block = AzureOpenAICredentials(
+        endpoint=server.root, deployment="d", image_deployment="d", entra_id=True
+    )
     client = VideoClient(await block.get_server())
     if what == "a video":
         prepared = await identify(clip(), client, "tonight")

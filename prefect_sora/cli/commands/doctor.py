@@ -192,7 +192,7 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
 def _access(server: Server, model: str, served: list[ServedModel]) -> Finding:
     """Say whether the account may use a model, as far as that shows before it is paid for."""
     known = video_models.find(model)
-    ended = known.ended.get(server.service) if known and server.service else None
+    ended = known.ended.get(server.ends_models) if known and server.ends_models else None
     if ended and ended <= datetime.now(UTC).date():
         step = "Name another server that still renders with --provider, and its model."
         return Finding("model", False, f"{model} was ended here on {ended:%Y-%m-%d}", step)

@@ -84,7 +84,7 @@ def estimate(
                 asyncio.run(_tell_storyboard(screen, file, server))
                 return exits.OK
             rows = asyncio.run(read_table(file, defaults=defaults))
-            planned = plan(rows, server, service=server.service, skip_bad_rows=skip_bad_rows)
+            planned = plan(rows, server, service=server.ends_models, skip_bad_rows=skip_bad_rows)
             pricing.tell(screen, planned)
             return exits.OK
         asked = VideoRequest.of(
@@ -162,7 +162,7 @@ async def _tell_storyboard(screen: Screen, file: str, server: Server) -> None:
     requests = await board.requests()
     for number, request in enumerate(requests, start=1):
         with storyboards.naming(number):
-            warnings = video_models.check(request, server.service, profile=server.profile)
+            warnings = video_models.check(request, server.ends_models, profile=server.profile)
             check_offered(request, server)
             for warning in warnings:
                 screen.warn(f"Shot {number}: {warning}")

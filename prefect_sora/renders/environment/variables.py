@@ -9,6 +9,8 @@ from pydantic import SecretStr
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment.providers import Described
+from prefect_sora.servers.access.addresses import is_azures, taken_version
+from prefect_sora.servers.access.tokens import entra_tokens, given_token, has_identity
 from prefect_sora.servers.profiles import HOSTED, Profile, read_profile
 from prefect_sora.servers.server import azure_server, remote
 from prefect_sora.servers.video_prices import by_model, prices_from_json
@@ -21,9 +23,13 @@ PRICES_VARIABLE: Final = "PREFECT_SORA_PRICES"
 KEY_VARIABLE: Final = "PREFECT_SORA_API_KEY"
 """The key of a server that is named by its URL."""
 
+ENTRA_VARIABLE: Final = "PREFECT_SORA_ENTRA_ID"
+"""Asks for Entra ID's tokens, as azure-identity finds who asks."""
+
 KEYS: Final = (
     "OPENAI_API_KEY",
     "AZURE_OPENAI_API_KEY",
+    "AZURE_OPENAI_AD_TOKEN",
     KEY_VARIABLE,
     *(profile.key_variable for profile in HOSTED.values() if profile.key_variable),
 )
@@ -129,19 +135,34 @@ def azure(environ: Mapping[str, str]) -> Described:
     Raises:
         InvalidRequestError: No endpoint is set, or what is set does not go together.
     """
-    key, endpoint = environ.get("AZURE_OPENAI_API_KEY"), environ.get("AZURE_OPENAI_ENDPOINT")
+    endpoint = environ.get("AZURE_OPENAI_ENDPOINT")
     if not endpoint:
         raise InvalidRequestError(
             "The provider azure needs AZURE_OPENAI_ENDPOINT.",
             next_step="Set it in the environment, with AZURE_OPENAI_API_KEY and "
             "AZURE_OPENAI_DEPLOYMENT.",
         )
-    fields = {
+    names = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN", ENTRA_VARIABLE)
+    given = [name for name in names if environ.get(name)]
+    if len(given) > 1:
+        raise InvalidRequestError(
+            f"{' and '.join(given)} are set, and each says who asks.",
+            next_step="Unset all but one of them.",
+        )
+    key, token = environ.get("AZURE_OPENAI_API_KEY"), environ.get("AZURE_OPENAI_AD_TOKEN")
+    # Azure itself takes nobody without credentials, so those of this machine are meant.
+    entra_id = bool(environ.get(ENTRA_VARIABLE))
+    entra_id |= not given and is_azures(endpoint) and has_identity()
+    fields: dict[str, Any] = {
         "endpoint": endpoint,
-        "api_key": SecretStr(key) if key else None,
         "deployment": environ.get("AZURE_OPENAI_DEPLOYMENT") or None,
-        "api_version": environ.get("OPENAI_API_VERSION") or None,
+        "image_deployment": environ.get("AZURE_OPENAI_IMAGE_DEPLOYMENT") or None,
+        "api_key": SecretStr(key) if key else None,
+        "api_version": taken_version(endpoint, environ.get("OPENAI_API_VERSION") or None),
     }
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
-    server = azure_server(**cast(Any, fields), prices=own)
+    given_one = given_token(token.strip()) if token else None
+    tokens = entra_tokens() if entra_id else given_one
+    server = azure_server(**fields, prices=own, token=tokens)
+    fields |= {"entra_id": entra_id, "azure_ad_token": SecretStr(token) if token else None}
     return Described("azure", server, {**fields, "prices": by_model(own)})

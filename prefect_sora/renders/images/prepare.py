@@ -139,14 +139,15 @@ def prepared_of(
     parent_key: str | None = None,
 ) -> PreparedPictures:
     """Compute the key of a request: nobody is asked, and nothing is checked."""
-    digest = fingerprint(request, server, scope, inputs.sha256)
+    drawing = server.for_pictures
+    digest = fingerprint(request, drawing, scope, inputs.sha256)
     return PreparedPictures(
         request=request,
         inputs=inputs.images,
         mask=inputs.mask,
         scope=scope,
         fingerprint=digest,
-        request_digest=request_digest(request, server, inputs.sha256),
+        request_digest=request_digest(request, drawing, inputs.sha256),
         inputs_sha256=inputs.sha256,
         folder=folder_name(request, digest),
         usd_each=image_models.usd_each(request, server),
@@ -160,15 +161,21 @@ def checked(prepared: PreparedPictures, server: Server) -> PreparedPictures:
     Raises:
         InvalidRequestError: It cannot be drawn as it stands; nothing was sent.
     """
-    warnings = _warnings(prepared.request, server)
-    return replace(prepared, warnings=warnings)
+    return replace(prepared, warnings=_warnings(prepared.request, server))
 
 
 def _warnings(request: ImageRequest, server: Server) -> list[str]:
+    if server.deployment and not server.image_deployment and request.model is None:
+        raise InvalidRequestError(
+            f"{server.label} names a deployment for videos, and none for pictures.",
+            next_step="Name the image model's in the block's image_deployment, in "
+            "AZURE_OPENAI_IMAGE_DEPLOYMENT, or as the picture's model.",
+        )
     if request.size and request.size != "auto":
         width, _, height = request.size.partition("x")
         check_edges((int(width), int(height)), server)
-    return image_checks.check(request, server.service, profile=server.profile)
+    service = server.for_pictures.ends_models
+    return image_checks.check(request, service, profile=server.profile)
 
 
 async def identify(

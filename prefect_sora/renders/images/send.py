@@ -63,7 +63,7 @@ async def _answer(
     timeout_seconds: float,
     departure: Departure,
 ) -> Mapping[str, Any]:
-    fields, files = _order(prepared, client.server)
+    fields, files = _order(prepared, client.server.for_pictures)
     headers = {
         "Idempotency-Key": idempotency_key,
         "x-litellm-num-retries": "0",  # its proxy would repeat a request by itself

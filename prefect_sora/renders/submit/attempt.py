@@ -1,6 +1,7 @@
 """Attempt: one submission of a render, whose outcome is written down: accepted, or closed."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class Attempt:
         """
         reserved, server = self.reserved, self.client.server
         request = asked_for(reserved, VideoRequest.model_validate)
+        model = await self.model_of(request, video.model)
         size = request.size or video.size
         seconds = _seconds(video) if request.kind != "create" else request.seconds
         job = VideoJob(
@@ -84,7 +86,7 @@ class Attempt:
             video_id=video.id,
             provider=server.label,
             title=request.title,
-            model=server.model_for(request.model) or video.model,
+            model=server.model_for(model) or video.model,
             take=request.take,
             parent_key=reserved.parent_key,
             kind=request.kind,
@@ -92,10 +94,26 @@ class Attempt:
             seconds=seconds,
             submitted_at=video.created_at or reserved.at,
             adopted=adopted,
-            **_costs(request, video, server, size, seconds),
+            **_costs(request, video, server, model, size, seconds),
         )
         job = await self._recorded(lambda: self.ledger.accept(self.folder, job), video.id)
         return job if adopted else job.model_copy(update={"sent_here": True})
+
+    async def model_of(self, request: VideoRequest, told: str | None) -> str | None:
+        """Say by which model a render is priced: what starts from a video takes over its model.
+
+        Of a video that was named by its id alone the store may know more than the server tells,
+        which on a deployment is no model's name.
+        """
+        if request.model is None and request.source_video_id:
+            with contextlib.suppress(StorageError):  # it would only give a price
+                source, identity = request.source_video_id, self.client.server.identity
+                state = await self.ledger.named(source, identity)
+                accepted = state.accepted.job if state and state.accepted else None
+                known = state.stored.video if state and state.stored else accepted
+                if known and known.model:
+                    return known.model
+        return request.model or told
 
     async def claim(self, video_id: str) -> str:
         """Claim a video id that was paid for, and return the key of the render that holds it.
@@ -175,13 +193,18 @@ def another_worker_holds_it(state: RenderState) -> RenderTimeoutError:
 
 
 def _costs(
-    request: VideoRequest, video: Video, server: Server, size: str | None, seconds: int | None
+    request: VideoRequest,
+    video: Video,
+    server: Server,
+    model: str | None,
+    size: str | None,
+    seconds: int | None,
 ) -> dict[str, Any]:
     if request.kind == "existing":
         return {"cost_usd": 0.0 if server.local else None}  # paid by whoever rendered it
     # An extension is charged only for the seconds that it adds.
     charged = request.seconds if request.kind == "extend" else seconds
-    estimate_usd = server.cost_usd(request.model or video.model, size, charged, request)
+    estimate_usd = server.cost_usd(model, size, charged, request)
     told = video.told.beside(estimate_usd)
     return {"cost_usd": estimate_usd, "actual_usd": told.usd, "cost_doubt": told.doubt}
 

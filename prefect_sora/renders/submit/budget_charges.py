@@ -18,7 +18,6 @@ from prefect_sora.renders.submit.options import Budget
 from prefect_sora.renders.submit.send import to_its_end
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.estimates import Price, price, unknown_price
-from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.identity import new_owner
 from prefect_sora.store.ledger import Ledger
 from prefect_sora.store.payments import cost_of
@@ -97,7 +96,7 @@ async def charge(request: VideoRequest, attempt: Attempt, budget: Budget) -> Non
         ApiError: The video that it starts from, and that its price depends on, is not there.
         StorageError: The store refuses.
     """
-    priced = await _price(request, attempt.client)
+    priced = await _price(request, attempt)
     if priced.usd is None:
         raise unknown_price(priced.why)
     await charge_usd(priced.usd, attempt, budget)
@@ -117,13 +116,14 @@ async def charge_usd(usd: float, attempt: Attempt, budget: Budget) -> None:
         )
 
 
-async def _price(request: VideoRequest, client: VideoClient) -> Price:
+async def _price(request: VideoRequest, attempt: Attempt) -> Price:
+    client = attempt.client
     priced = price(request, client.server)
     if priced.usd is not None or request.kind == "create" or not request.source_video_id:
         return priced
     source = await client.retrieve(request.source_video_id)
     seconds = request.seconds if request.kind == "extend" else _number(source.seconds)
-    model = request.model or source.model
+    model = await attempt.model_of(request, source.model)
     usd = client.server.cost_usd(model, source.size, seconds)
     why = f"video {source.id} is of {model or 'no model'}, {source.size or 'no size'}"
     return Price(usd, f"{why}, {source.seconds or 'no'} s" if usd is None else None)

@@ -126,7 +126,7 @@ def checked(prepared: PreparedVideo, server: Server) -> PreparedVideo:
     """
     request = prepared.request
     request_checks.check(request, server)
-    warnings = video_models.check(request, server.service, profile=server.profile)
+    warnings = video_models.check(request, server.ends_models, profile=server.profile)
     return replace(prepared, warnings=warnings)
 
 

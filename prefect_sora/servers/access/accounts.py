@@ -6,6 +6,23 @@ import os
 from functools import cache, lru_cache
 from typing import Final
 
+from prefect_sora.errors import InvalidRequestError
+
+
+def check_sendable(**given: str | None) -> None:
+    """Refuse what no header can carry; the HTTP library's own error would quote it.
+
+    Raises:
+        InvalidRequestError: It names which of them.
+    """
+    for name, text in given.items():
+        if text and not (text.isascii() and text.isprintable()):
+            raise InvalidRequestError(
+                f"{name} holds a character that no header can carry.",
+                next_step="Copy it again: it is one line of letters, digits and signs.",
+            )
+
+
 NO_KEY: Final = "no key"
 """Stands in a record for the account, where no key is sent or all keys see the same list."""
 
@@ -22,12 +39,16 @@ def written_down(credentials: bytes) -> str:
 
     The salt is one for each process, so that ten thousand renders cost one digest.
     """
+    if not credentials:
+        return NO_KEY
     salt = _salt(os.getpid())
     return f"{_SCHEME}${salt}${_digest(salt, credentials)}"
 
 
 def is_same(stored: str, credentials: bytes) -> bool | None:
     """Whether the digest is one of these credentials; None where it cannot be read."""
+    if stored == NO_KEY or not credentials:
+        return stored == NO_KEY and not credentials
     scheme, _, rest = stored.partition("$")
     salt, _, digest = rest.partition("$")
     if scheme != _SCHEME or not salt or not digest:

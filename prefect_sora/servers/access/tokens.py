@@ -1,13 +1,18 @@
 """Tokens: renewed before they end, one fetch for all who ask."""
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
+from importlib.util import find_spec
 from time import time
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from prefect_sora.errors import AuthenticationError, InvalidRequestError
 from prefect_sora.limits import limits
+from prefect_sora.servers.access.accounts import check_sendable
 
 ENTRA_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 """The scope of a token for Azure OpenAI: Microsoft, azure-ai-docs "Video generation" (2026)."""
@@ -33,6 +38,9 @@ class TokenSource:
         self._fetch: Callable[[], _Access] | None = None
         self._access: _Access | None = None
         self._fetching: asyncio.Task[_Access] | None = None
+
+    renews: ClassVar[bool] = True
+    """Whether it has another one where one is refused."""
 
     @property
     def current(self) -> str | None:
@@ -79,8 +87,77 @@ class TokenSource:
         return self._fetch()
 
 
+class GivenToken(TokenSource):
+    """A token that somebody has fetched, for as long as it is good.
+
+    Args:
+        token: Its text. Where it is a JSON Web Token, it says itself when it ends.
+
+    Raises:
+        InvalidRequestError: No header can carry it.
+    """
+
+    renews = False
+
+    def __init__(self, token: str) -> None:
+        check_sendable(azure_ad_token=token)
+        self._token, self._ends = token, _end_of(token)
+
+    @property
+    def current(self) -> str:
+        """The token."""
+        return self._token
+
+    async def get(self) -> str:
+        """Return it.
+
+        Raises:
+            AuthenticationError: It has ended; nothing was sent.
+        """
+        if self._ends is not None and time() >= self._ends:
+            ended = datetime.fromtimestamp(self._ends, UTC)
+            raise AuthenticationError(
+                f"The Entra ID token that was given ended on {ended:%Y-%m-%d at %H:%M} UTC.",
+                next_step="Give a new one, as from `az account get-access-token --resource "
+                "https://cognitiveservices.azure.com`; or leave it out and let azure-identity "
+                "renew them (entra_id, on the command line PREFECT_SORA_ENTRA_ID=1).",
+            )
+        return self._token
+
+    def forget(self) -> None:
+        """Go on with it: there is no other."""
+
+
+def _end_of(token: str) -> float | None:
+    """Read when a JSON Web Token ends, Unix seconds; None where it does not say (RFC 7519)."""
+    payload = token.split(".")[1] if token.count(".") == 2 else ""
+    try:
+        ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return float(ends) if isinstance(ends, (int, float)) and 0 < ends < 2**33 else None
+
+
+@cache
+def given_token(token: str) -> GivenToken:
+    """Give a token's source: the same for the same text, so that servers can be compared.
+
+    Raises:
+        InvalidRequestError: No header can carry it.
+    """
+    return GivenToken(token)
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
+
+
+def has_identity() -> bool:
+    """Whether azure-identity is installed."""
+    try:
+        return find_spec("azure.identity") is not None
+    except ModuleNotFoundError:  # nothing of Azure's is
+        return False
 
 
 @cache
@@ -90,15 +167,15 @@ def entra_tokens() -> TokenSource:
     Raises:
         InvalidRequestError: azure-identity is not installed.
     """
-    try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
+    if not has_identity():
         raise InvalidRequestError(
             "Entra ID needs azure-identity, which is not installed.",
             next_step="pip install 'prefect-sora[azure]'.",
-        ) from None
+        )
 
     def begin() -> Callable[[], _Access]:
+        from azure.identity import DefaultAzureCredential  # which takes a while
+
         credential: Any = DefaultAzureCredential()
         return lambda: credential.get_token(ENTRA_SCOPE)
 

@@ -196,7 +196,7 @@ def usd_each(request: ImageRequest, server: Server) -> float | None:
     A server's own prices come first: they are per second for a video model, and per picture
     for an image model.
     """
-    own = server.cost_usd(request.model, request.size, 1)
+    own = server.for_pictures.cost_usd(request.model, request.size, 1)
     model = find(request.model)
     if own is not None or model is None:
         return own

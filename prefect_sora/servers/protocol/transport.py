@@ -219,9 +219,9 @@ class Transport:
                 whole = await read_answer(response, max_bytes)
             finally:
                 await response.aclose()
-            if whole.status_code != 401 or self.server.token is None or renewed:
+            if whole.status_code != 401 or not (token := self.server.renewable) or renewed:
                 break
-            self.server.token.forget()
+            token.forget()
             departure.refused()
         return whole
 
@@ -283,9 +283,9 @@ class Transport:
             try:
                 return await send(await self._headers())
             except openai.AuthenticationError:
-                if self.server.token is None:
+                if not (token := self.server.renewable):
                     raise
-                self.server.token.forget()
+                token.forget()
                 return await send(await self._headers())
 
     def _unlogged(self) -> contextlib.AbstractContextManager[None]:

@@ -153,7 +153,7 @@ def _planned(
     return plan(
         asyncio.run(read_table(file, defaults=defaults)),
         server,
-        service=server.service,
+        service=server.ends_models,
         max_cost_usd=max_cost,
         skip_bad_rows=skip_bad_rows,
     )

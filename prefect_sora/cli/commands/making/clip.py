@@ -144,9 +144,9 @@ async def _by_the_catalogue(request: VideoRequest, server: Server | None) -> lis
     if server is None:
         return video_models.check(request, profile=AUTO)
     if server.profile != AUTO:
-        return video_models.check(request, server.service, profile=server.profile)
+        return video_models.check(request, server.ends_models, profile=server.profile)
     try:
-        return video_models.check(request, server.service)
+        return video_models.check(request, server.ends_models)
     except InvalidRequestError:
         from prefect_sora.servers.protocol.detect import recognised  # it brings an HTTP library
 
@@ -166,7 +166,8 @@ def _announce(screen: Screen, order: Order) -> float | None:
     else:
         what = f"{request.model or 'its own model'} · {request.size} · {request.seconds} s"
     what += f" · take {request.take}" if request.take > 1 else ""
-    price = 0.0 if provider.is_local else estimates.price(request, pricing.server_of(provider)).usd
+    server = None if provider.is_local else pricing.server_of(provider)
+    price = estimates.price(request, server, order.source).usd if server else 0.0
     if order.keyframe is not None:
         from prefect_sora.renders.images.prepare import first_frame
         from prefect_sora.servers.images import models as image_models
