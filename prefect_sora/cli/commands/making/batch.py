@@ -85,8 +85,6 @@ def batch(
     defaults = pricing.row_defaults(model, size, seconds)
 
     def body(screen: Screen) -> int:
-        from prefect_sora.renders.batches.batch import name_of  # which --help need not wait for
-
         renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
         planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows)
         for warning in planned.warnings:
@@ -119,6 +117,7 @@ def batch(
             from prefect_sora.cli.commands.making.plain import (
                 Plainly,  # which --help need not wait for
             )
+            from prefect_sora.renders.batches.batch import name_of
 
             how = Plainly([renderer], store, display, shared, max_cost, waiting.options)
             return await _rendered(name_of(file), planned, how.steps(), max_concurrent, display)
@@ -145,10 +144,12 @@ def _planned(
     skip_bad_rows: bool,
 ) -> "Plan":
     from prefect_sora.renders.batches.plan import plan
-    from prefect_sora.renders.submit.options import Budget
     from prefect_sora.requests.table import read_table
 
-    Budget(max_cost)
+    if max_cost is not None:
+        from prefect_sora.renders.submit.options import Budget  # which brings an HTTP library
+
+        Budget(max_cost)
     server = pricing.server_of(provider)
     return plan(
         asyncio.run(read_table(file, defaults=defaults)),
