@@ -19,9 +19,11 @@ const url = `http://127.0.0.1:${files.address().port}/clip.mp4?sig=canary`;
 const polls = { pollsBeforeInProgress: 1, pollsBeforeCompleted: 2 };
 const mock = new LLMock({ port: 0, openRouterVideo: polls, grokVideo: polls });
 const done = { id: "v", status: "completed", url, b64: bytes.toString("base64"), duration: 1 };
-mock.onVideo(/tears/, { video: { id: "v", status: "failed", error: "The kite tore" } });
-mock.onVideo(/nobody may see/, {
-  video: { id: "v", status: "failed", error: "Content policy violation" },
-});
-mock.onVideo(/./, { video: { ...done, cost: 0.25 } });
+// Its catalogue names the models that are matched.
+for (const model of ["a/kite", "grok-imagine-video"]) {
+  const on = (userMessage, video) => mock.on({ endpoint: "video", userMessage, model }, { video });
+  on(/tears/, { id: "v", status: "failed", error: "The kite tore" });
+  on(/nobody may see/, { id: "v", status: "failed", error: "Content policy violation" });
+  on(/./, { ...done, cost: 0.25 });
+}
 console.log(JSON.stringify({ root: await mock.start() }));

@@ -89,7 +89,7 @@ async def rendered(name: str, aimock: str, prompt: str, folder: Path) -> StoredV
     provider = OpenAICredentials(
         base_url=f"{aimock}{path}", profile=name, api_key=SecretStr("sk-aimock-canary")
     )
-    small: dict[str, Any] = {"size": "1280x720", "seconds": 1, "poll_interval_seconds": 0.05}
+    small: dict[str, Any] = {"size": "1280x720", "seconds": 4, "poll_interval_seconds": 0.05}
     stored: StoredVideo = await text_to_video(
         prompt,
         provider=provider,
