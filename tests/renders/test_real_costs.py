@@ -1,21 +1,36 @@
 """Real costs: what a server says that a render cost stands beside the estimate, and settles it."""
 
 import asyncio
+import base64
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from prefect_sora.errors import BudgetExceededError, RenderFailedError, StorageError
 from prefect_sora.handles import StoredVideo
+from prefect_sora.renders.film.keep import keep_film
+from prefect_sora.renders.film.shots import Filming
 from prefect_sora.renders.finish.keep import keep
 from prefect_sora.renders.finish.wait import wait
+from prefect_sora.renders.images.prepare import identify as identify_picture
+from prefect_sora.renders.images.submit import draw
+from prefect_sora.renders.inventory.costs import store_costs
 from prefect_sora.renders.inventory.inventory import iterate_store
 from prefect_sora.renders.recovery.sweep import sweep
-from prefect_sora.renders.submit.options import Budget
+from prefect_sora.renders.run import PlainSteps
+from prefect_sora.renders.submit.options import Budget, RenderOptions
+from prefect_sora.requests.image import ImageRequest
+from prefect_sora.requests.storyboard import Storyboard
+from prefect_sora.servers.local.launch.options import DialectName
+from prefect_sora.servers.profiles import PROFILES
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.server import remote
 from prefect_sora.servers.video_prices import read_prices
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
@@ -23,6 +38,7 @@ from prefect_sora.store.spending_chain import chain_of
 from prefect_sora.store.spending_entries import Before, Charge
 from tests.renders.test_budgets import spent
 from tests.support.billing import BILLED, Billing
+from tests.support.renderer import SpeakDialect
 from tests.support.renders import clip, go, left_in_doubt, render
 from tests.support.scripted import QUICK, Reply, Script
 
@@ -120,9 +136,9 @@ async def test_a_job_that_another_bills_for_is_neither_free_nor_settled(
     assert "another bills for it" in caught.value.message
 
 
-async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_sweep(
-    billed: Billed, disk: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def settling_fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Give a block in which the store refuses what settles a charge, as a crash before it would."""
     create = VideoFolder.create
 
     async def refuses(self: VideoFolder, name: str, data: bytes, **more: Any) -> bool:
@@ -130,11 +146,26 @@ async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_swe
             raise StorageError("The store is away.")
         return await create(self, name, data, **more)
 
-    client = billed(0.12)
-    with monkeypatch.context() as away:
-        away.setattr(VideoFolder, "create", refuses)
-        video = await kept(client, disk)
-    assert (video.actual_usd, await spent(disk, "run-")) == (0.12, 0.1)
+    @contextmanager
+    def away() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(VideoFolder, "create", refuses)
+            yield
+
+    return away
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_sweep(
+    billed: Billed,
+    disk: Ledger,
+    settling_fails: Callable[[], AbstractContextManager[None]],
+    status: str,
+) -> None:
+    client = billed(0.12, status)
+    with settling_fails(), suppress(RenderFailedError):
+        await kept(client, disk)
+    assert await spent(disk, "run-") == 0.1
 
     async def client_of(_: object) -> VideoClient:
         return client
@@ -142,6 +173,17 @@ async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_swe
     for _ in range(2):
         await sweep(disk, client_of)
         assert (await spent(disk, "run-"), await spent(disk, "day-")) == (0.12, 0.12)
+
+
+async def test_what_failed_is_settled_before_the_next_attempt_is_charged(
+    billed: Billed, disk: Ledger, settling_fails: Callable[[], AbstractContextManager[None]]
+) -> None:
+    client, budget = billed(0.12, "failed"), Budget(run_usd=0.21)
+    with settling_fails(), pytest.raises(RenderFailedError):
+        await kept(client, disk, budget=budget)
+    with pytest.raises(BudgetExceededError) as caught:
+        await kept(client, disk, budget=budget)
+    assert caught.value.spent_usd == 0.12
 
 
 async def test_it_is_settled_once_however_many_settle_it(disk: Ledger) -> None:
@@ -249,3 +291,79 @@ async def test_handles_and_records_of_before_are_read_and_stay_small(
     written = json.loads((Path(disk.store.root) / video.folder / "stored.json").read_text())
     assert not {"actual_usd", "cost_doubt"} & written["video"].keys()
     assert StoredVideo.model_validate(written["video"]).actual_usd is None
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "actual_usd"),
+    [
+        ("openrouter", {"model": "local/kite"}, 0.05),
+        ("together", {"model": "local/kite"}, 0.05),
+        ("xai", {"model": "grok-imagine-video", "size": "480x480"}, 0.05),
+        ("litellm", {"model": "sora-2", "allow_unlisted": True}, 0.1),
+        ("litellm", {"model": "test"}, None),
+    ],
+)
+async def test_each_dialect_tells_it_as_its_server_does(
+    speak: SpeakDialect,
+    disk: Ledger,
+    dialect: DialectName,
+    fields: dict[str, Any],
+    actual_usd: float | None,
+) -> None:
+    profile = PROFILES["litellm-proxy" if dialect == "litellm" else dialect]
+    client = VideoClient(
+        remote(speak(dialect).base_url, profile=profile, prices=read_prices({"*": 0.06}))
+    )
+    video = await render(
+        clip(**fields), client, disk, "tonight", budget=BUDGET, poll_interval_seconds=0.05
+    )
+    await client.close()
+    assert (video.cost_usd, video.actual_usd, video.cost_doubt) == (0.06, actual_usd, None)
+    assert await spent(disk, "run-") == (0.06 if actual_usd is None else actual_usd)
+
+
+async def test_a_film_adds_up_what_all_takes_really_cost(billed: Billed, disk: Ledger) -> None:
+    board = Storyboard.model_validate(
+        {
+            "title": "Kites",
+            "chain": "parallel",
+            "model": "wan",
+            "size": "64x64",
+            "seconds": 1,
+            "shots": [{"prompt": "a kite", "takes": 2}, {"prompt": "a boat"}],
+        }
+    )
+    client = billed(0.12)
+    steps = PlainSteps.on(client, disk, RenderOptions("tonight", poll_interval_seconds=0.05))
+
+    async def never(_: StoredVideo) -> str:
+        raise AssertionError("no shot goes on from another")
+
+    filming = Filming(board, await board.requests(), steps, "tonight", never, asyncio.Semaphore(2))
+    cuts = await filming.film()
+    film = (await keep_film(board.title, cuts, disk.store, audio=None, **filming.costs())).film
+    assert (film.cost_usd, film.actual_usd) == (0.3, 0.36)
+    entries = {entry.kind: entry async for entry in iterate_store(disk.store)}
+    assert (entries["film"].cost_usd, entries["film"].actual_usd) == (0.3, 0.36)
+    assert (await store_costs(disk.store)).total.usd == 0.36, "its clips alone are counted"
+
+
+async def test_pictures_cost_what_the_header_of_their_answer_says(
+    scripted: Script, disk: Ledger
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), "teal").save(file, "PNG")
+    drawn = {"data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]}
+    headers = {"x-litellm-response-cost": "0.05"}
+    profile = QUICK.model_copy(
+        update={"cost_path": "x-litellm-response-cost", "cost_source": "estimate_header"}
+    )
+    prices = read_prices({"painter": 0.04})
+    _, client = scripted(lambda *_: (200, headers, drawn), profile, prices=prices)
+    request = ImageRequest.of(prompt="a lantern", model="painter", size="32x32")
+    prepared = await identify_picture(request, client.server, "tonight")
+    image = await draw(prepared, client, disk, RenderOptions("tonight", budget=BUDGET))
+    assert (image.cost_usd, image.actual_usd) == (0.04, 0.05)
+    assert await spent(disk, "run-") == 0.05
+    (entry,) = [one async for one in iterate_store(disk.store)]
+    assert (entry.cost_usd, entry.actual_usd) == (0.04, 0.05)

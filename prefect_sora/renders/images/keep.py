@@ -21,6 +21,7 @@ from prefect_sora.limits import limits
 from prefect_sora.renders.images.pictures import Picture, picture_of, sheet_of
 from prefect_sora.renders.submit.attempt import Attempt, asked_for
 from prefect_sora.requests.image import recorded
+from prefect_sora.servers.costs.told import NOTHING, Told
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.backends.concurrency import DRAWING, start
 from prefect_sora.store.ledger import Ledger
@@ -31,12 +32,13 @@ log = logging.getLogger(__name__)
 THUMBNAIL = "thumbnail.webp"
 
 
-async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
+async def keep(pictures: Sequence[Picture], attempt: Attempt, told: Told = NOTHING) -> StoredImage:
     """Write the pictures, then their record; the first record of several stands.
 
     Args:
         pictures: All of one answer.
         attempt: The one in which they were asked for.
+        told: What the server says that they cost together.
 
     Raises:
         StorageError: The store refused; what is written already is written again.
@@ -75,6 +77,8 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
         format=first.format,
         has_alpha=first.has_alpha,
         cost_usd=None if reserved.usd_each is None else round(reserved.usd_each * len(pictures), 6),
+        actual_usd=told.usd,
+        cost_doubt=told.doubt,
         created_at=time(),
     )
     standing = await ledger.keep_pictures(stored, reserved)
@@ -82,7 +86,7 @@ async def keep(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
     return standing
 
 
-async def keep_at_last(pictures: Sequence[Picture], attempt: Attempt) -> StoredImage:
+async def keep_at_last(pictures: Sequence[Picture], attempt: Attempt, told: Told) -> StoredImage:
     """Keep what was paid for, through a store that fails for a while, or else on this machine.
 
     Raises:
@@ -90,12 +94,12 @@ async def keep_at_last(pictures: Sequence[Picture], attempt: Attempt) -> StoredI
     """
     for pause_s in limits().record_pauses_seconds:
         try:
-            return await keep(pictures, attempt)
+            return await keep(pictures, attempt, told)
         except StorageError as error:
             log.warning("Render %s is not kept yet: %s", attempt.key, error.message)
             await asyncio.sleep(pause_s)
     try:
-        return await keep(pictures, attempt)
+        return await keep(pictures, attempt, told)
     except StorageError as error:
         place = await asyncio.to_thread(_rescued, pictures)
         error.advise(

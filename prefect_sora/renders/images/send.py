@@ -6,6 +6,7 @@ import binascii
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_sora.errors import CorruptVideoError, SoraError, UnavailableError
@@ -14,6 +15,7 @@ from prefect_sora.renders.images.pictures import Picture, picture_of
 from prefect_sora.renders.images.prepare import PreparedPictures
 from prefect_sora.requests.files import binary
 from prefect_sora.requests.image import MAX_COUNT
+from prefect_sora.servers.costs.told import NOTHING, Told, told_of
 from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.send_times import Departure
@@ -23,14 +25,27 @@ from prefect_sora.servers.server import Server
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """An answer.
+
+    Attributes:
+        pictures: All that came.
+        told: What the server says that they cost together.
+    """
+
+    pictures: list[Picture]
+    told: Told = NOTHING
+
+
 async def ask(
     prepared: PreparedPictures,
     client: VideoClient,
     idempotency_key: str,
     timeout_seconds: float,
     departure: Departure,
-) -> list[Picture]:
-    """Send the request once; return the pictures that came, whole.
+) -> Drawn:
+    """Send the request once; return the pictures that came, whole, and what they cost.
 
     Args:
         prepared: What is to be drawn.
@@ -46,10 +61,10 @@ async def ask(
         ApiError: Refused; nothing was paid.
         ModerationError: Refused by moderation.
     """
-    body = await _answer(prepared, client, idempotency_key, timeout_seconds, departure)
+    body, told = await _answer(prepared, client, idempotency_key, timeout_seconds, departure)
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _pictures(body, client)
+            return Drawn(await _pictures(body, client), told)
     except TimeoutError:
         raise UnavailableError(f"No picture came within {timeout_seconds:g} s.") from None
     except CorruptVideoError as error:
@@ -62,7 +77,7 @@ async def _answer(
     idempotency_key: str,
     timeout_seconds: float,
     departure: Departure,
-) -> Mapping[str, Any]:
+) -> tuple[Mapping[str, Any], Told]:
     fields, files = _order(prepared, client.server.for_pictures)
     headers = {
         "Idempotency-Key": idempotency_key,
@@ -85,7 +100,9 @@ async def _answer(
         raise not_the_protocol(
             client.server, response, verb="create", wanted="pictures", is_an_api=is_an_api
         )
-    return body
+    told = told_of(body, "completed", client.server.profile, response.headers)
+    asked = prepared.request.n
+    return body, told.beside(prepared.usd_each and prepared.usd_each * asked)
 
 
 def _order(prepared: PreparedPictures, server: Server) -> tuple[dict[str, Any], list[Any] | None]:

@@ -17,7 +17,6 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage
 from prefect_sora.limits import limits
 from prefect_sora.renders.images.keep import bring_home, keep_at_last, uncertain
-from prefect_sora.renders.images.pictures import Picture
 from prefect_sora.renders.images.prepare import (
     Inputs,
     PreparedPictures,
@@ -25,7 +24,7 @@ from prefect_sora.renders.images.prepare import (
     load_inputs,
     prepared_of,
 )
-from prefect_sora.renders.images.send import ask
+from prefect_sora.renders.images.send import Drawn, ask
 from prefect_sora.renders.matching.match import Doubt
 from prefect_sora.renders.submit.attempt import Attempt
 from prefect_sora.renders.submit.budget_charges import charge_usd
@@ -83,7 +82,7 @@ async def draw(
     return await made_once(sender, passed_on_after=passed_on_after)
 
 
-class PictureSender(Sender[PreparedPictures, list[Picture], StoredImage]):
+class PictureSender(Sender[PreparedPictures, Drawn, StoredImage]):
     """How the request for pictures is sent. No server lists them."""
 
     by_store = True
@@ -131,19 +130,20 @@ class PictureSender(Sender[PreparedPictures, list[Picture], StoredImage]):
             )
         await charge_usd(round(prepared.usd_each * request.n, 6), attempt, budget)
 
-    def request(self, attempt: Attempt) -> Callable[[Departure], Awaitable[list[Picture]]]:
+    def request(self, attempt: Attempt) -> Callable[[Departure], Awaitable[Drawn]]:
         """The request, under a key of this attempt's own."""
         key = f"{self.prepared.fingerprint}-{attempt.number}"
         return partial(ask, self.prepared, self.client, key, self.timeout_seconds)
 
-    async def record(self, attempt: Attempt, answer: list[Picture], sent_at: float) -> StoredImage:
+    async def record(self, attempt: Attempt, answer: Drawn, sent_at: float) -> StoredImage:
         """Keep the pictures that came."""
         request = self.prepared.request
-        if len(answer) < request.n:
-            log.warning("%d pictures came of %d.", len(answer), request.n)
-        if request.background == "transparent" and not answer[0].has_alpha:
+        pictures = answer.pictures
+        if len(pictures) < request.n:
+            log.warning("%d pictures came of %d.", len(pictures), request.n)
+        if request.background == "transparent" and not pictures[0].has_alpha:
             log.warning("The picture was to be transparent, and no pixel of it is.")
-        return await keep_at_last(answer, attempt)
+        return await keep_at_last(pictures, attempt, answer.told)
 
     async def refused(self, attempt: Attempt, error: SoraError) -> SoraError:
         """Close the attempt; nobody knows whether a server that failed at its work charged."""

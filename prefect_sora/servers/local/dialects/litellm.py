@@ -40,6 +40,9 @@ VERSION = "1.109.1"
 _RETRIES = 2
 """How often the proxy repeats a request on its own."""
 
+_USD_PER_SECOND = {"sora-2": 0.1}
+"""What it charges by its own table; 0.0 for a model that has no price there (run)."""
+
 _FORWARDED = frozenset({*RENDERS, "retrieve", "content"})
 
 _NO_PROMPT = "Missing required parameter: 'prompt'."
@@ -169,7 +172,9 @@ class LiteLLM(Dialect):
         """With what will be charged, but for edits and extensions."""
         charged = job.verb in ("create", "remix")
         usage = {"duration_seconds": float(job.seconds)} if charged else None
-        return JSONResponse({**self.video(job, request), "usage": usage})
+        cost = _USD_PER_SECOND.get(job.model, 0.0) * job.seconds if charged else 0.0
+        headers = {"x-litellm-response-cost": f"{cost}"}
+        return JSONResponse({**self.video(job, request), "usage": usage}, headers=headers)
 
     def page(self, jobs: Sequence[Job], request: Request) -> tuple[Sequence[Job], dict[str, Any]]:
         """There is no list of one's own deployments.
