@@ -1,7 +1,6 @@
 """Request checks: what a server lacks is refused before it is sent, with what to do instead."""
 
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from typing import Final, NoReturn
 
 from pydantic import JsonValue
@@ -96,13 +95,12 @@ def check_offered(request: VideoRequest, server: Server) -> None:
 
 def _check_model(request: VideoRequest, server: Server) -> None:
     """Refuse a model's name that the server cannot have, and none where it needs one."""
-    can, name = server.profile, request.model
+    can, name = server.profile, server.model_for(request.model)
     if request.kind == "existing" or request.allow_unlisted or server.deployment:
         return
     if name is None and can.model_required:
         _refuse(server, f"no model of its own choice for {request.kind}", "Name the model")
-    fits = any(fnmatchcase(name or "", pattern) for pattern in can.model_names)
-    if name is not None and can.model_names and not fits:
+    if name is not None and not can.names(name):
         such = " or ".join(can.model_names)
         _refuse(server, f"no model {name!r}: its models' names are like {such}", "Name one")
 

@@ -196,9 +196,13 @@ class Server:
         """Return the model's name to send to this server; None: none is sent.
 
         Flows name a Sora model where nobody names another. A server with a model of its own
-        is not sent that name: some refuse any name but their own.
+        is not sent that name: some refuse any name but their own. A vendor's prefix is left out
+        where a server's own names have none: x-ai/grok-imagine-video is grok-imagine-video.
         """
-        return None if self.profile.own_model and find(name) else name
+        if name is None or (self.profile.own_model and find(name)):
+            return None
+        bare = name.rpartition("/")[2]
+        return bare if not self.profile.names(name) and self.profile.names(bare) else name
 
     def redacted(self, text: str) -> str:
         """Blank out the key, the token and the query's secrets in what somebody else wrote."""

@@ -51,6 +51,7 @@ OPENROUTER: Final = Profile(
     content_query={"index": "0"},
     callback_field="callback_url",
     transient_402=("openrouter_in_flight_budget",),
+    refusing_statuses=(503,),  # no provider can take it
     can_list=False,
     can_delete=False,
     derives=_CONTINUES,

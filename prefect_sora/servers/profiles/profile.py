@@ -1,6 +1,7 @@
 """Profile: what one kind of server can do, and how it says it, as data."""
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -112,6 +113,11 @@ class Profile(BaseModel):
     transient_402: tuple[str, ...] = Field(
         default=(),
         description="Words in an error's metadata that make a 402 a pause, and no lack of credit.",
+    )
+    refusing_statuses: tuple[int, ...] = Field(
+        default=(),
+        description="Statuses by which it says, in words of its own, that it has begun nothing and "
+        "may be asked again later.",
     )
     callback_field: str | None = Field(
         default=None, description="The field that names the URL to be told of a job's end."
@@ -258,6 +264,10 @@ class Profile(BaseModel):
         description="Where a job says that another bills for it, so that the cost it tells is not "
         "all of it, such as usage.is_byok.",
     )
+
+    def names(self, model: str) -> bool:
+        """Whether a model can have this name here."""
+        return not self.model_names or any(fnmatchcase(model, such) for such in self.model_names)
 
     @property
     def lists_by_provider(self) -> bool:

@@ -156,6 +156,7 @@ def status_error(
             message, code=failure.code, video_id=video_id, next_step=CHANGE_THE_PROMPT
         )
     pauses = status == 402 and failure.names(*server.profile.transient_402)
+    pauses |= status in server.profile.refusing_statuses and has_ended(response, body)
     if not pauses and (status == 402 or (status in (400, 403, 429) and failure.is_quota)):
         about["next_step"] = "Add credit or raise the quota at the provider; waiting is no use."
         return QuotaError(message, **about)
