@@ -158,7 +158,7 @@ class Openings:
             # A late answer may have named the video that a later attempt has adopted.
             video_id = one.accepted.job.video_id if one.accepted else ""
             if video_id not in videos or not video_id:
-                await self._note(one)
+                await self._note(one, attempts)
             videos.add(video_id)
         await self._markers.remove_all(gone)
 
@@ -173,8 +173,8 @@ class Openings:
                 paid.setdefault((state.folder, state.attempt), cost.best_usd)
         return list(paid.values())
 
-    async def _note(self, state: RenderState | None) -> None:
-        cost = cost_of(state) if state else Cost(is_paid=False)
+    async def _note(self, state: RenderState | None, all_of_it: Sequence[RenderState] = ()) -> None:
+        cost = cost_of(state, all_of_it) if state else Cost(is_paid=False)
         if state is None or not cost.is_paid:
             return
         reserved, periods = state.reserved, periods_of(state)

@@ -13,14 +13,16 @@ budget counts already need none.
 import asyncio
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import BaseModel
 
+from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.store.backends import VideoFolder
-from prefect_sora.store.records import SCHEMA, RenderState, Reserved, read_record
+from prefect_sora.store.records import SCHEMA, Failed, RenderState, Reserved, read_record
 
 FOLDER: Final = ".paid"
 
@@ -66,18 +68,28 @@ class Cost:
         return self.usd if self.actual_usd is None else self.actual_usd
 
 
-def cost_of(state: RenderState) -> Cost:
-    """Say what an attempt cost, from its records: how it ended, not how it was accepted."""
+def cost_of(state: RenderState, all_of_it: Iterable[RenderState] = ()) -> Cost:
+    """Say what an attempt cost, from its records: how it ended, not how it was accepted.
+
+    Args:
+        state: The attempt.
+        all_of_it: All attempts of the render: another may have adopted, and ended, the same job.
+    """
     if state.pictures:
         return Cost(True, state.pictures.image.cost_usd, state.pictures.image.actual_usd)
     accepted, stored, failed = state.accepted, state.stored, state.failed
     if accepted is None or accepted.job.kind == "existing" or (failed and failed.paid == "no"):
         return Cost(False)
     job = accepted.job
-    told = stored.video if stored else failed or job
+    told: list[VideoJob | StoredVideo | Failed] = []
+    for one in (state, *all_of_it):
+        end = one.stored.video if one.stored else one.failed
+        if end and one.accepted and one.accepted.job.video_id == job.video_id:
+            told.append(end)
+    actual = [one.actual_usd for one in told or [job] if one.actual_usd is not None]
     # In records of earlier versions only the kept video has the price.
     usd = stored.video.cost_usd if job.cost_usd is None and stored else job.cost_usd
-    return Cost(True, usd, told.actual_usd)
+    return Cost(True, usd, actual[0] if actual else None)
 
 
 class Payments:

@@ -250,6 +250,24 @@ async def test_the_charge_of_a_create_whose_answer_was_lost_is_settled_by_its_jo
     assert (video.actual_usd, await spent(disk, "run-1")) == (0.12, 0.12)
 
 
+async def test_a_late_answer_names_the_adopted_job_and_its_charge_is_settled_all_the_same(
+    billed: Billed, disk: Ledger
+) -> None:
+    client = billed(0.12)
+    first = await go(client, disk, budget=BUDGET)
+    state = await disk.state(first.folder)
+    assert state.reserved
+    second = state.reserved.again(2, state.reserved.in_doubt_since)
+    assert await disk.reserve(first.folder, second)
+    disk.release(second)
+    job = first.model_copy(update={"attempt": 2, "adopted": True})
+    await disk.accept(first.folder, job)
+    await keep(await wait(job, client, disk), client, disk)
+    assert await spent(disk, "run-") == 0.12
+    (entry,) = [one async for one in iterate_store(disk.store)]
+    assert (entry.cost_usd, entry.actual_usd) == (0.1, 0.12)
+
+
 async def test_a_gateways_estimate_on_create_is_kept_and_its_0_is_not(
     scripted: Script, disk: Ledger
 ) -> None:

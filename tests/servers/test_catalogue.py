@@ -23,7 +23,7 @@ from prefect_sora.renders.submit.options import Budget, RenderOptions
 from prefect_sora.renders.submit.prepare import identify
 from prefect_sora.renders.submit.submit import submit
 from prefect_sora.requests.table import rows_of
-from prefect_sora.servers.costs.catalogue import check, known, read_catalogue, remember
+from prefect_sora.servers.costs.catalogue import check, known, read_catalogue, remember, wanted_of
 from prefect_sora.servers.costs.pricing_keys import Wanted, usd_of
 from prefect_sora.servers.estimates import price
 from prefect_sora.servers.profiles import OPENROUTER
@@ -98,6 +98,15 @@ def test_what_is_not_sure_has_no_price_and_says_why(keys: dict[str, Any], why: s
     usd, said = usd_of(keys, HD)
     assert usd is None
     assert why in str(said)
+
+
+def test_what_else_it_starts_from_is_part_of_the_price() -> None:
+    first = {"type": "image_url", "image_url": {"url": "https://x/1.png"}}
+    video = {"type": "video_url", "video_url": {"url": "https://x/1.mp4"}}
+    two = wanted_of(clip(reference=b"png", extra={"frame_images": [first]}))
+    assert (two.pictures, two.more_inputs) == (2, False)
+    other = wanted_of(clip(extra={"input_references": [first, video]}))
+    assert usd_of({"duration_seconds": "0.1"}, other)[0] is None
 
 
 @pytest.fixture

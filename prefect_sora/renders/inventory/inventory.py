@@ -137,7 +137,7 @@ def _attempts(states: Sequence[RenderState]) -> tuple[StoreAttempt, ...]:
         records = (state.reserved, state.accepted, state.stored, state.pictures, state.failed)
         video_id = state.accepted.job.video_id if state.accepted else None
         name: Any = "kept" if state.is_kept else state.name
-        cost = cost_of(state)
+        cost = cost_of(state, states)
         paid: Paid = "no"
         if cost.is_paid:
             paid = state.failed.paid if state.failed and not state.is_kept else "yes"

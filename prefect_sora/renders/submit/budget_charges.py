@@ -138,7 +138,7 @@ async def _settle(attempt: Attempt) -> None:
         state.reserved.charged_as for state in before if state.reserved and _owes(state, before)
     }
     for state in before:
-        actual_usd = cost_of(state).actual_usd
+        actual_usd = cost_of(state, states).actual_usd
         if state.reserved and state.reserved.charged_as not in owed:
             await take_back(state.reserved, ledger.store)
         elif state.reserved and actual_usd is not None and state.failed:

@@ -154,12 +154,15 @@ def as_offered(request: VideoRequest, can: Profile, base_url: str) -> Profile:
 def wanted_of(request: VideoRequest) -> Wanted:
     """What of a request decides its price."""
     sound = request.extra.get("generate_audio")
-    more = request.extra.get("frame_images")
+    given = [request.extra.get(name) for name in ("frame_images", "input_references")]
+    more = [one for listed in given if isinstance(listed, list) for one in listed]
+    kinds = [one.get("type") if isinstance(one, Mapping) else None for one in more]
     return Wanted(
         request.size,
         request.seconds,
-        (request.reference is not None) + (len(more) if isinstance(more, list) else 0),
+        (request.reference is not None) + kinds.count("image_url"),
         sound if isinstance(sound, bool) else None,
+        any(kind != "image_url" for kind in kinds),
     )
 
 

@@ -45,12 +45,14 @@ class Wanted:
         seconds: Its length.
         pictures: How many it starts from.
         sound: Whether it has sound; None: as the model has it, so the dearer price counts.
+        more_inputs: Whether it starts from something else besides, such as a video.
     """
 
     size: str | None
     seconds: float | None
     pictures: int = 0
     sound: bool | None = None
+    more_inputs: bool = False
 
     @property
     def pixels(self) -> tuple[int, int] | None:
@@ -76,6 +78,8 @@ def usd_of(keys: Mapping[str, object], wanted: Wanted) -> tuple[float | None, st
         if amount is None:
             return None, f"the catalogue's {key} is no amount from 0 up"
         amounts[key.lower()] = amount * scale
+    if wanted.more_inputs:
+        return None, "what a video or a sound that it starts from costs is not known"
     rates = [*_fitting(amounts, wanted)]
     if not rates:
         return None, f"the catalogue has no price for {wanted.size or 'no size'}"
