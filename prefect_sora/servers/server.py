@@ -174,13 +174,8 @@ class Server:
     ) -> float | None:
         """Price so many seconds of video in USD; None where the price is not known.
 
-        A deployment's price stands under its own name or under the model's.
-
-        Args:
-            model: The model's name.
-            size: WIDTHxHEIGHT; None where it is not known.
-            seconds: Its length.
-            request: What is rendered, whose pictures and sound may have a price, too.
+        A deployment's price stands under its own name or under the model's. A request's pictures
+        and sound may have a price, too.
         """
         if self.local:
             return 0.0
