@@ -82,6 +82,14 @@ ApiKey = Annotated[
     ),
 ]
 
+Profile = Annotated[
+    str | None,
+    Parameter(
+        help="What kind of server a URL or openai is, a fallback too: a profile's name, JSON, or "
+        "a file of your own; in place of PREFECT_SORA_PROFILE. Without either it is asked."
+    ),
+]
+
 STORE: Final = "./renders"
 
 Store = Annotated[
@@ -101,6 +109,7 @@ class Where:
 
     provider: Provider = None
     api_key: ApiKey = None
+    profile: Profile = None
     store: Store = STORE
 
 
@@ -111,6 +120,7 @@ class Into:
 
     provider: Provider = None
     api_key: ApiKey = None
+    profile: Profile = None
     folder: Annotated[
         str | None,
         Parameter(

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from prefect_sora.cli import keys, prefect_start, redaction, saved, signals
-from prefect_sora.cli.options import Shown
+from prefect_sora.cli.options import Into, Shown, Where
 from prefect_sora.cli.saved import NamedStore
 from prefect_sora.cli.screen import Screen, show_our_log
 from prefect_sora.errors import InvalidRequestError, SoraError
@@ -57,7 +57,11 @@ def run_command(
         return body(screen)
     except (Exception, *INTERRUPTED) as error:
         if isinstance(error, SoraError):
-            error.known(store=store, provider=provider or environment.named_anywhere())
+            error.known(
+                store=store,
+                provider=provider or environment.named_anywhere(),
+                profile=environment.named_profile(),
+            )
         return screen.failure(error)
 
 
@@ -65,6 +69,7 @@ def chosen(
     name: str | None,
     api_key: str | None = None,
     environ: MutableMapping[str, str] = os.environ,
+    profile: str | None = None,
 ) -> NamedProvider:
     """Find who renders, and hide the keys of all servers that the environment describes.
 
@@ -72,12 +77,15 @@ def chosen(
         name: As --provider took it.
         api_key: As --api-key took it; the process, and what it starts, uses it from now on.
         environ: What describes the servers.
+        profile: As --profile took it; the same.
 
     Raises:
         InvalidRequestError: As `environment.named_provider` and `keys.use` say.
     """
     if api_key is not None:
         keys.use(api_key, name, environ)
+    if profile is not None:
+        environ[environment.PROFILE_VARIABLE] = profile
     hide_keys(environ)
     # Also where they are not needed: a mistake in them is told at once.
     prices_from_json(environ.get(environment.PRICES_VARIABLE), environment.PRICES_VARIABLE)
@@ -87,7 +95,18 @@ def chosen(
     like = get_close_matches(complete or "", ("local", "openai", "azure", *HOSTED), n=1)
     if like and complete not in like:
         raise _meant(str(complete), like[0])
-    return named_provider(complete, environ, saved.load_server)
+    found = named_provider(complete, environ, saved.load_server)
+    if profile is not None and not environment.takes_profile(found):
+        raise InvalidRequestError(
+            f"--profile goes with openai or a URL, and not with {found.name}.",
+            next_step="Leave it out: what that is, is known, or its block says it.",
+        )
+    return found
+
+
+def chosen_by(where: Where | Into) -> NamedProvider:
+    """Find who renders, as the options say it; see `chosen`."""
+    return chosen(where.provider, where.api_key, profile=where.profile)
 
 
 def _meant(name: str, like: str) -> InvalidRequestError:

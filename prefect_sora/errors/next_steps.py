@@ -79,6 +79,7 @@ class NextStep:
         scope: The scope to run again with; None: the same as before.
         store: The store, as --store takes it.
         provider: Who renders, as --provider takes it.
+        profile: What it can do, as --profile takes it; None: nothing was said of that.
         folder: The local renderer's folder.
         until: How long the server has the video, in Unix seconds; None: it does not say.
     """
@@ -90,11 +91,17 @@ class NextStep:
     scope: str | None = None
     store: str | None = None
     provider: str | None = None
+    profile: str | None = None
     folder: str | None = None
     until: float | None = None
 
     def known(
-        self, *, key: str | None = None, store: str | None = None, provider: str | None = None
+        self,
+        *,
+        key: str | None = None,
+        store: str | None = None,
+        provider: str | None = None,
+        profile: str | None = None,
     ) -> Self:
         """Fill in what was not known where the error was raised; what is set stays."""
         if self.kind in ("tell", "again"):  # they name no render
@@ -104,6 +111,7 @@ class NextStep:
             key=self.key or key,
             store=self.store or store,
             provider=self.provider or provider,
+            profile=self.profile or profile,
         )
 
     @property
@@ -116,7 +124,11 @@ class NextStep:
         """The command to type, where it is one."""
         if self.kind == "renderer":
             return _typed("local", ("--folder", self.folder))
-        places = (("--store", self.store), ("--provider", self.provider))
+        places = (
+            ("--store", self.store),
+            ("--provider", self.provider),
+            ("--profile", self.profile),
+        )
         if self.kind == "doctor":
             return _typed("doctor", *places)
         if self.kind in ("delete", "free"):
@@ -201,11 +213,17 @@ class Advised:
         self.steps = steps_of(advice)
 
     def known(
-        self, *, key: str | None = None, store: str | None = None, provider: str | None = None
+        self,
+        *,
+        key: str | None = None,
+        store: str | None = None,
+        provider: str | None = None,
+        profile: str | None = None,
     ) -> Self:
         """Fill in what the steps do not say; what is set stays."""
         self.steps = tuple(
-            step.known(key=key, store=store, provider=provider) for step in self.steps
+            step.known(key=key, store=store, provider=provider, profile=profile)
+            for step in self.steps
         )
         return self
 

@@ -139,8 +139,7 @@ class Server:
         """What says who asks; empty where nothing does."""
         # It names the address, so that no record tells that two servers have one key.
         key = self.api_key.get_secret_value() if self.api_key else ""
-        if key.lower() == "none":  # what a client sends to a server that asks for no key
-            key = ""
+        key *= key.lower() != "none"  # what a client sends to a server that asks for no key
         query = [[name, value] for name, value in self.query if name != "api-version"]
         return json.dumps([self.identity, key, query]).encode() if key or query else b""
 
@@ -194,7 +193,7 @@ class Server:
         is not sent that name: some refuse any name but their own. A vendor's prefix is left out
         where a server's own names have none: x-ai/grok-imagine-video is grok-imagine-video.
         """
-        if name is None or (self.profile.own_model and find(name)):
+        if name is None or (self.profile.own_model and find(name) and "/" not in name):
             return None
         bare = name.rpartition("/")[2]
         return bare if not self.profile.names(name) and self.profile.names(bare) else name
@@ -202,10 +201,8 @@ class Server:
     def redacted(self, text: str) -> str:
         """Blank out the key, the token and the query's secrets in what somebody else wrote."""
         secrets = [value for name, value in self.query if name != "api-version"]
-        if self.api_key:
-            secrets.append(self.api_key.get_secret_value())
-        if self.token and self.token.current:
-            secrets.append(self.token.current)
+        secrets += [self.api_key.get_secret_value()] if self.api_key else []
+        secrets += [self.token.current] if self.token and self.token.current else []
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "********")
         return text

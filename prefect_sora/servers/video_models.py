@@ -93,9 +93,11 @@ EXTENSIONS: Final = 6
 
 
 def find(name: str | None) -> VideoModel | None:
-    """Look a model up by its name or by one of its dated snapshots."""
-    if name is None:
-        return None
+    """Look a model up by its name or by one of its dated snapshots.
+
+    Gateways write its vendor's name before it, as in openai/sora-2: that is the same model.
+    """
+    name = (name or "").rpartition("/")[2]
     return MODELS.get(name) or next((m for m in MODELS.values() if name in m.snapshots), None)
 
 
@@ -134,7 +136,7 @@ def check(
                 "allow_unlisted sends it all the same.",
             )
         problems.append(f"{_NAMES[service]} ended {request.model} on {ended:%Y-%m-%d}.")
-    if profile and (profile.own_model or not profile.keeps_catalogue):
+    if profile and (profile.own_model or not profile.keeps_catalogue or profile.catalog_path):
         return problems
     if request.kind in DERIVED:
         return problems  # length and size are the source's

@@ -207,13 +207,12 @@ def _text(model: object) -> str:
 
 
 def _names(models: Iterable[str | None]) -> list[str]:
-    """All names, each snapshot's followed by that of its model."""
-    return [
-        name
-        for model in models
-        if model
-        for name in dict.fromkeys((model, _SNAPSHOT.sub("", model)))
-    ]
+    """All names, each followed by those of the same model without a vendor's and a date."""
+    found: dict[str, None] = {}
+    for model in filter(None, models):
+        for name in (model, model.rpartition("/")[2]):
+            found |= dict.fromkeys((name, _SNAPSHOT.sub("", name)))
+    return [*found]
 
 
 def _wrong(message: str) -> InvalidRequestError:

@@ -1,5 +1,6 @@
 """Catalogue: what a model does not offer is refused before it can cost anything."""
 
+import json
 from datetime import date
 from typing import Any
 
@@ -8,9 +9,12 @@ import pytest
 from prefect_sora.errors import InvalidRequestError, RetiredModelError
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import video_models
+from prefect_sora.servers.estimates import price
+from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.profiles import PROFILES, Service, read_profile
 from prefect_sora.servers.request_checks import check
 from prefect_sora.servers.server import remote
+from tests.support.scripted import Script
 
 
 def ask(**fields: Any) -> VideoRequest:
@@ -88,3 +92,25 @@ def test_a_retired_model_is_named_as_retired_on_its_own_service(service: Service
     assert video_models.check(ask(), service, today=date(2026, 9, 1)) == []
     assert video_models.check(ask(), None) == []
     assert day in video_models.check(ask(allow_unlisted=True), service, today=ended)[0]
+
+
+@pytest.mark.parametrize("model", ["openai/sora-2", "gateway/openai/sora-2-2025-12-08"])
+async def test_a_name_with_its_vendors_is_the_catalogues_model_and_sent_as_it_was_given(
+    scripted: Script, model: str
+) -> None:
+    server, client = scripted(lambda *_: (200, {}, {"id": "video_1", "status": "queued"}))
+    asked = ask(model=model, size="1280x720", seconds=4)
+    assert price(asked, client.server).usd == 0.4
+    with pytest.raises(InvalidRequestError, match="sora-2 renders"):
+        video_models.check(ask(model=model, seconds=5))
+    await client.submit(asked, None, "key")
+    picture = image_models.find("openai/gpt-image-2")
+    assert picture == image_models.find("gpt-image-2")
+    farm = remote(server.base_url, profile=PROFILES["sglang"])
+    assert farm.model_for(model) == model
+    assert json.loads(server.asked("POST")[0].body)["model"] == model
+
+
+def test_where_a_server_has_a_catalogue_of_its_own_that_one_decides() -> None:
+    own = PROFILES["openrouter"]
+    assert video_models.check(ask(model="openai/sora-2", seconds=5), profile=own) == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from prefect_sora.cli import exits, signals
 from prefect_sora.cli.options import Where
 from prefect_sora.cli.redaction import safe
-from prefect_sora.cli.run import chosen, with_client
+from prefect_sora.cli.run import chosen_by, with_client
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, agrees, usd
 from prefect_sora.errors import InvalidRequestError
@@ -40,7 +40,7 @@ def contract(
     Raises:
         InvalidRequestError: It would cost something, or nobody knows what, and nobody said yes.
     """
-    server = with_client(chosen(where.provider, where.api_key).server(), _server_of)
+    server = with_client(chosen_by(where).server(), _server_of)
     least_size, least_seconds = smallest(server, model)
     request = VideoRequest.of(
         prompt="A red kite over a green hill.",

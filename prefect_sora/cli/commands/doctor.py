@@ -15,7 +15,7 @@ from prefect_sora import __version__
 from prefect_sora.cli import exits, prefect_start, signals
 from prefect_sora.cli.options import SHOWN, WHERE, Count, Flag, Shown, Where
 from prefect_sora.cli.redaction import safe
-from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.run import chosen_by, run_command
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError, RejectedError, SoraError, VideoNotFoundError
@@ -105,7 +105,7 @@ def _findings(where: Where, model: str | None) -> Iterator[Finding]:
     yield _versions()
     server = None
     try:
-        renderer = chosen(where.provider, where.api_key)
+        renderer = chosen_by(where)
         server = renderer.server()
     except SoraError as error:
         yield _trouble("provider", error)

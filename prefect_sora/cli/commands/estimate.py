@@ -10,7 +10,7 @@ from rich.table import Table
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.commands import pricing
-from prefect_sora.cli.options import SHOWN, Count, Flag, Provider, Shown
+from prefect_sora.cli.options import SHOWN, Count, Flag, Profile, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
@@ -42,6 +42,7 @@ def estimate(
     file: str | None = None,
     *,
     provider: Provider = None,
+    profile: Profile = None,
     model: str | None = None,
     size: str | None = None,
     aspect_ratio: str | None = None,
@@ -58,6 +59,7 @@ def estimate(
         file: A batch, as `prefect-sora batch` takes it, or a storyboard, as `prefect-sora
             storyboard` does; without one, models are compared.
         provider: By whose prices.
+        profile: See above.
         model: Look at this model besides; of a batch's rows that name none.
         size: Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p; of a batch's rows that have none.
         aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size; 16:9 without either.
@@ -67,7 +69,7 @@ def estimate(
     """
 
     def body(screen: Screen) -> int:
-        server = pricing.server_of(chosen(provider) if provider else None)
+        server = pricing.server_of(chosen(provider, profile=profile) if provider else None)
         if file is not None:
             from prefect_sora.renders.batches.plan import plan
             from prefect_sora.requests.files import named

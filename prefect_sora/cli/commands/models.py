@@ -9,7 +9,7 @@ from rich.table import Table
 
 from prefect_sora.cli import exits, signals
 from prefect_sora.cli.commands import pricing
-from prefect_sora.cli.options import SHOWN, STORE, Flag, Provider, Shown
+from prefect_sora.cli.options import SHOWN, STORE, Flag, Profile, Provider, Shown
 from prefect_sora.cli.run import chosen, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, usd
@@ -28,6 +28,7 @@ def models(
     *,
     images: Flag = False,
     provider: Provider = None,
+    profile: Profile = None,
     store: str = STORE,
     shown: Shown = SHOWN,
 ) -> int:
@@ -43,16 +44,17 @@ def models(
         name: The model to tell all of, videos' or pictures'.
         images: Those that draw pictures, in place of those that render videos.
         provider: See above.
+        profile: See above.
         store: Where to measure how long renders of the model took.
         shown: See above.
     """
 
     def body(screen: Screen) -> int:
         if name is not None:
-            return _tell_one(screen, name, provider, store)
+            return _tell_one(screen, name, provider, profile, store)
         if images:
             return _tell_images(screen)
-        renderer = chosen(provider) if provider is not None else None
+        renderer = chosen(provider, profile=profile) if provider is not None else None
         known = [_as_json(model) for model in video_models.MODELS.values()]
         if not screen.shown.json:
             screen.out.print(_table())
@@ -76,10 +78,12 @@ def models(
 _YES_OR_NO: Final[dict[bool | None, str]] = {True: "yes", False: "no", None: ""}
 
 
-def _tell_one(screen: Screen, name: str, provider: str | None, store: str) -> int:
+def _tell_one(
+    screen: Screen, name: str, provider: str | None, profile: str | None, store: str
+) -> int:
     from prefect_sora.renders.inventory.model_information import model_information
 
-    server = pricing.server_of(chosen(provider) if provider else None)
+    server = pricing.server_of(chosen(provider, profile=profile) if provider else None)
     named, own = store_named(store), video_prices.by_model(server.prices)
     live = catalogue.known(server.base_url)
     offer = live.offers.get(name) if live else None

@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WAITING, WHERE, Flag, MaxCost, Shown, Waiting, Where
 from prefect_sora.cli.progress import Display
-from prefect_sora.cli.run import chosen, hide_keys, run_command, run_watched
+from prefect_sora.cli.run import chosen_by, hide_keys, run_command, run_watched
 from prefect_sora.cli.saved import standing, store_named
 from prefect_sora.cli.screen import Screen, describe
 from prefect_sora.errors import (
@@ -79,7 +79,7 @@ def resume(
         store = standing(store_named(where.store))
         ledger = Ledger(store.folder)
         hide_keys()
-        origins = Origins(chosen(where.provider, where.api_key) if where.provider else None)
+        origins = Origins(chosen_by(where) if where.provider else None)
         daily = store.daily_budget_usd if daily_budget is None else daily_budget
         way = _Way(adopt, resubmit, max_cost, daily, waiting.options)
         outcomes = run_watched(

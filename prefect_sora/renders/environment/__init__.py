@@ -10,7 +10,9 @@ from prefect_sora.renders.environment.named import (
     keys,
     local_folder,
     named_anywhere,
+    named_profile,
     named_provider,
+    takes_profile,
 )
 from prefect_sora.renders.environment.providers import (
     CHOICES,
@@ -41,5 +43,7 @@ __all__ = [
     "keys",
     "local_folder",
     "named_anywhere",
+    "named_profile",
     "named_provider",
+    "takes_profile",
 ]

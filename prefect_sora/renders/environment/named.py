@@ -14,7 +14,14 @@ from prefect_sora.renders.environment.providers import (
     NamedProvider,
     Saved,
 )
-from prefect_sora.renders.environment.variables import KEYS, at, azure, hosted, openai
+from prefect_sora.renders.environment.variables import (
+    KEYS,
+    PROFILE_VARIABLE,
+    at,
+    azure,
+    hosted,
+    openai,
+)
 from prefect_sora.servers.profiles import HOSTED
 from prefect_sora.servers.server import Server
 
@@ -68,6 +75,18 @@ def named_anywhere(environ: Mapping[str, str] = os.environ) -> str | None:
     if url or environ.get("OPENAI_API_KEY"):
         return "openai"
     return "azure" if environ.get("AZURE_OPENAI_ENDPOINT") else None
+
+
+def takes_profile(provider: NamedProvider) -> bool:
+    """Whether what a provider can do may be said of it: not where its name or a block says it."""
+    told = isinstance(provider, Described) and provider.name not in ("azure", *HOSTED)
+    return told and not provider.is_local
+
+
+def named_profile(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Name the profile that the environment does; None for one that is written out there."""
+    said = environ.get(PROFILE_VARIABLE, "").strip()
+    return said if said and not said.startswith("{") else None
 
 
 def local_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -112,11 +113,13 @@ def _as_block(
 
 
 def _profile(text: str) -> str | dict[str, Any]:
-    """Read a profile's name, or one of the user's own as JSON.
+    """Read a profile's name, or one of the user's own as JSON, or from a file of this machine.
 
     Raises:
-        InvalidRequestError: It begins like JSON and is none.
+        InvalidRequestError: It begins like JSON and is none, or the file cannot be read.
     """
+    if text.lower().endswith((".json", ".yaml", ".yml")):
+        return _from_file(text)
     if not text.lstrip().startswith("{"):
         return text
     try:
@@ -127,6 +130,22 @@ def _profile(text: str) -> str | dict[str, Any]:
             next_step='Set it to a name, or to what differs: {"base": "generic", "can_list": '
             "false}.",
         ) from None
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    import yaml  # only where it is needed
+
+    try:
+        written = yaml.safe_load(Path(path).expanduser().read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        written = getattr(error, "strerror", None) or "it is no YAML or JSON"
+    if not isinstance(written, dict):
+        why = written if isinstance(written, str) else "it holds no fields"
+        raise InvalidRequestError(
+            f"The profile {path} cannot be read: {why}.",
+            next_step="Write it as a mapping, with a base and what differs from it.",
+        )
+    return written
 
 
 def azure(environ: Mapping[str, str]) -> Described:

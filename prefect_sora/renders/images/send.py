@@ -112,7 +112,7 @@ def _order(prepared: PreparedPictures, server: Server) -> tuple[dict[str, Any], 
     fields |= {name: getattr(given, name) for name in image_models.OPTIONS}
     fields["n"] = given.n if given.n > 1 else None
     model = image_models.find(given.model)
-    if model and model.response_format:
+    if model and model.response_format and "/" not in str(given.model):
         fields["response_format"] = "b64_json"  # or a URL, which is one more thing to fail
     fields = {k: v for k, v in {**fields, **given.extra}.items() if v is not None}
     if not prepared.inputs:

@@ -186,8 +186,8 @@ IMAGE_MODELS: Final = {model.name: model for model in _LISTED}
 
 
 def find(name: str | None) -> ImageModel | None:
-    """Look a model up by its name or by a dated one."""
-    return IMAGE_MODELS.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)) if name else None
+    """Look a model up by its name or by a dated one, its vendor's name before it or not."""
+    return IMAGE_MODELS.get(re.sub(r"^.*/|-\d{4}-\d{2}-\d{2}$", "", name)) if name else None
 
 
 def usd_each(request: ImageRequest, server: Server) -> float | None:

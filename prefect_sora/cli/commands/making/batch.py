@@ -24,7 +24,7 @@ from prefect_sora.cli.options import (
     Waiting,
     Where,
 )
-from prefect_sora.cli.run import Making, chosen, make, run_command
+from prefect_sora.cli.run import Making, chosen_by, make, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, describe, place
 from prefect_sora.errors import BatchError
@@ -85,7 +85,10 @@ def batch(
     defaults = pricing.row_defaults(model, size, seconds)
 
     def body(screen: Screen) -> int:
-        renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
+        renderer, store = (
+            chosen_by(where),
+            store_named(where.store),
+        )
         planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows)
         for warning in planned.warnings:
             screen.warn(warning)

@@ -25,7 +25,7 @@ from prefect_sora.cli.options import (
     Words,
     find_source,
 )
-from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.run import chosen, chosen_by, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import Kind
@@ -161,7 +161,7 @@ def _made(
         others = map(chosen, deriving.fallback or [])
         order = Order(
             derived(kind, prompt, kept or video_id, take=shared.take, **fields),
-            (chosen(where.provider, where.api_key), *others),
+            (chosen_by(where), *others),
             store,
             shared,
             waiting,

@@ -25,7 +25,7 @@ from prefect_sora.cli.options import (
     Whole,
     Words,
 )
-from prefect_sora.cli.run import Making, chosen, make, run_command
+from prefect_sora.cli.run import Making, chosen_by, make, run_command
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.renders.environment import NamedProvider
@@ -104,7 +104,10 @@ def image(
             allow_unlisted=allow_unlisted,
         )
 
-        renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
+        renderer, store = (
+            chosen_by(where),
+            store_named(where.store),
+        )
 
         async def check(renderer: NamedProvider | None) -> None:
             if renderer is not None:

@@ -25,7 +25,7 @@ from prefect_sora.cli.options import (
     Words,
     find_source,
 )
-from prefect_sora.cli.run import chosen, run_command
+from prefect_sora.cli.run import chosen, chosen_by, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError
@@ -114,7 +114,7 @@ def render(
                 allow_unlisted=allow_unlisted,
             )
         providers = (
-            chosen(where.provider, where.api_key),
+            chosen_by(where),
             *(chosen(name) for name in fallback or []),
         )
         store = store_named(where.store)

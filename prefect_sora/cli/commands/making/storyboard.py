@@ -22,7 +22,7 @@ from prefect_sora.cli.options import (
     Waiting,
     Whole,
 )
-from prefect_sora.cli.run import Making, chosen, make, run_command
+from prefect_sora.cli.run import Making, chosen_by, make, run_command
 from prefect_sora.cli.saved import store_named
 from prefect_sora.cli.screen import Screen, costs, place, usd
 from prefect_sora.errors import InvalidRequestError
@@ -83,7 +83,10 @@ def storyboard(
                 next_step="Give 1 or more.",
             )
         board = asyncio.run(storyboards.read(file))
-        renderer, store = chosen(where.provider, where.api_key), store_named(where.store)
+        renderer, store = (
+            chosen_by(where),
+            store_named(where.store),
+        )
         shared = scope or f"storyboard {board.title}"
 
         async def flow(flows: ModuleType, block: Any, folder: Any) -> "StoredFilm":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
-from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.run import chosen_by, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, agrees, describe
 from prefect_sora.errors import InvalidRequestError, SoraError, VideoNotFoundError
@@ -58,7 +58,7 @@ def delete(
                 next_step="Nothing was deleted. `prefect-sora list` shows the ids.",
             )
         store = store_named(where.store)
-        server = chosen(where.provider, where.api_key).server()
+        server = chosen_by(where).server()
         if kept:
             return _delete_kept(server, store, older_than, yes, screen)
         return _delete_named(server, store, videos, unkept, yes, screen)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
-from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.run import chosen_by, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import RemoteVideo
@@ -50,7 +50,7 @@ def list_(
 
     def body(screen: Screen) -> int:
         store, most = store_named(where.store), None if every else limit
-        server = chosen(where.provider, where.api_key).server()
+        server = chosen_by(where).server()
         rows, more = with_client(server, lambda client: _found(client, store, status, after, most))
         screen.document({"videos": [_as_json(row) for row in rows], "has_more": more})
         if not rows:

@@ -16,7 +16,7 @@ from prefect_sora.cli.options import (
     Where,
     find_source,
 )
-from prefect_sora.cli.run import chosen, run_command, with_client
+from prefect_sora.cli.run import chosen_by, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, place
 from prefect_sora.errors import InvalidRequestError
@@ -43,7 +43,7 @@ def retrieve(video: Video, *, where: Where = WHERE, shown: Shown = SHOWN) -> int
 
     def body(screen: Screen) -> int:
         store = store_named(where.store)
-        server = chosen(where.provider, where.api_key).server()
+        server = chosen_by(where).server()
 
         async def work(client: "VideoClient") -> RemoteVideo:
             from prefect_sora.renders.finish.cancel import id_of
@@ -76,7 +76,7 @@ def cancel(video: Video, *, where: Where = WHERE, shown: Shown = SHOWN) -> int:
 
     def body(screen: Screen) -> int:
         store = store_named(where.store)
-        server = chosen(where.provider, where.api_key).server()
+        server = chosen_by(where).server()
 
         async def work(client: "VideoClient") -> Any:
             from prefect_sora.renders.finish.cancel import cancel, job_named
@@ -142,7 +142,7 @@ class _Holder:
     async def describe(self) -> Server:
         """Describe the server."""
         where = self._where
-        return await asyncio.to_thread(lambda: chosen(where.provider, where.api_key).server())
+        return await asyncio.to_thread(lambda: chosen_by(where).server())
 
     async def get_client(self) -> "VideoClient":
         """Connect to it."""
