@@ -47,7 +47,8 @@ class Limits:
     source_seconds: float = 60.0  # to load one: the largest picture at 1 MB a second
     picture_max_bytes: int = 50 * _MIB  # OpenAI's own limit (openapi.yaml, 2026-08-21)
     picture_max_pixels: int = 64 * _MIB  # twice an 8K frame (7680x4320); decoded, it takes 192 MiB
-    document_max_bytes: int = 1 * _MIB  # YAML or JSON: some thousand shots
+    document_max_bytes: int = 512 * _KIB  # YAML or JSON: a thousand shots; it takes ten seconds
+    document_max_values: int = 500_000  # with its aliases written out
     template_max_bytes: int = 256 * _KIB  # eight times the longest prompt
     template_max_characters: int = 1_000_000  # written by a template that never ends
     table_max_bytes: int = 256 * _MIB  # some hundred thousand long prompts

@@ -1,21 +1,21 @@
-"""Files that users point at: read from wherever they are, and YAML and JSON as plain values.
+"""Files that users point at: read from wherever they are.
 
 A source is a path, an http(s), file: or data: URL, or any URL that fsspec opens. Messages and
-records leave out its query, user and password, because a presigned URL is a secret.
+records leave out its query, user and password, because a presigned URL is a secret. A file from
+elsewhere names files of its own server alone: who typed its address did not type what stands in
+it, and a path in it would be one of this machine.
 """
 
 import asyncio
 import base64
 import binascii
-import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
-
-import yaml
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.redaction import in_private
@@ -72,29 +72,75 @@ def beside(source: str | Path, name: str) -> str | Path:
     return f"{place.rpartition('/')[0]}/{name}{rest}"
 
 
+def is_url(source: str) -> bool:
+    """Whether a source is a URL, and no path."""
+    return _SCHEME.match(source) is not None
+
+
 def is_relative(source: str) -> bool:
     """Whether a source is a path that depends on where one stands."""
-    return not _SCHEME.match(source) and not Path(source).expanduser().is_absolute()
+    return not is_url(source) and not source.startswith("~") and not Path(source).is_absolute()
 
 
 def is_folder(source: str | Path) -> bool:
     """Whether a source is a folder of this machine."""
-    if not isinstance(source, Path) and _SCHEME.match(source):
-        return False
-    return Path(source).expanduser().is_dir()
+    path = _path_of(source)
+    return path is not None and os.path.isdir(path)  # which answers for impossible names, too
 
 
 def is_missing(source: str | Path) -> bool:
     """Whether a source is a path of this machine at which there is no file."""
-    if not isinstance(source, Path) and _SCHEME.match(source):
-        return False
-    return not Path(source).expanduser().is_file()
+    path = _path_of(source)
+    return path is not None and not os.path.isfile(path)
+
+
+def _path_of(source: str | Path) -> Path | None:
+    """A source as a path of this machine; None of a URL."""
+    if not isinstance(source, Path) and is_url(source):
+        return None
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # nobody here is called so
+        return Path(source)
 
 
 def seen_from(source: str | Path, name: str) -> str | Path:
-    """The address of a file that a source names: a relative path begins in the source's folder."""
-    path = Path(name).expanduser()
-    return name if _SCHEME.match(name) or path.is_absolute() else beside(source, name)
+    """The address of a file that a source names: a relative path begins in the source's folder.
+
+    Raises:
+        InvalidRequestError: The source is from elsewhere, and names what is not from there.
+    """
+    relative = is_relative(name)
+    own = _origin(source)
+    is_its_own = relative or name.lower().startswith("data:")
+    if own and not is_its_own and ("::" in name or _origin(name) != own):
+        raise InvalidRequestError(
+            f'"{public_address(name)}" is not from where it is named: a file that is read from '
+            f"{'://'.join(own)} names files from there alone.",
+            next_step="Copy the file here and read that, or put beside it what it names.",
+        )
+    return beside(source, name) if relative else name
+
+
+def is_elsewhere(source: str | Path) -> bool:
+    """Whether a source is read from another machine."""
+    return _origin(source) is not None
+
+
+def _origin(source: str | Path) -> tuple[str, str] | None:
+    """Scheme and host, or bucket, of a URL; None of a file of this machine."""
+    whole = str(source)
+    # Of file systems that are chained, as `zip://a.png::s3://…`, the last has the bytes.
+    last = whole.rpartition("::")[2]
+    if isinstance(source, Path) or not is_url(whole) or not is_url(last):
+        return None
+    parts = urlsplit(last)
+    scheme = parts.scheme.lower()
+    if scheme in ("file", "local", "data"):
+        return None
+    if scheme not in ("http", "https"):
+        return scheme, parts.netloc  # with a container, which stands where a user does
+    return scheme, parts.netloc.rpartition("@")[2].lower()
 
 
 async def names_beside(source: str | Path, suffix: str) -> list[str]:
@@ -160,8 +206,8 @@ async def _read(source: str | Path | bytes, max_bytes: int, options: dict[str, A
     if isinstance(source, bytes):
         return source
     url = str(source)
-    if isinstance(source, Path) or not _SCHEME.match(url):
-        return await asyncio.to_thread(_read_path, Path(source).expanduser(), max_bytes)
+    if path := _path_of(source):
+        return await asyncio.to_thread(_read_path, path, max_bytes)
     if url.lower().startswith("data:"):
         return _read_data_url(url)
     if url.lower().startswith("file://"):  # fsspec would take its %20 for three letters
@@ -249,48 +295,3 @@ def binary(size_bytes: int) -> str:
     """Say a size in MiB, or in KiB."""
     mebibytes = size_bytes / 2**20
     return f"{mebibytes:g} MiB" if mebibytes >= 1 else f"{size_bytes / 2**10:g} KiB"
-
-
-async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | None = None) -> Any:
-    """Return what a YAML or JSON file says.
-
-    Args:
-        source: Path, http(s) URL, or any URL that fsspec opens.
-        what: What it holds, for errors: `The shot file …`.
-        options: For fsspec's file system.
-
-    Raises:
-        InvalidRequestError: It is missing, unreadable, or neither YAML nor JSON; it says
-            in which line.
-    """
-    next_step = "Correct it there."
-    try:
-        data = await load(source, max_bytes=limits().document_max_bytes, options=options)
-        return _parsed(data.decode("utf-8-sig"))
-    except UnreadableError as error:
-        problem, next_step = str(error), "Name one that can be read."
-    except UnicodeDecodeError:
-        problem, next_step = "is not UTF-8 text", "Save it as UTF-8."
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = f"is neither YAML nor JSON{where}: {error.problem}"
-    except (yaml.YAMLError, RecursionError) as error:
-        next_step = "Write it as YAML or JSON."
-        problem = f"is neither YAML nor JSON: {' '.join(str(error).split())}"
-    raise InvalidRequestError(f"{named(source, what)} {problem}.", next_step=next_step)
-
-
-def named(source: str | Path, what: str) -> str:
-    """Name a file at the start of a sentence, without what may be secret in its URL."""
-    return f'The {what} file "{public_address(source)}"'
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)  # YAML's parser refuses the tabs that JSON allows
-    except ValueError:
-        return yaml.safe_load(text)
-
-
-__all__ = ["named", "read"]

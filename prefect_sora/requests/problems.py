@@ -1,5 +1,6 @@
 """Problems: what pydantic finds wrong with what a person gave, in words for that person."""
 
+import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -24,10 +25,35 @@ class Request(BaseModel):
             wrong = in_words(error, cls.model_fields)
             raise InvalidRequestError(wrong) from None
 
+    @field_validator("extra", "labels", check_fields=False)
+    @classmethod
+    def _what_is_sent_and_recorded_is_json(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if fields and (wrong := no_json(fields)):
+            raise ValueError(wrong)
+        return fields
+
     @field_validator("model", check_fields=False)
     @classmethod
     def _no_name_is_no_model(cls, model: str | None) -> str | None:
         return model if model and model.strip() else None
+
+
+def no_json(value: Any) -> str | None:
+    """Say why a value cannot be written as JSON that every server reads; None where it can."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate), as is left where an emoji was cut"
+    except RecursionError:
+        return "is nested too deeply"
+    except (ValueError, TypeError) as error:  # NaN, a number of thousands of digits
+        return f"is no JSON: {str(error).rstrip('.')}"
+    return None
+
+
+def whole(text: str) -> str:
+    """The text without halves of characters, which no file takes."""
+    return text.encode(errors="replace").decode()
 
 
 _WHOLE, _NUMBER, _BOOL = "a whole number", "a number", "true or false"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from prefect_sora.errors import InvalidRequestError, PromptTemplateError
 from prefect_sora.limits import limits
-from prefect_sora.requests import files
+from prefect_sora.requests import documents, files
 from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.shots import TEMPLATES, ShotPrompt, prose, sandbox
 from prefect_sora.requests.video import MAX_PROMPT_CHARACTERS
@@ -81,11 +81,16 @@ async def read_shot(source: str | Path) -> ShotPrompt:
             line or field. Nothing was sent.
     """
     try:
-        return ShotPrompt.model_validate(await files.read(source, "shot"))
+        shot = ShotPrompt.model_validate(await documents.read(source, "shot"))
     except ValidationError as error:
         wrong = in_words(error, ShotPrompt.model_fields)
+    else:
+        if shot.template and not shipped(shot.template) and files.is_elsewhere(source):
+            place = str(files.seen_from(source, shot.template))
+            shot = shot.model_copy(update={"template": place})
+        return shot
     raise InvalidRequestError(
-        f"{files.named(source, 'shot')} is no shot: {wrong}",
+        f"{documents.named(source, 'shot')} is no shot: {wrong}",
         next_step=f"A shot has the fields {', '.join(ShotPrompt.model_fields)}.",
     )
 

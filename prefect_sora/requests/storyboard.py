@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.requests import files
+from prefect_sora.requests import documents, files
 from prefect_sora.requests.problems import reason
 from prefect_sora.requests.prompts import shipped, written
 from prefect_sora.requests.shots import Prompt, ShotPrompt, Words
@@ -260,23 +260,25 @@ async def read(source: str | Path, *, options: Mapping[str, Any] | None = None) 
 
     Raises:
         InvalidRequestError: There is no such file, or it is no storyboard; it says which
-            line, or which shot and field. Nothing was sent.
+            line, or shot and field; or it names from elsewhere what is not from there.
     """
-    value = await files.read(source, "storyboard", options=options)
-    board = Storyboard.of(value, files.named(source, "storyboard"))
-    seen: dict[str, Any] = {"shots": tuple(_seen_from(source, s) for s in board.shots)}
+    value = await documents.read(source, "storyboard", options=options)
+    board = Storyboard.of(value, documents.named(source, "storyboard"))
+    shots = (_seen_from(source, number, shot) for number, shot in enumerate(board.shots, 1))
+    seen: dict[str, Any] = {"shots": tuple(shots)}
     if board.audio:
         place = str(files.seen_from(source, board.audio.source))
         seen["audio"] = board.audio.model_copy(update={"source": place})
     return board.model_copy(update=seen)
 
 
-def _seen_from(source: str | Path, shot: Shot) -> Shot:
+def _seen_from(source: str | Path, number: int, shot: Shot) -> Shot:
     prompt = shot.prompt
-    if isinstance(prompt, ShotPrompt) and prompt.template and not shipped(prompt.template):
-        place = str(files.seen_from(source, prompt.template))
-        prompt = prompt.model_copy(update={"template": place})
-    keyframe = str(files.seen_from(source, shot.keyframe)) if shot.keyframe else None
+    with naming(number):
+        if isinstance(prompt, ShotPrompt) and prompt.template and not shipped(prompt.template):
+            place = str(files.seen_from(source, prompt.template))
+            prompt = prompt.model_copy(update={"template": place})
+        keyframe = str(files.seen_from(source, shot.keyframe)) if shot.keyframe else None
     return shot.model_copy(update={"prompt": prompt, "keyframe": keyframe})
 
 

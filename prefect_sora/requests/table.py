@@ -7,7 +7,7 @@ with row and column.
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from pydantic import JsonValue, ValidationError
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
 from prefect_sora.requests import files
-from prefect_sora.requests.problems import reason
+from prefect_sora.requests.problems import reason, whole
 from prefect_sora.requests.table_formats import (
     ALIASES,
     SUFFIXES,
@@ -50,6 +50,12 @@ class Row:
     problems: tuple[str, ...] = ()
     prompt: str = ""
     labels: dict[str, JsonValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Hold only what the files of a batch's results can tell."""
+        object.__setattr__(self, "where", whole(self.where))
+        object.__setattr__(self, "prompt", whole(self.prompt))
+        object.__setattr__(self, "problems", tuple(map(whole, self.problems)))
 
 
 async def read_table(
@@ -124,7 +130,7 @@ def refuse_broken(rows: Sequence[Row], *, skipped: bool = False) -> None:
 def _rows(data: bytes, suffix: str, source: str | Path, named: str, defaults: Fields) -> list[Row]:
     found = read_rows(data, suffix, named, defaults)
     rows = [
-        _row(number, where, {**defaults, **_placed(fields, source)})
+        _row(number, where, {**defaults, **fields}, [*fields], source)
         if isinstance(fields, Mapping)
         else Row(number, where, problems=(fields,))
         for number, (where, fields) in enumerate(found, 1)
@@ -134,15 +140,10 @@ def _rows(data: bytes, suffix: str, source: str | Path, named: str, defaults: Fi
     return rows
 
 
-def _placed(fields: Fields, source: str | Path) -> Fields:
-    """Find a relative picture beside the table."""
-    name = next((n for n in ("reference", *ALIASES) if isinstance(fields.get(n), str)), None)
-    if name is None or not files.is_relative(fields[name]):
-        return fields
-    return {**fields, name: files.beside(source, fields[name])}
-
-
-def _row(number: int, where: str, fields: Fields) -> Row:
+def _row(
+    number: int, where: str, fields: Fields, own: Collection[str] = (), source: str | Path = ""
+) -> Row:
+    """Check the fields of a row; those of its `own` name pictures as seen from the source."""
     prompt = fields.get("prompt")
     shown = prompt if isinstance(prompt, str) else ""
     labels = labels_in(fields)
@@ -151,12 +152,17 @@ def _row(number: int, where: str, fields: Fields) -> Row:
     if unknown := mistaken(fields):
         return Row(number, where, problems=(unknown,), prompt=shown, labels=labels)
     given = {ALIASES.get(n, n): value for n, value in fields.items() if n not in labels}
-    if labels:
+    if labels and isinstance(given.get("labels") or {}, Mapping):
         given["labels"] = {**labels, **(given.get("labels") or {})}
     try:
+        for name in ("reference", *ALIASES):
+            if name in own and isinstance(fields[name], str):
+                given["reference"] = files.seen_from(source, fields[name])
         return _checked(number, where, VideoRequest(**_read(given)))
     except ValidationError as error:
         problems = _problems(error, given)
+    except InvalidRequestError as error:
+        problems = [f"column reference: {error.message.rstrip('.')}"]
     except ValueError as error:
         problems = [str(error)]
     return Row(number, where, problems=tuple(problems), prompt=shown, labels=labels)
@@ -165,7 +171,8 @@ def _row(number: int, where: str, fields: Fields) -> Row:
 def _checked(number: int, where: str, request: VideoRequest) -> Row:
     reference = request.reference
     if isinstance(reference, (str, Path)) and files.is_missing(reference):
-        problem = f'column reference: the picture "{reference}" does not exist'
+        shown = files.public_address(reference)
+        problem = f'column reference: the picture "{shown}" does not exist'
         return Row(number, where, problems=(problem,), prompt=request.prompt, labels=request.labels)
     return Row(number, where, request, prompt=request.prompt, labels=request.labels)
 
@@ -175,7 +182,7 @@ def _read(given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(extra := given.get("extra"), str):
         try:
             given["extra"] = json.loads(extra)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"column extra: it is no JSON: {error}") from None
     if isinstance(characters := given.get("characters"), str):
         given["characters"] = characters.replace(",", " ").split()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.requests.problems import no_json, whole
 from prefect_sora.requests.video import VideoRequest
 
 ALIASES: Final = {"image": "reference"}
@@ -142,14 +143,15 @@ def mistaken(names: Iterable[str]) -> str:
 
 def labels_in(fields: Fields) -> dict[str, JsonValue]:
     """Take the columns that no request has, which are the user's own, as plain JSON."""
-    return {name: _plain(value) for name, value in fields.items() if name not in COLUMNS}
+    return {whole(name): _plain(value) for name, value in fields.items() if name not in COLUMNS}
 
 
 def _plain(value: Any) -> JsonValue:
     try:
-        return _JSON.validate_python(value)
+        plain = _JSON.validate_python(value)
     except ValidationError:  # a date of Parquet, a number that is none
-        return str(value)
+        return whole(str(value))
+    return plain if no_json(plain) is None else whole(str(value))
 
 
 def _json_lines(text: str) -> Iterator[tuple[str, Fields | str]]:

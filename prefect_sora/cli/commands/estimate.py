@@ -72,7 +72,7 @@ def estimate(
         server = pricing.server_of(chosen(provider, profile=profile) if provider else None)
         if file is not None:
             from prefect_sora.renders.batches.plan import plan
-            from prefect_sora.requests.files import named
+            from prefect_sora.requests.documents import named
             from prefect_sora.requests.table import read_table
 
             defaults = pricing.row_defaults(model, size, seconds)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpx2
 
 from prefect_sora.errors import InvalidRequestError, RejectedError, UnavailableError
-from prefect_sora.requests import files
+from prefect_sora.requests import documents
 from prefect_sora.servers.profiles import (
     AUTO,
     AZURE,
@@ -185,10 +185,10 @@ async def profile_of(given: str | Mapping[str, Any]) -> Profile:
         InvalidRequestError: No such profile, no such file, or a field that no profile has.
     """
     if isinstance(given, str) and given.lower().endswith((".json", ".yaml", ".yml")):
-        written = await files.read(given, "profile")
+        written = await documents.read(given, "profile")
         if not isinstance(written, Mapping):
             raise InvalidRequestError(
-                f"{files.named(given, 'profile')} holds no fields.",
+                f"{documents.named(given, 'profile')} holds no fields.",
                 next_step="Write it as a mapping, with a base and what differs from it.",
             )
         return read_profile(written)
