@@ -101,6 +101,7 @@ def _check_model(request: VideoRequest, server: Server) -> None:
     if name is None and can.model_required:
         _refuse(server, f"no model of its own choice for {request.kind}", "Name the model")
     if name is not None and not can.names(name):
+        check_offered(request, server)  # its own catalogue may say which is meant
         such = " or ".join(can.model_names)
         _refuse(server, f"no model {name!r}: its models' names are like {such}", "Name one")
 

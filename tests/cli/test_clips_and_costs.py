@@ -157,7 +157,8 @@ def test_what_servers_say_counts_in_place_of_the_estimate_and_both_are_told() ->
 
 
 def test_estimate_and_real_cost_stand_side_by_side_at_the_terminal(cli: Cli, store: str) -> None:
-    server = Scripted(Billing(0.12))
+    billing = Billing(0.12)
+    server = Scripted(billing)
     environment = {
         "OPENAI_BASE_URL": server.base_url,
         "PREFECT_SORA_PRICES": '{"*": 0.1}',
@@ -165,7 +166,10 @@ def test_estimate_and_real_cost_stand_side_by_side_at_the_terminal(cli: Cli, sto
     }
     words = ("render", "a red kite", *TINY, "--provider", "openai", "--store", store)
     ended = cli(*words, "--scope", "tonight", **environment)
+    (job,) = billing.jobs
+    shown = cli("retrieve", job["id"], "--provider", "openai", "--store", store, **environment)
     server.stop()
+    assert "cost $0.12, as the server says" in shown.out
 
     assert ended.code == exits.OK, ended.err
     assert "cost $0.10 estimated, $0.12 real" in ended.out

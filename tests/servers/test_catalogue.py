@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from threading import Event
@@ -134,6 +135,7 @@ LITE: dict[str, Any] = {"model": "local/kite-lite", "size": "640x360", "seconds"
             "local/kite-lite?",
         ),
         ({"model": "acme/kite-lite"}, "has no video model", "Did you mean local/kite-lite?"),
+        ({"model": "kite-lite"}, "no video model 'kite-lite'", "Did you mean local/kite-lite?"),
         ({"seconds": 3}, "local/kite-lite renders 2 or 4 seconds, not 3", "allow_unlisted"),
         (
             {"size": "64x64"},
@@ -161,7 +163,7 @@ async def test_what_the_catalogue_lacks_is_refused_and_nothing_is_sent(
     assert next_step in str(caught.value.next_step)
     assert caught.value.paid == "no"
     if "reference" not in fields:
-        with pytest.raises(InvalidRequestError):
+        with pytest.raises(InvalidRequestError, match=re.escape(said)):
             await go(client, disk, asked)
     unlisted = asked.model_copy(update={"allow_unlisted": True})
     check(unlisted, client.server.label, client.server.base_url)

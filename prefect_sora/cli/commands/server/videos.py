@@ -18,7 +18,7 @@ from prefect_sora.cli.options import (
 )
 from prefect_sora.cli.run import chosen_by, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
-from prefect_sora.cli.screen import Screen, place
+from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.handles import RemoteVideo
 from prefect_sora.renders.finish.stills import Variant
@@ -174,5 +174,7 @@ def _tell(screen: Screen, video: RemoteVideo) -> None:
     )
     if any(what):
         screen.result(f"  {' · '.join(filter(None, what))}")
+    if video.actual_usd is not None:
+        screen.result(f"  cost {usd(video.actual_usd)}, as the server says")
     if video.error:
         screen.result(f"  {video.error}", style="red")
