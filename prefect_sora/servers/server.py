@@ -181,7 +181,11 @@ class Server:
         if offer := self.offer(model):
             wanted = wanted_of(request) if request else Wanted(size, seconds)
             return offer.usd(replace(wanted, size=size, seconds=seconds))[0]
-        price = usd_per_second((self.deployment, self.model_for(model)), size, self.prices)
+        names = (self.deployment, self.model_for(model))
+        # What a model cost at its own service is not what a server with a catalogue asks for it.
+        price = usd_per_second(
+            names, size, self.prices, published=self.profile.catalog_path is None
+        )
         if not price:
             return price  # what costs nothing costs nothing at any length
         return None if seconds is None else round(price * seconds, 6)

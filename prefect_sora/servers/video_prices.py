@@ -81,7 +81,7 @@ def tariff(model: str | None, size: str | None) -> Tariff | None:
 
 
 def usd_per_second(
-    models: Iterable[str | None], size: str | None, own: Prices = ()
+    models: Iterable[str | None], size: str | None, own: Prices = (), *, published: bool = True
 ) -> float | None:
     """Find the price of a second; None where it is not known.
 
@@ -89,13 +89,14 @@ def usd_per_second(
         models: The model's names, the one that decides first.
         size: WIDTHxHEIGHT; None where it is not known.
         own: The server's own prices. A model that stands in them has these alone.
+        published: Whether those of the models' own services count besides.
     """
     names = _names(models)
     for name in [*names, ANY]:
         by_size = {s: usd for m, s, usd in own if m == name}
         if by_size:
             return by_size.get(size or ANY, by_size.get(ANY))
-    for name in names:
+    for name in names if published else ():
         if any(found.model == name for found in PUBLISHED):
             found_one = tariff(name, size)
             return found_one.usd_per_second if found_one else None

@@ -285,6 +285,7 @@ async def test_a_catalogue_that_is_none_is_said_and_everything_goes_on(
     check(clip(model="acme/kite", seconds=99), server.label, server.base_url)
     unknown = price(clip(model="acme/kite"), server)
     assert (unknown.usd, unknown.why) == (None, "no price of acme/kite at 64x64 is known")
+    assert price(clip(model="openai/sora-2", size="1280x720"), server).usd is None
     await recognised(server)
     assert len(strange.seen) == 1, "it is not asked for again at once"
 
