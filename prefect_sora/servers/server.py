@@ -193,9 +193,8 @@ class Server:
     def model_for(self, name: str | None) -> str | None:
         """Return the model's name to send to this server; None: none is sent.
 
-        Flows name a Sora model where nobody names another. A server with a model of its own
-        is not sent that name: some refuse any name but their own. A vendor's prefix is left out
-        where a server's own names have none: x-ai/grok-imagine-video is grok-imagine-video.
+        Flows name a Sora model where nobody names another, which a server with a model of its own
+        may refuse. A vendor's prefix is left out where a server's own names have none.
         """
         if name is None or (self.profile.own_model and find(name) and "/" not in name):
             return None

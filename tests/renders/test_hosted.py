@@ -1,13 +1,19 @@
 """Hosted servers, each as its dialect: what is paid for is kept, and what is not said is asked."""
 
+import io
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 
 from prefect_sora.errors import (
     DownloadError,
+    InvalidRequestError,
     ModerationError,
     QuotaError,
     RenderFailedError,
@@ -17,6 +23,7 @@ from prefect_sora.errors import (
 )
 from prefect_sora.handles import RenderedVideo, StoredVideo, VideoJob
 from prefect_sora.limits import limits
+from prefect_sora.renders.environment import named_provider
 from prefect_sora.renders.finish.keep import keep
 from prefect_sora.renders.finish.wait import wait
 from prefect_sora.renders.submit.adopt import adopt
@@ -28,10 +35,11 @@ from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.connections import connect
 from prefect_sora.servers.server import remote
 from prefect_sora.store.ledger import Ledger
+from tests.media.test_mp4 import clip as drawn
 from tests.support.limits import Limit
 from tests.support.renderer import Renderer, SpeakDialect
 from tests.support.renders import POLLING, clip, go
-from tests.support.scripted import Reply, Script
+from tests.support.scripted import Answer, Reply, Script
 
 KEY = "sk-hosted-canary"
 MODELS: dict[DialectName, str] = {
@@ -300,3 +308,52 @@ async def test_a_reservation_outlasts_a_create_that_may_take_long(disk: Ledger) 
 
     assert plain.lease_seconds is None
     assert longer.lease_seconds == limits().lease_seconds + 300 - limits().create_seconds
+
+
+def film_house(seen: dict[str, Any]) -> Answer:
+    """A server of the kind that docs/servers describes as an example; its files refuse a key."""
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if path == "/reel.mp4":
+            return 200, {"Content-Type": "video/mp4"}, drawn("faststart")
+        if (method, path) == ("POST", "/v1/films"):
+            seen.update(json.loads(body))
+            return 201, {}, {"film": {"number": 7, "state": "IN THE QUEUE"}}
+        assert (method, path) == ("GET", "/v1/films/7")
+        reels = [{"address": f"{seen['root']}/reel.mp4"}]
+        return 200, {}, {"film": {"number": 7, "state": "IN THE CAN", "reels": reels, "cents": 50}}
+
+    return answer
+
+
+async def test_a_server_of_ones_own_kind_is_described_by_data_alone(
+    scripted: Script, disk: Ledger
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "servers" / "README.md").read_text("utf-8")
+    (written,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    seen: dict[str, Any] = {}
+    server, _ = scripted(film_house(seen))
+    seen["root"] = server.root
+    variables = {"PREFECT_SORA_PROFILE": written, "PREFECT_SORA_API_KEY": KEY}
+    client = connect(named_provider(server.base_url, variables).server())
+    picture = io.BytesIO()
+    Image.new("RGB", (480, 480), "teal").save(picture, "PNG")
+
+    stored = await kept(
+        clip(model="reel", size="480x480", seconds=4, reference=picture.getvalue()), client, disk
+    )
+
+    del seen["root"]
+    assert seen.pop("start")["picture"].startswith("data:image/png;base64,")
+    assert seen == {
+        "prompt": "a kite",
+        "model": "reel",
+        "resolution": "480p",
+        "aspect_ratio": "1:1",
+        "length": 4,
+    }
+    assert (stored.video_id, stored.actual_usd) == ("7", 0.5)
+    keys = [one.headers.get("authorization") for one in server.seen]
+    assert keys == [f"Bearer {KEY}", f"Bearer {KEY}", f"Bearer {KEY}", None]
+    with pytest.raises(InvalidRequestError, match="no edit"):
+        await go(client, disk, derived("edit", "a blue kite", stored))
