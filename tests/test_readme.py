@@ -7,6 +7,7 @@ import pytest
 
 from prefect_sora.servers import video_models, video_prices
 from prefect_sora.servers.local import find_running
+from prefect_sora.servers.profiles import PROFILES
 from tests.support import processes
 from tests.support.prefect_server import prefect_home
 
@@ -35,6 +36,22 @@ def test_the_flows_run_on_the_local_renderer(tmp_path: Path, prefect_api: str) -
 
 def test_the_blocks_are_made_as_shown(tmp_path: Path, prefect_api: str) -> None:
     run(BLOCKS[1], tmp_path, prefect_api)
+
+
+def rows() -> dict[str, tuple[str, str, str]]:
+    """What the table of who can render says of each profile, but for its first frame."""
+    lines = re.findall(r"^\| .*? \| (`.*?`) \| yes \| (.*?) \| (.*?) \| (.*?) \|$", README, re.M)
+    return {name: tuple(cells) for names, *cells in lines for name in re.findall(r"`(.*?)`", names)}
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES.keys() - {"auto", "dynamo"}))
+def test_the_table_of_who_can_render_is_what_the_profiles_say(name: str) -> None:
+    profile, (derives, doubt, costs) = PROFILES[name], rows()[name]
+
+    assert {*derives.replace("\u2013", "").split(", ")} - {""} == profile.derives
+    assert (doubt == "is looked up in the list") is profile.can_list
+    told = {"final": "yes", "estimate_header": "on create"}[profile.cost_source]
+    assert costs == ("0" if name == "local" else told if profile.cost_path else "no")
 
 
 @pytest.mark.parametrize("model", sorted(video_models.MODELS))

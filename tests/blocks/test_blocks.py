@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from prefect.utilities.callables import parameter_schema
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from prefect_sora import (
     AzureOpenAICredentials,
@@ -83,6 +83,16 @@ def names_of_other_collections() -> set[str]:
         for slug, block_type in collection["block_types"].items()
         for name in (slug, block_type["slug"], block_type["name"])
     }
+
+
+@pytest.mark.parametrize("profile", ["openrouter", {"base": "openrouter", "can_list": True}])
+async def test_a_hosted_server_needs_no_address(profile: str | dict[str, Any]) -> None:
+    block = OpenAICredentials(profile=profile, api_key=SecretStr(CANARY))
+    server = await block.get_server()
+    assert block.base_url == server.base_url == "https://openrouter.ai/api/v1"
+    assert server.profile.model_required
+    with pytest.raises(ValidationError, match="base_url"):
+        OpenAICredentials(profile="sglang")
 
 
 def test_no_two_of_them_share_a_name() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.renders.environment import local_folder, named_provider
+from prefect_sora.renders.environment import described, keys, local_folder, named_provider
 
 AZURE = {
     "AZURE_OPENAI_ENDPOINT": "https://clips.openai.azure.com",
@@ -70,3 +70,39 @@ def test_a_profile_of_ones_own_stands_in_the_environment_as_json() -> None:
     assert own.server().profile.can_list is False
     with pytest.raises(InvalidRequestError, match="PREFECT_SORA_PROFILE is no JSON"):
         named_provider("openai", {**variables, "PREFECT_SORA_PROFILE": "{can_list"})
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "url"),
+    [
+        ("openrouter", "OPENROUTER", "https://openrouter.ai/api/v1"),
+        ("together", "TOGETHER", "https://api.together.ai"),
+        ("xai", "XAI", "https://api.x.ai/v1"),
+    ],
+)
+def test_a_hosted_server_is_named_and_has_its_key_in_a_variable_of_its_own(
+    name: str, variable: str, url: str
+) -> None:
+    environ = {f"{variable}_API_KEY": "sk-1", "OPENAI_API_KEY": "sk-2", "OPENAI_ORG_ID": "org"}
+    server = named_provider(name, environ).server()
+    proxy = named_provider(name, {**environ, f"{variable}_BASE_URL": "http://proxy/v1"}).server()
+
+    assert (server.base_url, server.identity, server.profile.name) == (url, url, name)
+    assert server.credentials == {"Authorization": "Bearer sk-1"}
+    assert proxy.base_url == "http://proxy/v1"
+    assert [one.name for one in described(environ)] == ["openai", name]
+    assert keys(environ) == ["sk-2", "sk-1"]
+    with pytest.raises(InvalidRequestError, match=f"needs {variable}_API_KEY"):
+        named_provider(name, {"OPENAI_API_KEY": "sk-2"})
+
+
+@pytest.mark.parametrize(
+    ("profile", "can_list"),
+    [('{"base": "xai", "can_list": true}', True), ("sglang", False)],
+    ids=["one of its own kind", "another server's is left alone"],
+)
+def test_a_profile_in_the_environment_is_of_the_server_that_it_is_made_of(
+    profile: str, can_list: bool
+) -> None:
+    server = named_provider("xai", {"XAI_API_KEY": "sk-1", "PREFECT_SORA_PROFILE": profile})
+    assert server.server().profile.can_list is can_list
