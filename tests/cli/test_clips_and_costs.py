@@ -1,6 +1,7 @@
 """Clips and costs: what a store holds and has paid, when no server remembers it."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from prefect_sora.cli import exits
 from prefect_sora.cli.commands.store.choosing import begin_of
 from prefect_sora.errors import InvalidRequestError
-from prefect_sora.renders.inventory.costs import Sum, summed
+from prefect_sora.renders.inventory.costs import By, StoreCosts, Sum, summed
 from prefect_sora.renders.inventory.entries import StoreAttempt, StoreEntry
 from tests.cli.conftest import TINY, Begin, Cli
 from tests.support.billing import TOLD, Billing
@@ -123,8 +124,16 @@ BOAT = entry(
 )
 
 
-def test_every_attempt_counts_on_its_own_day_and_what_is_not_known_is_told_beside() -> None:
-    found = summed([KITE, BOAT], "day")
+async def summed_up(by: By, *entries: StoreEntry, since: float = 0.0) -> StoreCosts:
+    async def found() -> AsyncIterator[StoreEntry]:
+        for entry in entries:
+            yield entry
+
+    return await summed(found(), by, since)
+
+
+async def test_every_attempt_counts_on_its_own_day_and_what_is_not_known_is_told_beside() -> None:
+    found = await summed_up("day", KITE, BOAT)
     assert found.groups == {
         "2026-11-20": Sum(paid=1, estimated_usd=0.4, usd=0.4, perhaps_usd=0.4),
         "2026-11-21": Sum(paid=2, estimated_usd=0.4, usd=0.4, unpriced=1, in_doubt=1),
@@ -134,15 +143,15 @@ def test_every_attempt_counts_on_its_own_day_and_what_is_not_known_is_told_besid
     )
 
 
-def test_sums_go_by_what_was_asked_and_since_when() -> None:
-    assert summed([KITE, BOAT], "model", NIGHT).groups == {
+async def test_sums_go_by_what_was_asked_and_since_when() -> None:
+    assert (await summed_up("model", KITE, BOAT, since=NIGHT)).groups == {
         "sora-2": Sum(paid=1, estimated_usd=0.4, usd=0.4),
         "wan": Sum(paid=1, unpriced=1, in_doubt=1),
     }
-    assert [*summed([KITE], "month").groups] == ["2026-11"]
+    assert [*(await summed_up("month", KITE)).groups] == ["2026-11"]
 
 
-def test_what_servers_say_counts_in_place_of_the_estimate_and_both_are_told() -> None:
+async def test_what_servers_say_counts_in_place_of_the_estimate_and_both_are_told() -> None:
     told = entry(
         attempt(1, NIGHT, actual_usd=0.5),
         attempt(2, NIGHT, cost_usd=None, actual_usd=0.2),
@@ -151,7 +160,7 @@ def test_what_servers_say_counts_in_place_of_the_estimate_and_both_are_told() ->
         attempt(5, NIGHT, actual_usd=0.0),
         provider="openrouter",
     )
-    assert summed([told], "provider").groups == {
+    assert (await summed_up("provider", told)).groups == {
         "openrouter": Sum(paid=5, estimated_usd=1.6, actual_usd=0.8, told=4, usd=1.2)
     }
 

@@ -325,7 +325,7 @@ def test_what_lies_in_one_field_is_not_judged_by_it() -> None:
     odd = {
         "id": "acme/kite",
         "supported_durations": [4, "8", True],
-        "supported_sizes": "all",
+        "supported_sizes": [],
         "supported_resolutions": [720],
         "supported_aspect_ratios": ["wide", "0:9"],
         "supported_frame_images": {"first_frame": True},
@@ -334,8 +334,10 @@ def test_what_lies_in_one_field_is_not_judged_by_it() -> None:
         "pricing_skus": [["duration_seconds", "0.1"]],
         "surprise": {"deep": [1]},
     }
-    read = read_catalogue(json.loads(json.dumps({"data": [odd, None, 7]})))
+    never = [{"id": "a/\x1b[2Jkite"}, {"id": ""}, {"id": "k" * 201}]
+    read = read_catalogue(json.loads(json.dumps({"data": [odd, None, 7, *never]})))
     assert read
+    assert [*read.offers] == ["acme/kite"]
     offer = read.offers["acme/kite"]
     assert {name for name, value in offer if value is not None} == {"name", "aspect_ratios"}
     assert offer.says_size("64x64") is True

@@ -3,7 +3,7 @@
 Films and batches are made of renders that count already.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -58,8 +58,8 @@ class StoreCosts(BaseModel):
     """What a store has paid."""
 
     by: By
-    groups: dict[str, Sum] = Field(description="By the groups' names, in their order.")
-    total: Sum
+    groups: dict[str, Sum] = Field(default={}, description="By the groups' names, in their order.")
+    total: Sum = Sum()
     unreadable: tuple[str, ...] = Field(
         default=(), description="Folders that cannot be read, and are not counted."
     )
@@ -78,14 +78,14 @@ async def store_costs(
     Raises:
         StorageError: The store cannot be listed.
     """
-    return summed([entry async for entry in iterate_store(store)], by, since)
+    return await summed(iterate_store(store), by, since)
 
 
-def summed(entries: Iterable[StoreEntry], by: By, since: float = 0.0) -> StoreCosts:
+async def summed(entries: AsyncIterable[StoreEntry], by: By, since: float = 0.0) -> StoreCosts:
     """Sum up what the attempts of some entries have cost, as `store_costs` does."""
     groups: dict[str, Sum] = {}
     total, unreadable = Sum(), []
-    for entry in entries:
+    async for entry in entries:
         if entry.state == "unreadable":
             unreadable.append(entry.folder)
         for attempt in entry.attempts:

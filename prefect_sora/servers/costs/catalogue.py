@@ -137,8 +137,9 @@ def check(request: VideoRequest, server: str, base_url: str) -> None:
             next_step=f"{f'Did you mean {alike}? ' if alike else ''}`prefect-sora models` with "
             "--provider lists them; allow_unlisted sends it all the same.",
         )
-    for problem in _problems(request, offer):
-        raise InvalidRequestError(f"{problem} (the catalogue of {server}).", next_step=_CHOOSE)
+    if problems := _problems(request, offer):
+        said = "; ".join(problems)
+        raise InvalidRequestError(f"{said} (the catalogue of {server}).", next_step=_CHOOSE)
 
 
 def as_offered(request: VideoRequest, can: Profile, base_url: str) -> Profile:
@@ -209,19 +210,18 @@ def _alike(name: str, names: list[str]) -> str | None:
 
 def _offer(entry: object) -> Offer | None:
     name = entry.get("id") if isinstance(entry, Mapping) else None
-    if not isinstance(entry, Mapping) or not isinstance(name, str) or not 0 < len(name) <= 200:
+    if not isinstance(entry, Mapping) or not _is_word(name):
         return None
-    prices = entry.get("pricing_skus")
     return Offer(
-        name=name,
-        seconds=_values(entry.get("supported_durations"), int),
-        sizes=_values(entry.get("supported_sizes"), str),
-        resolutions=_values(entry.get("supported_resolutions"), str),
-        aspect_ratios=_values(entry.get("supported_aspect_ratios"), str),
-        frames=_values(entry.get("supported_frame_images"), str),
+        name=str(name),
+        seconds=_values(entry.get("supported_durations"), int) or None,
+        sizes=_values(entry.get("supported_sizes"), str) or None,
+        resolutions=_values(entry.get("supported_resolutions"), str) or None,
+        aspect_ratios=_values(entry.get("supported_aspect_ratios"), str) or None,
+        frames=_values(entry.get("supported_frame_images"), str),  # none of them is an answer, too
         audio=_yes_or_no(entry.get("generate_audio")),
         seed=_yes_or_no(entry.get("seed")),
-        pricing=_prices(prices),
+        pricing=_prices(entry.get("pricing_skus")),
     )
 
 
@@ -230,7 +230,12 @@ def _values(given: object, of: type[Any]) -> tuple[Any, ...] | None:
     if not isinstance(given, list) or len(given) > _MOST:
         return None
     fits = all(isinstance(one, of) and not isinstance(one, bool) for one in given)
-    return tuple(given) if fits else None
+    return tuple(given) if fits and (of is int or all(map(_is_word, given))) else None
+
+
+def _is_word(given: object) -> bool:
+    """Whether it is a text that a person can be shown."""
+    return isinstance(given, str) and 0 < len(given) <= 200 and given.isprintable()
 
 
 def _yes_or_no(given: object) -> bool | None:

@@ -46,7 +46,7 @@ def costs(
         async def found() -> "StoreCosts":
             from prefect_sora.renders.inventory.costs import summed
 
-            return summed([entry async for entry in choice.of(store.folder)], by, begin or 0.0)
+            return await summed(choice.of(store.folder), by, begin or 0.0)
 
         paid = signals.run(found)
         rows = [{by: name, **one.model_dump()} for name, one in paid.groups.items()]
