@@ -5,6 +5,8 @@ import re
 import traceback
 from typing import Any, Final
 
+from prefect_sora.errors.shown import visible
+
 MASK: Final = "********"
 
 _LONG: Final = 16
@@ -44,20 +46,19 @@ def guard_logs() -> None:
     """Redact log records when they are made, before any handler sees them.
 
     Some servers repeat the key that they refuse. Libraries put the answer into
-    exceptions, and the tracebacks of these are logged.
+    exceptions, and the tracebacks of these are logged. What a terminal would obey is replaced.
     """
     make = logging.getLogRecordFactory()
 
     def redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        if not _secrets:
-            return record
         message = record.getMessage()
-        if safe(message) != message:
-            record.msg, record.args = safe(message), ()
+        if (said := visible(safe(message))) != message:
+            record.msg, record.args = said, ()
         if record.exc_info and record.exc_info[0]:
             # Formatters use a text that is already there.
-            record.exc_text = safe("".join(traceback.format_exception(*record.exc_info))).rstrip()
+            told = "".join(traceback.format_exception(*record.exc_info))
+            record.exc_text = visible(safe(told)).rstrip()
         return record
 
     logging.setLogRecordFactory(redacted)

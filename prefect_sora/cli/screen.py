@@ -4,15 +4,18 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
+from rich.segment import Segment
 
 from prefect_sora.cli import exits, redaction
 from prefect_sora.cli.options import Shown
 from prefect_sora.cli.signals import STOPPED, InterruptedBySignal, nothing_was_sent
 from prefect_sora.errors import SoraError
 from prefect_sora.errors.next_steps import in_words
+from prefect_sora.errors.shown import escaped, visible
 
 if TYPE_CHECKING:
     from prefect_sora.handles import StoredImage, StoredVideo
@@ -108,7 +111,7 @@ class Screen:
     def document(self, value: Any) -> None:
         """Print the one JSON document of --json."""
         if self.shown.json:
-            text = json.dumps(_safe(value), indent=2, ensure_ascii=False)
+            text = escaped(json.dumps(_safe(value), indent=2, ensure_ascii=False))
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
@@ -166,11 +169,20 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
+class _Console(Console):
+    """A console whose text is only read: what a terminal would obey is replaced in all of it."""
+
+    def render(self, *what: Any, **how: Any) -> Iterator[Segment]:
+        """Make what is written; the console's own colours and moves are no text."""
+        for segment in super().render(*what, **how):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def _console(is_terminal: bool, **more: Any) -> Console:
     """Make a console; a path in a pipe is never broken, and a table never cut."""
     if is_terminal:
-        return Console(highlight=False, **more)
-    return Console(highlight=False, soft_wrap=True, width=240, **more)
+        return _Console(highlight=False, **more)
+    return _Console(highlight=False, soft_wrap=True, width=240, **more)
 
 
 def usd(cost: float | None) -> str:
@@ -184,7 +196,7 @@ def agrees(question: str) -> bool | None:
     """Ask a person on a terminal; None where nobody is there to be asked."""
     if not sys.stdin.isatty():
         return None
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(visible(f"{question} [y/N] "))
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

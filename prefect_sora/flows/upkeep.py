@@ -25,6 +25,7 @@ from prefect_sora.store.backends.refusals import plain_url
 from prefect_sora.store.records import RenderState
 from prefect_sora.tasks.artifacts import logger
 from prefect_sora.tasks.calling import flow
+from prefect_sora.tasks.markdown import cells, plain
 from prefect_sora.tasks.providers import listed, provider_of
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("in_doubt", "failed", "waiting", "skipped", "kept")
@@ -237,6 +238,6 @@ async def _show_found(found: list[Found], summary: CleanUp) -> None:
 async def _table(rows: list[dict[str, Any]], key: str, description: str) -> None:
     """Show a table in the UI; a failure to show it ends no run."""
     try:
-        await acreate_table_artifact(rows, key=key, description=description)
+        await acreate_table_artifact(cells(rows), key=key, description=plain(description))
     except Exception as error:
         logger().warning("What came of it cannot be shown in the UI: %s", error)

@@ -121,7 +121,7 @@ async def _show_what_is_left(job: VideoJob, said: str) -> None:
     with harmless("What the server has of it is"):
         await acreate_markdown_artifact(
             key=f"video-{job.key}",  # the clip's own page takes its place when it is kept
-            markdown=f"## {plain(job.title)}\n\n{said}\n\n{table(facts)}",
+            markdown=f"## {plain(job.title)}\n\n{plain(said)}\n\n{table(facts)}",
             description=plain(f"{job.title} · not kept yet"),
         )
 

@@ -15,6 +15,7 @@ from prefect_sora.limits import limits
 from prefect_sora.renders.batches.results import OUTCOMES, BatchResult, Counts, Result
 from prefect_sora.servers.video_prices import dollars
 from prefect_sora.tasks.artifacts import counted, logger
+from prefect_sora.tasks.markdown import cells, plain
 
 
 class Reporter:
@@ -43,9 +44,9 @@ class Reporter:
             return
         try:
             await acreate_table_artifact(
-                _table(rows),
+                cells(_table(rows)),
                 key=f"batch-{result.folder[-12:]}",
-                description=f"Batch {self._name}: {result}. All rows: {result.csv_url}",
+                description=plain(f"Batch {self._name}: {result}. All rows: {result.csv_url}"),
             )
         except Exception as error:
             logger().warning("The results are kept, but cannot be shown in the UI: %s", error)

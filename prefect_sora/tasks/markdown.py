@@ -3,12 +3,13 @@
 import base64
 import html
 import re
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
 from prefect_sora.errors import SoraError
+from prefect_sora.errors.shown import one_line
 from prefect_sora.handles import StoredImage, StoredVideo
 from prefect_sora.limits import limits
 from prefect_sora.servers.video_prices import side_by_side
@@ -81,20 +82,29 @@ def table(facts: list[tuple[str, str]]) -> str:
     rows = []
     for name, value in facts:
         name = name.replace(" ", "\N{NO-BREAK SPACE}")
-        value = re.sub(r"(?<!\\)\|", r"\\|", value)  # a bar ends a cell, in code too
         rows.append(f"| {name} | {value} |")
     return "\n".join([rows[0], "| --- | --- |", *rows[1:]])
 
 
 def plain(text: str) -> str:
-    """Keep a prompt's own characters from becoming markup."""
-    text = re.sub(r"([\\`*_{}\[\]()<>#!|~&])", r"\\\1", text)
+    """Keep the text of a prompt or a server from becoming markup, a link or a line of its own."""
+    text = re.sub(r"([\\`*_{}\[\]()<>#!~&])", r"\\\1", one_line(text))
+    # Readers make links of what looks like an address, too.
+    text = re.sub(r"(:)(?=//)|(?<=www)(\.)|(?<=\w)(@)(?=\w)", r"\\\g<0>", text, flags=re.IGNORECASE)
+    # How many backslashes before a bar keep it in its cell is not the same in all readers.
+    text = text.replace("|", "&#124;")
     return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", text)  # at the start they begin a list or a rule
 
 
+def cells(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a table artifact, each text on one line."""
+    return [{n: one_line(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows]
+
+
 def code(text: str) -> str:
-    """Write text that is to be copied unchanged."""
-    return plain(text) if "`" in text else f"`{text}`"
+    """Write text that is to be copied unchanged, as far as it can stand in a table's cell."""
+    text = one_line(text)
+    return plain(text) if not text or {*"`|\\"} & {*text} else f"`{text}`"
 
 
 def size(size_bytes: int) -> str:

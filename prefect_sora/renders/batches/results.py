@@ -1,14 +1,12 @@
 """Results: what became of each row of a batch, in memory, as a table and as files."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from prefect_sora.errors import BatchError, Paid, SoraError
+from prefect_sora.errors import BatchError, Paid, SoraError, shown
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.video import VideoRequest
@@ -236,7 +234,8 @@ def duplicate(row: "Row", first: Result) -> Result:
 def as_csv(results: Iterable[Result]) -> bytes:
     """Write results as CSV, with a header; the user's own columns stand last.
 
-    One of them that is called like a column of ours has `input_` before its name.
+    One of them that is called like a column of ours has `input_` before its name. Text that a
+    spreadsheet would take for a formula has a `'` before it; JSON lines have it as it is.
     """
     ours = [name for name in Result.model_fields if name != "labels"]
     rows = [
@@ -246,12 +245,8 @@ def as_csv(results: Iterable[Result]) -> bytes:
         }
         for result in results
     ]
-    text = io.StringIO(newline="")
     header = dict.fromkeys([*ours, *(name for row in rows for name in row)])
-    writer = csv.DictWriter(text, [*header], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return shown.as_csv([*header], rows).encode()
 
 
 def as_json_lines(results: Iterable[Result]) -> bytes:

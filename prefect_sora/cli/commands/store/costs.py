@@ -1,7 +1,5 @@
 """`prefect-sora costs`: what a store has paid, every attempt counted, by day or otherwise."""
 
-import csv
-import io
 from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
@@ -13,6 +11,7 @@ from prefect_sora.cli.run import run_command
 from prefect_sora.cli.saved import standing, store_named
 from prefect_sora.cli.screen import Screen, usd
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.shown import as_csv
 
 if TYPE_CHECKING:
     from prefect_sora.renders.inventory.costs import StoreCosts
@@ -55,7 +54,7 @@ def costs(
         for folder in unread:
             screen.warn(f"{folder} cannot be read, and is not counted.")
         if csv:
-            screen.result(_csv([by, *total], rows))
+            screen.result(as_csv([by, *total], rows).rstrip("\n"))
         elif not rows:
             screen.result(f"Nothing of this was paid for in the store {choice.store}.")
         elif not screen.shown.json:
@@ -63,14 +62,6 @@ def costs(
         return exits.OK
 
     return run_command(shown, body, choice.store)
-
-
-def _csv(columns: list[str], rows: list[dict[str, object]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().rstrip("\n")
 
 
 def _table(paid: "StoreCosts") -> Table:
