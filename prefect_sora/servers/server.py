@@ -139,7 +139,8 @@ class Server:
         """What says who asks; empty where nothing does."""
         # It names the address, so that no record tells that two servers have one key.
         key = self.api_key.get_secret_value() if self.api_key else ""
-        key *= key.lower() != "none"  # what a client sends to a server that asks for no key
+        # `none` is what clients send to a server that asks for no key.
+        key = "" if key.lower() == "none" else key
         query = [[name, value] for name, value in self.query if name != "api-version"]
         return json.dumps([self.identity, key, query]).encode() if key or query else b""
 

@@ -19,12 +19,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from prefect_sora.errors import RejectedError
+from prefect_sora.servers.profiles import GENERIC
 from prefect_sora.servers.protocol import transport
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.server import remote
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.ledger import Ledger
 from tests.support.processes import Forked
+from tests.support.renderer import StartRenderer
 from tests.support.renders import clip, go
 from tests.support.scripted import QUICK, Jobs, Reply, Script
 
@@ -137,6 +139,23 @@ async def test_a_create_refused_unread_is_sent_once_in_the_other_encoding_and_so
     other = ({"application/json", "multipart/form-data"} - {first}).pop()
     assert stranger.asked == [first, other, other]
     assert [(one["prompt"], one["seconds"]) for one in stranger.jobs] == [("a kite", "2")] * 2
+
+
+async def test_a_server_of_forms_that_is_taken_for_a_generic_one_renders(
+    start_renderer: StartRenderer, disk: Ledger
+) -> None:
+    renderer = start_renderer(dialect="vllm-omni")
+    client = VideoClient(remote(renderer.base_url, profile=GENERIC))
+    asked = clip(model=None)
+    first = await go(client, disk, asked)
+    second = await go(client, disk, asked, scope="tomorrow")
+    await client.close()
+    assert first.video_id != second.video_id
+    assert [one["status"] for one in renderer.requests() if one["method"] == "POST"] == [
+        400,
+        200,
+        200,
+    ]
 
 
 MISSING = {"detail": [{"type": "missing", "loc": ["body", "prompt"], "msg": "Field required"}]}

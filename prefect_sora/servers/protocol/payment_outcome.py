@@ -107,7 +107,7 @@ def refuses_the_encoding(response: httpx2.Response, body: object, sent: Collecti
         return False
     names = "|".join(re.escape(name) for name in sent)
     said = (
-        rf"(?:missing|required)[^.\n]{{0,40}}\b(?:{names})\b"
+        rf"(?:missing|required)(?:[^.\n]|\.(?=\S)){{0,40}}\b(?:{names})\b"
         rf"|\b(?:{names})\b\W{{0,3}}(?:(?:field|parameter|property|is|a)\W){{0,4}}(?:missing|required)\b"
     )
     return bool(names and re.search(said, failure.message, re.IGNORECASE))
