@@ -357,3 +357,16 @@ async def test_a_server_of_ones_own_kind_is_described_by_data_alone(
     assert keys == [f"Bearer {KEY}", f"Bearer {KEY}", f"Bearer {KEY}", None]
     with pytest.raises(InvalidRequestError, match="no edit"):
         await go(client, disk, derived("edit", "a blue kite", stored))
+
+
+async def test_the_address_that_is_told_of_a_jobs_end_carries_the_renders_key(
+    scripted: Script, disk: Ledger
+) -> None:
+    profile = PROFILES["openrouter"].model_copy(update=SOON)
+    server, client = scripted(lambda *_: (202, {}, {"id": "v-1", "status": "pending"}), profile)
+    told = "https://me.example/renders/{key}?from=openrouter"
+
+    job = await go(client, disk, kite("openrouter", extra={"callback_url": told}))
+
+    sent = json.loads(server.asked("POST")[0].body)["callback_url"]
+    assert sent == f"https://me.example/renders/{job.key}?from=openrouter"

@@ -135,7 +135,8 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
     def request(self, attempt: Attempt) -> Callable[[Departure], Awaitable[Video]]:
         """The create, under a key of this attempt's own."""
         prepared, key = self.prepared, f"{self.prepared.fingerprint}-{attempt.number}"
-        return partial(self.client.submit, prepared.request, prepared.reference, key)
+        request, reference, named = prepared.request, prepared.reference, prepared.key
+        return partial(self.client.submit, request, reference, key, render_key=named)
 
     async def record(self, attempt: Attempt, answer: Video, sent_at: float) -> VideoJob:
         """Claim the id for this render, and write it down."""

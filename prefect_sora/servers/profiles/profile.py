@@ -120,7 +120,9 @@ class Profile(BaseModel):
         "may be asked again later.",
     )
     callback_field: str | None = Field(
-        default=None, description="The field that names the URL to be told of a job's end."
+        default=None,
+        description="The field that names the URL to be told of a job's end; {key} in that becomes "
+        "the render's key.",
     )
     id_keys: tuple[str, ...] = Field(
         default=("id", "task_id"), description="Where a job's id may stand."

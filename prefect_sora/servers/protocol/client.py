@@ -56,6 +56,8 @@ class VideoClient(Transport):
         reference: Reference | None,
         idempotency_key: str,
         departure: Departure | None = None,
+        *,
+        render_key: str = "{key}",
     ) -> Video:
         """Send the one request that costs money.
 
@@ -64,6 +66,8 @@ class VideoClient(Transport):
             reference: The picture that it starts from.
             idempotency_key: For servers that recognise a repeated request by it.
             departure: Until when it may leave; tells afterwards when it left.
+            render_key: Takes the place of {key} in the URL that is told of the job's end: what
+                arrives there settles the render, though the answer was lost.
 
         Raises:
             ApiError: Refused, so nothing was paid, except `UnavailableError`
@@ -74,6 +78,9 @@ class VideoClient(Transport):
             departure.begin()
         source_url = await self._source_url(request)
         asked = order(request, server, reference, source_url)
+        told_of = server.profile.callback_field
+        if told_of and isinstance(url := asked.fields.get(told_of), str):
+            asked.fields[told_of] = url.replace("{key}", render_key)
         headers = {
             "Idempotency-Key": idempotency_key,
             "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
