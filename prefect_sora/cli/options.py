@@ -67,8 +67,9 @@ Provider = Annotated[
     str | None,
     Parameter(
         name=("--provider", "--video-provider"),
-        help="Who renders: local, openai, azure, the URL of a server, or a saved block as "
-        "type-slug/name. Without it, openai or azure where their variables are set.",
+        help="Who renders: local, openai, azure, openrouter, together, xai, the URL of a server, "
+        "or a saved block as type-slug/name. Without it, openai or azure where their variables "
+        "are set.",
     ),
 ]
 

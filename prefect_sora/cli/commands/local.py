@@ -18,6 +18,7 @@ from prefect_sora.servers.local import (
     RendererOptions,
     serve,
 )
+from prefect_sora.servers.profiles import HOSTED
 
 
 def local(
@@ -55,7 +56,8 @@ def local(
         poll_after_ms: Advice to pollers; 0 gives none.
         dialect: Which server it behaves like.
         models: Names of the models it serves, with commas; else the dialect's own.
-        cloud: Finished videos lie at URLs of their own, as in SGLang's cloud storage mode.
+        cloud: Finished videos lie at URLs of their own, as in SGLang's cloud storage mode, or
+            where OpenRouter has kept a copy.
         idempotency: Honour a repeated Idempotency-Key.
         control: For tests: /faults, /requests and /reset.
         faults: For tests: scripted faults, as JSON or a file of it.
@@ -82,7 +84,7 @@ def local(
         )
 
         def announce(address: RendererAddress, already: bool) -> None:
-            _announce(screen, address, already)
+            _announce(screen, address, already, options)
 
         serve(folder or local_folder(), options, announce=announce)
         return exits.OK
@@ -90,12 +92,17 @@ def local(
     return run_command(shown, body)
 
 
-def _announce(screen: Screen, address: RendererAddress, already: bool) -> None:
+def _announce(
+    screen: Screen, address: RendererAddress, already: bool, options: RendererOptions
+) -> None:
     screen.document({"base_url": address.base_url, "pid": address.pid, "already": already})
     verb = "already runs" if already else "answers"
     screen.result(f"The local renderer {verb} at {address.base_url} (pid {address.pid})")
-    screen.note("Point any client of OpenAI's video protocol at it:")
-    screen.note(f"  export OPENAI_BASE_URL={address.base_url} OPENAI_API_KEY=none")
-    screen.note('  prefect-sora render "a red kite over a park"')
+    like = HOSTED.get(options.dialect)
+    key = str(like.key_variable) if like else "OPENAI_API_KEY"
+    screen.note(f"Point any client of {like.name if like else 'OpenAI'}'s video protocol at it:")
+    screen.note(f"  export {key.replace('_API_KEY', '_BASE_URL')}={address.base_url} {key}=none")
+    named = f" --provider {like.name} --model MODEL" if like else ""
+    screen.note(f'  prefect-sora render "a red kite over a park"{named}')
     if not already:
         screen.note("Ctrl-C stops it.")
