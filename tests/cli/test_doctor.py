@@ -86,3 +86,22 @@ def test_without_a_provider_the_rest_is_still_looked_at(cli: Cli, store: str) ->
     assert ended.code == exits.FAILED
     assert "✗ provider  No provider is named." in ended.out
     assert "✓ store" in ended.out
+
+
+def test_where_no_identity_is_found_one_sentence_says_so_and_doctor_who_asks(
+    cli: Cli, store: str
+) -> None:
+    azure = {
+        "AZURE_OPENAI_ENDPOINT": "https://clips.openai.azure.com",
+        "AZURE_OPENAI_DEPLOYMENT": "my-sora",
+        "AZURE_OPENAI_IMAGE_DEPLOYMENT": "p",
+        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",  # of which there are none
+    }
+    asked = cli("list", "--provider", "azure", "--store", store, **azure)
+    assert "No Entra ID token for Azure OpenAI could be had" in asked.err
+    assert "EnvironmentCredential" not in asked.err
+    told = cli("doctor", "--provider", "azure", "--store", store, "--json", **azure).json
+    found = {one["check"]: one["found"] for one in told["checks"]}
+    assert found["provider"].endswith(
+        "deployment my-sora · for pictures p · with tokens of this machine"
+    )

@@ -137,9 +137,15 @@ def _versions() -> Finding:
 
 
 def _described(renderer: NamedProvider, server: Server) -> Finding:
-    key = "" if server.local else f" · {'with a' if server.api_key else 'without'} key"
-    deployment = f" · deployment {server.deployment}" if server.deployment else ""
-    return Finding("provider", True, f"{renderer.name}: {renderer.label}{deployment}{key}")
+    renewed = "tokens of this machine" if server.renewable else "a token"
+    asks = renewed if server.token else "a key" if server.api_key else "no key"
+    told = {
+        "deployment": server.deployment,
+        "for pictures": server.image_deployment,
+        "with": None if server.local else asks,
+    }
+    more = "".join(f" · {name} {value}" for name, value in told.items() if value)
+    return Finding("provider", True, f"{renderer.name}: {renderer.label}{more}")
 
 
 async def _asked(server: Server, model: str | None) -> list[Finding]:

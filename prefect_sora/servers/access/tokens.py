@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -176,6 +177,9 @@ def entra_tokens() -> TokenSource:
     def begin() -> Callable[[], _Access]:
         from azure.identity import DefaultAzureCredential  # which takes a while
 
+        log = logging.getLogger("azure.identity")
+        if log.level == logging.NOTSET:  # it warns with a page of what it has tried; we say it once
+            log.setLevel(logging.ERROR)
         credential: Any = DefaultAzureCredential()
         return lambda: credential.get_token(ENTRA_SCOPE)
 
