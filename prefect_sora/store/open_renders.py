@@ -186,7 +186,7 @@ class Openings:
                     o for o in await self._records.attempts(state.folder) if o.name == "reserved"
                 ]
                 lost = [one.attempt for one in before if one.attempt < state.attempt]
-            await settle(reserved, cost.actual_usd, self._store, reversed(lost))
+            await settle(reserved, cost.actual_usd, self._store, lost[::-1])
 
     async def _note_all(self) -> None:
         """Go through all renders of a store that an earlier version began."""

@@ -17,7 +17,7 @@ knows no entry of it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Final
@@ -239,7 +239,7 @@ async def take_back(reserved: Reserved, store: VideoFolder) -> None:
 
 
 async def settle(
-    reserved: Reserved, usd: float, store: VideoFolder, lost: Iterable[int] = ()
+    reserved: Reserved, usd: float, store: VideoFolder, lost: Sequence[int] = ()
 ) -> None:
     """Put what an attempt really cost in the place of its charge, in all budgets that count it.
 

@@ -38,6 +38,7 @@ from prefect_sora.store.spending_chain import chain_of
 from prefect_sora.store.spending_entries import Before, Charge
 from tests.renders.test_budgets import spent
 from tests.support.billing import BILLED, Billing
+from tests.support.limits import Limit
 from tests.support.renderer import SpeakDialect
 from tests.support.renders import clip, go, left_in_doubt, render
 from tests.support.scripted import QUICK, Reply, Script
@@ -173,6 +174,55 @@ async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_swe
     for _ in range(2):
         await sweep(disk, client_of)
         assert (await spent(disk, "run-"), await spent(disk, "day-")) == (0.12, 0.12)
+
+
+@pytest.mark.slow
+async def test_whenever_the_store_goes_away_the_budgets_hold_what_it_really_cost_in_the_end(
+    scripted: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: Limit
+) -> None:
+    limit(record_pauses_seconds=(), step_pauses_seconds=())
+    writes, ended = 0, False
+    while not ended:
+        writes += 1
+        server = Billing(0.12)
+        _, client = scripted(server, BILLED, prices=TEN_CENTS)
+        disk = Ledger(VideoFolder(str(tmp_path / f"away-{writes}")))
+        with monkeypatch.context() as patch:
+            left = _goes_away(patch, after=writes)
+            with suppress(StorageError):
+                await kept(client, disk)
+            ended = left() > 0
+        video = await kept(client, disk)
+
+        async def client_of(_: object, client: VideoClient = client) -> VideoClient:
+            return client
+
+        await sweep(disk, client_of)
+        assert (video.actual_usd, len(server.jobs)) == (0.12, 1), f"away from write {writes} on"
+        spent_usd = (await spent(disk, "run-"), await spent(disk, "day-"))
+        assert spent_usd == (0.12, 0.12), f"away from write {writes} on"
+    assert writes > 10
+
+
+def _goes_away(patch: pytest.MonkeyPatch, after: int) -> Callable[[], int]:
+    """Let a store refuse all writes after so many; say how many of these were not made."""
+    left = after
+
+    def refusing(name: str) -> None:
+        original = getattr(VideoFolder, name)
+
+        async def one(self: VideoFolder, *args: Any, **more: Any) -> Any:
+            nonlocal left
+            if left <= 0:
+                raise StorageError("The store is away.")
+            left -= 1
+            return await original(self, *args, **more)
+
+        patch.setattr(VideoFolder, name, one)
+
+    for name in ("create", "put", "write", "delete"):
+        refusing(name)
+    return lambda: left
 
 
 async def test_what_failed_is_settled_before_the_next_attempt_is_charged(
