@@ -90,6 +90,9 @@ def test_a_hosted_server_is_named_and_has_its_key_in_a_variable_of_its_own(
     assert (server.base_url, server.identity, server.profile.name) == (url, url, name)
     assert server.credentials == {"Authorization": "Bearer sk-1"}
     assert proxy.base_url == "http://proxy/v1"
+    by_url = {one: named_provider(one, environ).server() for one in (url, "https://host/v1")}
+    assert by_url[url].credentials["Authorization"] == "Bearer sk-1"
+    assert "Authorization" not in by_url["https://host/v1"].credentials
     assert [one.name for one in described(environ)] == ["openai", name]
     assert keys(environ) == ["sk-2", "sk-1"]
     with pytest.raises(InvalidRequestError, match=f"needs {variable}_API_KEY"):

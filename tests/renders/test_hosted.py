@@ -16,6 +16,7 @@ from prefect_sora.errors import (
     InvalidRequestError,
     ModerationError,
     QuotaError,
+    RejectedError,
     RenderFailedError,
     UncertainSubmitError,
     VideoExpiredError,
@@ -267,6 +268,28 @@ async def test_where_the_sources_file_cannot_be_asked_for_nothing_is_sent(
         await go(client, disk, derived("edit", "a blue kite", first))
     assert getattr(refused.value, "paid", None) == "no"
     assert renderer.accepted() == 1
+
+
+async def test_a_signed_address_that_the_server_repeats_is_not_repeated(
+    scripted: Script, disk: Ledger
+) -> None:
+    signed = "https://cdn.example/source.mp4?sig=canary"
+
+    def answer(method: str, path: str, body: bytes) -> Reply:
+        if method == "POST":
+            return 400, {}, {"code": "bad", "error": f"Cannot fetch {signed}"}
+        return 200, {}, {"status": "done", "video": {"url": signed}}
+
+    _, client = scripted(answer, PROFILES["xai"].model_copy(update=SOON))
+    edit = VideoRequest(
+        prompt="a blue kite", kind="edit", model=MODELS["xai"], source_video_id="v-1"
+    )
+    with pytest.raises(RejectedError, match="Cannot fetch") as refused:
+        await go(client, disk, edit)
+
+    records = [path.read_text("utf-8") for path in Path(disk.store.root).rglob("*.json")]
+    assert records
+    assert "canary" not in f"{refused.value!r} {records}"
 
 
 async def test_an_id_with_a_colon_or_a_slash_is_one_part_of_a_path(

@@ -82,6 +82,9 @@ def at(url: str, environ: Mapping[str, str]) -> Described:
     key = environ.get(KEY_VARIABLE)
     if not key and _host(url) == _host(environ.get("OPENAI_BASE_URL") or OPENAI_URL):
         key = environ.get("OPENAI_API_KEY")
+    for profile in HOSTED.values():
+        if not key and _host(url) == _host(str(profile.base_url)):
+            key = environ.get(str(profile.key_variable))
     return _described(url, url, key, environ)
 
 

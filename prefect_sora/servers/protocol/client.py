@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from prefect_sora.errors import UnavailableError, VideoNotFoundError
+from prefect_sora.errors import SoraError, UnavailableError, VideoNotFoundError
 from prefect_sora.handles import Character
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import DERIVED, VideoRequest
@@ -86,19 +86,24 @@ class VideoClient(Transport):
             "x-litellm-num-retries": "0",  # its proxy would repeat a create by itself
         }
         files: list[Any] | None = [] if asked.picture or server.profile.form_only else None
-        if files is not None and (picture := asked.picture):
-            file = (picture.filename, picture.data, picture.content_type)
-            files.append((next(iter(server.profile.image_fields)), file))
-        response = await self.post(
-            asked.path,
-            asked.fields,
-            files,
-            headers,
-            verb=request.kind,
-            departure=departure,
-            timeout_seconds=server.profile.create_seconds,
-            either=asked.picture is None,
-        )
+        if files is not None and (one := asked.picture):
+            name = next(iter(server.profile.image_fields))
+            files.append((name, (one.filename, one.data, one.content_type)))
+        try:
+            response = await self.post(
+                asked.path,
+                asked.fields,
+                files,
+                headers,
+                verb=request.kind,
+                departure=departure,
+                timeout_seconds=server.profile.create_seconds,
+                either=asked.picture is None,
+            )
+        except SoraError as error:
+            if source_url:  # it is signed, and a server may repeat what it could not fetch
+                error.message = error.message.replace(source_url, "********")
+            raise
         video = read_video(json_of(response), server.profile, headers=response.headers)
         if video is None:
             raise not_the_protocol(
@@ -222,8 +227,7 @@ class VideoClient(Transport):
             after: The job that the page begins behind.
             limit: The most jobs on it.
             order: `asc`: the oldest first.
-            model: The model whose provider's list is asked for, where each has one of its own;
-                None: the first one's.
+            model: Whose provider's list, where each has one of its own; None: the first one's.
 
         Raises:
             RejectedError: This server does not list.
@@ -237,12 +241,8 @@ class VideoClient(Transport):
             response = await self.get(path_of(self.server.profile, "list"), params)
         except openai.APIError as error:
             raise error_of(self.server, error, verb="list") from None
-        page = read_page(
-            json_of(response),
-            self.server.profile,
-            poll_after_s(response.headers),
-            clock_ahead_s(response.headers),
-        )
+        can, told = self.server.profile, response.headers
+        page = read_page(json_of(response), can, poll_after_s(told), clock_ahead_s(told))
         if page is None:
             raise not_the_protocol(self.server, response, verb="list")
         return page
