@@ -177,14 +177,16 @@ async def test_a_crash_between_the_record_and_the_settling_is_made_good_by_a_swe
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1], ids=["answered", "answer lost"])
 async def test_whenever_the_store_goes_away_the_budgets_hold_what_it_really_cost_in_the_end(
-    scripted: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: Limit
+    scripted: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: Limit, lost: int
 ) -> None:
     limit(record_pauses_seconds=(), step_pauses_seconds=())
     writes, ended = 0, False
     while not ended:
         writes += 1
         server = Billing(0.12)
+        server.lose = lost
         _, client = scripted(server, BILLED, prices=TEN_CENTS)
         disk = Ledger(VideoFolder(str(tmp_path / f"away-{writes}")))
         with monkeypatch.context() as patch:
