@@ -177,6 +177,7 @@ def load_server(name: str) -> Server:
 
     server = asyncio.run(load())
     redaction.hide(server.api_key.get_secret_value() if server.api_key else None)
+    redaction.hide(server.token.current if server.token else None)
     return server
 
 
