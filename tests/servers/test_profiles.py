@@ -105,6 +105,12 @@ def test_what_goes_on_from_a_video_names_it_as_the_server_wants_it(
     assert made.fields == {"prompt": "a kite", "model": MODELS[name], **fields}
 
 
+def test_a_vendors_prefix_is_left_out_where_the_servers_own_names_have_none() -> None:
+    assert asked("xai", model="x-ai/grok-kite").fields["model"] == "grok-kite"
+    assert asked("openrouter", model="x-ai/grok-kite").fields["model"] == "x-ai/grok-kite"
+    assert asked("generic", model="x-ai/grok-kite").fields["model"] == "x-ai/grok-kite"
+
+
 def test_further_fields_join_ours_and_stand_beside_the_first_frame() -> None:
     extra = {"frame_images": [LAST], "seed": 7, "provider": {"options": {"a": {"steps": 2}}}}
     made = asked("openrouter", PICTURE, extra=extra)
