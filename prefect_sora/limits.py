@@ -59,6 +59,12 @@ class Limits:
     # Connections to a server.
     connect_seconds: float = 5.0  # to anything
     read_seconds: float = 30.0  # of silence inside an answer, of a poll or of a download
+    answer_seconds: float = 60.0  # for a whole answer, whatever trickles; not creates and files
+    answer_max_bytes: int = 4 * _MIB  # unpacked: a job is some hundred bytes; JSON takes 20 times
+    list_max_bytes: int = 16 * _MIB  # of a list: servers that do not page have thousands of jobs
+    list_max_jobs: int = 10_000  # of them that are read: a second's work, and nothing else goes on
+    message_max_characters: int = 4_000  # of what a server says went wrong; the rest is cut off
+    id_max_characters: int = 1_000  # of a job: LiteLLM's, the longest known, have some 300
     pool_seconds: float = 60.0  # to wait for one of `connections`
     connections: int = 100  # at once, for all that costs nothing
     idle_connections: int = 20  # of them, kept open for the next request

@@ -1,21 +1,11 @@
 """Redaction: no secret that this process was given is ever shown, not even in a traceback."""
 
 import logging
-import re
 import traceback
-from typing import Any, Final
+from typing import Any
 
+from prefect_sora.errors.redaction import without
 from prefect_sora.errors.shown import visible
-
-MASK: Final = "********"
-
-_LONG: Final = 16
-_MIXED: Final = 8
-"""From so many characters on nothing but a secret reads so: of any kind, and with a digit and a
-letter. What is shorter, such as `none` or `test`, is part of words and paths. Ours."""
-
-_BEFORE: Final = r"(?:\b(?:bearer|basic)\s+|\bkey(?: provided)?\s?[:=(]\s?[\"']?|\bkey\s)"
-"""Where a secret stands that is too short to be known by itself."""
 
 _secrets: set[str] = set()
 
@@ -28,18 +18,7 @@ def hide(secret: str | None) -> None:
 
 def safe(text: str) -> str:
     """The text without the secrets; a short one goes only where secrets stand."""
-    for secret in _secrets:
-        if _is_telling(secret):
-            text = text.replace(secret, MASK)
-        elif secret in text:
-            stands = rf"({_BEFORE}){re.escape(secret)}(?!\w)"
-            text = re.sub(stands, rf"\g<1>{MASK}", text, flags=re.IGNORECASE)
-    return text
-
-
-def _is_telling(secret: str) -> bool:
-    mixed = re.search(r"\d", secret) and re.search(r"[^\W\d_]", secret)
-    return len(secret) >= _LONG or bool(len(secret) >= _MIXED and mixed)
+    return without(_secrets, text)
 
 
 def guard_logs() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from prefect_sora.errors.redaction import without
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.access import accounts
 from prefect_sora.servers.access.addresses import azure_address, clean_url, is_azures
@@ -207,9 +208,7 @@ class Server:
         secrets = [value for name, value in self.query if name != "api-version"]
         secrets += [self.api_key.get_secret_value()] if self.api_key else []
         secrets += [self.token.current] if self.token and self.token.current else []
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            text = text.replace(secret, "********")
-        return text
+        return without(sorted(filter(None, secrets), key=len, reverse=True), text)
 
 
 def remote(

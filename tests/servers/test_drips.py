@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -24,7 +24,13 @@ ENDLESS = bytes(100_000)
 
 Answer = Callable[[str], tuple[bytes, bytes]]
 """From a path: what is sent at once, and what a byte at a time."""
-Dripping = Callable[[Answer], Awaitable[VideoClient]]
+
+
+class Dripping(Protocol):
+    """What the `dripping` fixture gives."""
+
+    def __call__(self, answer: Answer, **account: Any) -> Awaitable[VideoClient]:
+        """Start a server and make a client of it, with `remote`'s further arguments."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +47,7 @@ async def dripping() -> AsyncIterator[Dripping]:
     clients: list[VideoClient] = []
     at_work: set[asyncio.Task[Any] | None] = set()
 
-    async def begin(answer: Answer) -> VideoClient:
+    async def begin(answer: Answer, **account: Any) -> VideoClient:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             at_work.add(asyncio.current_task())
             try:
@@ -63,7 +69,8 @@ async def dripping() -> AsyncIterator[Dripping]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         servers.append(server)
         port = server.sockets[0].getsockname()[1]
-        clients.append(VideoClient(remote(f"http://127.0.0.1:{port}/v1", profile=QUICK)))
+        server_at = remote(f"http://127.0.0.1:{port}/v1", profile=QUICK, **account)
+        clients.append(VideoClient(server_at))
         return clients[-1]
 
     yield begin

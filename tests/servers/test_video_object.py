@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_sora.servers.protocol.error_bodies import read_failure
-from prefect_sora.servers.protocol.video_object import canonical_status, read_page, read_video
+from prefect_sora.servers.protocol.video_object import (
+    canonical_status,
+    is_id,
+    read_page,
+    read_video,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
@@ -59,7 +64,11 @@ FIELDS = [
 ]
 
 
-@given(st.fixed_dictionaries({"id": st.text(min_size=1)}, optional=dict.fromkeys(FIELDS, JSON)))
+@given(
+    st.fixed_dictionaries(
+        {"id": st.text(min_size=1).filter(is_id)}, optional=dict.fromkeys(FIELDS, JSON)
+    )
+)
 def test_an_id_is_enough_whatever_stands_in_the_other_fields(value: dict[str, Any]) -> None:
     video = read_video(value)
     assert video is not None
@@ -71,6 +80,13 @@ def test_an_id_is_enough_whatever_stands_in_the_other_fields(value: dict[str, An
 @pytest.mark.parametrize("value", [{}, {"id": ""}, {"id": None}, {"id": True}, [], "x", None])
 def test_without_an_id_it_is_no_video(value: object) -> None:
     assert read_video(value) is None
+
+
+@pytest.mark.parametrize(
+    "made_up", [".", "..", "v" * 200_000, "a\nb", "\x1b]52;c;YQ==\x07", "v_********"]
+)
+def test_what_cannot_be_one_segment_of_a_path_is_no_id(made_up: str) -> None:
+    assert read_video({"id": made_up, "status": "queued"}) is None
 
 
 def test_an_id_under_another_name_is_read() -> None:

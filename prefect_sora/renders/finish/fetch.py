@@ -28,7 +28,7 @@ from prefect_sora.media.mp4 import Mp4Info, Mp4Scanner
 from prefect_sora.renders.finish.expiry import Turns, expired, fetch_again, not_fetched
 from prefect_sora.servers.not_found import ROUTE_ALIKE, Absence
 from prefect_sora.servers.protocol.client import VideoClient
-from prefect_sora.servers.protocol.payment_outcome import REFUSED
+from prefect_sora.servers.protocol.http.arrivals import REFUSED
 from prefect_sora.store.backends import VideoFolder, Written
 
 log = logging.getLogger(__name__)

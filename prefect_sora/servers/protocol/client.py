@@ -7,7 +7,6 @@ server said, even a key.
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
-from urllib.parse import quote
 
 import httpx2
 
@@ -18,12 +17,12 @@ from prefect_sora.requests.video import DERIVED, VideoRequest
 from prefect_sora.servers import openai_sdk as openai
 from prefect_sora.servers.profiles.profile import PROVIDER
 from prefect_sora.servers.protocol.downloads import Content, opened
-from prefect_sora.servers.protocol.payload import names_source_by_url, order, path_of
+from prefect_sora.servers.protocol.http.arrivals import json_of
+from prefect_sora.servers.protocol.payload import names_source_by_url, order, path_of, segment
 from prefect_sora.servers.protocol.send_times import Departure
 from prefect_sora.servers.protocol.status_errors import (
     clock_ahead_s,
     error_of,
-    json_of,
     not_the_protocol,
     poll_after_s,
 )
@@ -151,7 +150,7 @@ class VideoClient(Transport):
             ApiError: Anything else that is none.
         """
         try:
-            response = await self.get(f"/videos/characters/{quote(character_id, safe='')}")
+            response = await self.get(f"/videos/characters/{segment(character_id)}")
         except openai.APIError as error:
             raise error_of(self.server, error, verb="retrieve") from None
         return self._character(response, "")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from prefect_sora.servers.protocol.client import VideoClient
-from prefect_sora.servers.protocol.proxies import is_here
+from prefect_sora.servers.protocol.http.proxies import is_here
 from prefect_sora.servers.server import Server
 
 log = logging.getLogger(__name__)

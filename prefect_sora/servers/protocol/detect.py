@@ -36,9 +36,10 @@ from prefect_sora.servers.profiles import (
     read_profile,
 )
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.http.arrivals import json_of
+from prefect_sora.servers.protocol.http.proxies import reach
 from prefect_sora.servers.protocol.listing import learn_catalogue
-from prefect_sora.servers.protocol.proxies import reach
-from prefect_sora.servers.protocol.status_errors import json_of, no_answer, status_error
+from prefect_sora.servers.protocol.status_errors import no_answer, status_error
 from prefect_sora.servers.server import Server
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ import httpx2
 from prefect_sora.errors import UnavailableError
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
+from prefect_sora.servers.protocol.http.arrivals import unpacked, whole
 from prefect_sora.servers.protocol.payload import path_of
 from prefect_sora.servers.protocol.status_errors import no_answer, retry_after_s, status_error
 from prefect_sora.servers.server import Server
@@ -64,7 +65,7 @@ async def opened(
         if response.is_error:
             try:
                 async with asyncio.timeout(limits().headers_seconds):
-                    await response.aread()
+                    response = await whole(response, limits().answer_max_bytes)
             except (httpx2.HTTPError, TimeoutError):  # the status says enough
                 kept = {k: v for k, v in response.headers.items() if k == "retry-after"}
                 status, request = response.status_code, response.request
@@ -225,7 +226,7 @@ class _Clock:
 
 async def _steady(server: Server, response: httpx2.Response, clock: _Clock) -> AsyncIterator[bytes]:
     """Pass a body on while it keeps coming fast enough."""
-    chunks = response.aiter_bytes(limits().chunk_bytes)
+    chunks = unpacked(response, limits().chunk_bytes)
     while True:
         longest = min(limits().chunk_seconds, max(clock.left_seconds, 0.0))
         try:

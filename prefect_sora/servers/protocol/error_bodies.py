@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from prefect_sora.limits import limits
+from prefect_sora.servers.protocol.http.json_values import cleaned
+
 _MODERATION_CODES: Final = re.compile(
     # moderation_blocked, input_moderation; content_policy_violation, content_filter and
     # contentFilter; ResponsibleAIPolicyViolation; sentinel_block was seen on a proxy.
@@ -76,6 +79,10 @@ _RETIRED_SAID: Final = re.compile(
     r"|no longer (?:available|supported|offered|served)|reached (?:its )?end of life)",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+_WORD: Final = 200
+"""Characters of a code: words for programs have some tens. Ours."""
 
 
 class Failure(BaseModel):
@@ -150,9 +157,9 @@ def read_failure(value: object) -> Failure | None:
         return None
     if isinstance(value, str):
         inner = _json_object(value)
-        return (read_failure(inner) if inner else None) or Failure(message=value)
+        return (read_failure(inner) if inner else None) or Failure(message=_short(value))
     if not isinstance(value, Mapping):
-        return Failure(message=str(value))
+        return Failure(message=_short(str(value)))
     if isinstance(value.get("error"), (Mapping, str)) and value["error"]:
         inside = read_failure(value["error"])
         if inside and isinstance(value["error"], str) and isinstance(value.get("code"), str):
@@ -163,9 +170,9 @@ def read_failure(value: object) -> Failure | None:
     if nested and nested.message:
         return nested
     return Failure(
-        message=detail if isinstance(detail, str) else json.dumps(detail),
+        message=_short(detail if isinstance(detail, str) else json.dumps(detail)),
         code=_code_of(value),
-        type=str(value["type"]) if value.get("type") else None,
+        type=str(value["type"])[:_WORD] if value.get("type") else None,
         metadata=metadata if isinstance(metadata := value.get("metadata"), Mapping) else {},
     )
 
@@ -178,7 +185,12 @@ def _code_of(value: Mapping[str, Any]) -> str | None:
     # The outer code of Azure and OpenRouter may be no more than the status.
     if deeper and (code is None or str(code).isdigit()):
         code = deeper
-    return None if code is None else str(code)
+    return None if code is None else str(code)[:_WORD]
+
+
+def _short(text: str, times: int = 1) -> str:
+    """Cut off what nobody reads, before expressions search it."""
+    return text[: limits().message_max_characters * times]
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
@@ -187,7 +199,7 @@ def _json_object(text: str) -> dict[str, Any] | None:
     if start < 0:
         return None
     try:
-        value, _ = json.JSONDecoder().raw_decode(text, start)
+        value = cleaned(json.JSONDecoder().raw_decode(_short(text, 16), start)[0])
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -15,8 +15,8 @@ from prefect_sora.limits import limits
 from prefect_sora.requests.video import title
 from prefect_sora.servers.costs.catalogue import Catalogue, known, read_catalogue, remember
 from prefect_sora.servers.protocol.client import VideoClient
-from prefect_sora.servers.protocol.proxies import certificates, http_client
-from prefect_sora.servers.protocol.status_errors import json_of
+from prefect_sora.servers.protocol.http.arrivals import json_of
+from prefect_sora.servers.protocol.http.proxies import certificates, http_client
 from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.servers.server import Server
 
@@ -151,7 +151,7 @@ async def _catalogue(server: Server) -> Catalogue:
     """
     data = bytearray()
     async with (
-        http_client(server.base_url, certificates(), timeout=None) as http,
+        http_client(server, certificates(), timeout=None) as http,
         http.stream(
             "GET",
             f"{server.base_url}{server.profile.catalog_path}",

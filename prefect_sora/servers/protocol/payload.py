@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
+from prefect_sora.errors import InvalidRequestError
+from prefect_sora.limits import limits
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.costs.catalogue import as_offered
@@ -30,9 +32,27 @@ class Order:
 
 
 def path_of(profile: Profile, route: Route, video_id: str = "") -> str:
-    """Where a request goes, below the base_url."""
+    """Where a request goes, below the base_url.
+
+    Raises:
+        InvalidRequestError: The id is none; nothing was sent.
+    """
     path = profile.paths.get(route, PATHS[route])
-    return path.replace("{id}", quote(video_id, safe=""))
+    return path.replace("{id}", segment(video_id)) if "{id}" in path else path
+
+
+def segment(name: str) -> str:
+    """Write an id as one segment of a path.
+
+    Raises:
+        InvalidRequestError: It cannot be one; nothing was sent.
+    """
+    if name in ("", ".", "..") or len(name) > limits().id_max_characters:
+        raise InvalidRequestError(
+            f"{name[:20]!r} is no id of a server.",
+            next_step="`prefect-sora list` shows the ids of its videos.",
+        )
+    return quote(name, safe="")
 
 
 def order(

@@ -12,43 +12,11 @@ from typing import Any, Final
 
 import httpx2
 
-from prefect_sora.errors import UnavailableError
 from prefect_sora.servers.protocol.error_bodies import read_failure
-
-REFUSED: Final = frozenset(
-    # RFC 9110, 15.4 and 15.5, and RFC 6585; 451 is RFC 7725. Left out: 408, 409, 425 and 499
-    # (nginx), because the request may be under way; 424, because a server behind failed; 302
-    # and 303, because they also answer a form that was carried out.
-    {301, 307, 308}
-    | {400, 401, 402, 403, 404, 405, 406, 407, 410, 411, 412, 413, 414, 415, 416, 417}
-    | {421, 422, 423, 426, 428, 429, 431, 451}
-)
-"""Statuses after which nothing was begun, whoever answers."""
 
 _ENDED: Final = frozenset({500, 501, 503})
 """Statuses of a server that has ended with a request, where it says so itself. 502 and 504
 tell of another server (RFC 9110, 15.6)."""
-
-
-async def read_answer(response: httpx2.Response, max_bytes: int) -> httpx2.Response:
-    """Read an answer to its end, decoded; a refusal may break off before.
-
-    Raises:
-        UnavailableError: It is longer than `max_bytes`.
-        httpx2.HTTPError: It broke off.
-    """
-    data = bytearray()
-    try:
-        async for chunk in response.aiter_bytes(64 * 1024):
-            data += chunk
-            if len(data) > max_bytes:
-                raise UnavailableError("The answer has no end: it was cut off.")
-    except httpx2.HTTPError:
-        if response.status_code not in REFUSED:
-            raise
-    coded = ("content-encoding", "content-length", "transfer-encoding")
-    headers = {name: value for name, value in response.headers.items() if name not in coded}
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(data))
 
 
 def has_ended(response: httpx2.Response, body: object) -> bool:

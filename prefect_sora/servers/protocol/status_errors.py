@@ -1,7 +1,6 @@
 """Read an answer that is no success: which error it is, and what the server said."""
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -25,7 +24,8 @@ from prefect_sora.errors.next_steps import CHANGE_THE_PROMPT, Advice, NextStep
 from prefect_sora.requests.video import DERIVED
 from prefect_sora.servers import openai_sdk as openai
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
-from prefect_sora.servers.protocol.payment_outcome import REFUSED, has_ended
+from prefect_sora.servers.protocol.http.arrivals import REFUSED, json_of
+from prefect_sora.servers.protocol.payment_outcome import has_ended
 from prefect_sora.servers.server import Server
 
 RENDER_ELSEWHERE: Final = (
@@ -108,7 +108,7 @@ def not_the_protocol(
         wanted: What should have come.
         is_an_api: Something at this address is known to answer as an API.
     """
-    kind = response.headers.get("content-type", "no type").partition(";")[0]
+    kind = response.headers.get("content-type", "no type").partition(";")[0][:100]
     message = f"{_named(server)} answered {response.status_code} with {kind}, not with {wanted}."
     if kind != "text/html" or verb in ("retrieve", "list") or is_an_api:
         # A proxy in passing trouble sends a page; the server behind it may go on.
@@ -139,12 +139,11 @@ def status_error(
     """
     status, body = response.status_code, json_of(response)
     failure = read_failure(body) or Failure()
-    # Some servers repeat the key that they refuse.
-    said = server.redacted(failure.message.strip()) or response.reason_phrase or "no reason given"
+    said = failure.message.strip() or response.reason_phrase or "no reason given"
     about: dict[str, Any] = {
         "status": status,
         "code": failure.code,
-        "request_id": response.headers.get("x-request-id"),
+        "request_id": response.headers.get("x-request-id", "")[:200] or None,
         "video_id": video_id,
     }
     message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
@@ -222,14 +221,6 @@ def _named(server: Server) -> str:
     return f"The video server {server.base_url}"
 
 
-def json_of(response: httpx2.Response) -> object:
-    """Read a body as JSON; None where it is none, or where a stream of it broke off."""
-    try:
-        return json.loads(response.content)
-    except (ValueError, RecursionError, httpx2.StreamError):
-        return None
-
-
 def poll_after_s(headers: Mapping[str, str]) -> float | None:
     """Read the pace that the server itself asks for, in seconds."""
     asked_ms = _count(headers.get("openai-poll-after-ms"))
@@ -238,7 +229,7 @@ def poll_after_s(headers: Mapping[str, str]) -> float | None:
 
 def clock_ahead_s(headers: Mapping[str, str]) -> float | None:
     """Read how far the server's clock is ahead of ours, in seconds, to the second."""
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         return parsedate_to_datetime(headers.get("date", "")).timestamp() - time()
     return None
 

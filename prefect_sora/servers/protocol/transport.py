@@ -17,11 +17,12 @@ from prefect_sora.errors import InvalidRequestError, SoraError, UnavailableError
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
 from prefect_sora.servers import openai_sdk as openai
+from prefect_sora.servers.protocol.http.arrivals import json_of, whole
+from prefect_sora.servers.protocol.http.proxies import certificates, http_client
 from prefect_sora.servers.protocol.payload import encoded
-from prefect_sora.servers.protocol.payment_outcome import read_answer, refuses_the_encoding
-from prefect_sora.servers.protocol.proxies import certificates, http_client
+from prefect_sora.servers.protocol.payment_outcome import refuses_the_encoding
 from prefect_sora.servers.protocol.send_times import Departure
-from prefect_sora.servers.protocol.status_errors import error_of, json_of, no_answer, status_error
+from prefect_sora.servers.protocol.status_errors import error_of, no_answer, status_error
 from prefect_sora.servers.server import Server
 
 _reads_forms: dict[str, bool] = {}
@@ -39,7 +40,7 @@ class Transport:
         self.server, mine = server, limits()
         verify = certificates()
         self.http = http_client(
-            server.base_url,
+            server,
             verify,
             timeout=httpx2.Timeout(
                 mine.read_seconds, connect=mine.connect_seconds, pool=mine.pool_seconds
@@ -59,12 +60,11 @@ class Transport:
         )
         # No request waits in it, because the gate is before it, and no connection is used twice.
         self._once = http_client(
-            server.base_url,
+            server,
             verify,
             params=dict(server.query) or None,
             headers={
                 "Accept": "application/json",
-                "Accept-Encoding": "identity",
                 "User-Agent": self._openai.user_agent,
             },
             # The departure bounds the whole of a request.
@@ -216,14 +216,14 @@ class Transport:
             departure.hand_over()
             response = await self._once.send(request, stream=True, follow_redirects=False)
             try:
-                whole = await read_answer(response, max_bytes)
+                answer = await whole(response, max_bytes)
             finally:
                 await response.aclose()
-            if whole.status_code != 401 or not (token := self.server.renewable) or renewed:
+            if answer.status_code != 401 or not (token := self.server.renewable) or renewed:
                 break
             token.forget()
             departure.refused()
-        return whole
+        return answer
 
     async def is_an_api(self) -> bool:
         """Say whether anything here answers as an API, where a page came in its place.

@@ -1,13 +1,24 @@
 """What servers answer, read tolerantly: the Video object and lists of it."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from prefect_sora.errors.redaction import MASK
 from prefect_sora.handles import Status
+from prefect_sora.limits import limits
 from prefect_sora.servers.costs.told import NOTHING, Told, told_of
 from prefect_sora.servers.profiles import GENERIC, Profile, found
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
@@ -38,6 +49,13 @@ _COSTS: Final = ("cost", "cost_usd", "total_cost")
 _EARLIEST: Final = 1_577_836_800.0
 _LATEST: Final = 4_102_444_800.0
 _MILLISECONDS: Final = 1_000 * _EARLIEST
+
+
+_LINES: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+"""What controls a terminal or ends a line: an id that holds any is one that somebody made up."""
+
+_WORD: Final = 1_000
+"""Characters of a status, a model, a size: longer ones are none. Ours."""
 
 
 def canonical_status(value: object) -> Status:
@@ -96,7 +114,7 @@ class Video(BaseModel):
     @field_validator("raw_status", mode="before")
     @classmethod
     def _any_word(cls, value: object) -> str:
-        return "" if value is None else str(value)
+        return "" if value is None else str(value)[:_WORD]
 
     @field_validator("progress", mode="before")
     @classmethod
@@ -115,11 +133,12 @@ class Video(BaseModel):
 
     @field_validator("model", "prompt", "size", "seconds", "remixed_from_video_id", mode="before")
     @classmethod
-    def _text_or_nothing(cls, value: object) -> str | None:
+    def _text_or_nothing(cls, value: object, info: ValidationInfo) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        return text if text.strip() else None  # some servers send a blank for nothing
+        long = info.field_name != "prompt" and len(text) > _WORD
+        return text if text.strip() and not long else None  # some servers send a blank for nothing
 
     @field_validator("failure", mode="before")
     @classmethod
@@ -159,7 +178,7 @@ def read_video(
     urls = tuple(url for path in profile.url_paths if _is_url(url := found(value, path)))
     if given is None and not profile.names_itself and (word or urls):
         given = asked_for
-    if not isinstance(given, (str, int)) or isinstance(given, bool):
+    if not isinstance(given, (str, int)) or isinstance(given, bool) or not is_id(str(given)):
         return None
     if not word and urls and profile.done_by_url:
         word = "completed"
@@ -184,7 +203,15 @@ def read_video(
 
 
 def _is_url(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    # An address that holds our key was blanked out: the route of the protocol is left.
+    return isinstance(value, str) and bool(value.strip()) and MASK not in value
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text can be a job's id: one segment of a path, which can be written down."""
+    dots = text in ("", ".", "..")  # they lead to another path, however they are written
+    long = len(text) > limits().id_max_characters
+    return not (dots or long or MASK in text or _LINES.search(text))
 
 
 def _withheld(
@@ -272,7 +299,8 @@ def read_page(
     data = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(data, list):
         return None
-    videos = [video for item in data if (video := read_video(item, profile))]
+    read = data[: limits().list_max_jobs]
+    videos = [video for item in read if (video := read_video(item, profile))]
     last = value.get("last_id") or (videos[-1].id if videos else None)
     more = value.get("has_more")
     return VideoPage(

@@ -15,6 +15,8 @@ import httpx2
 
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.limits import limits
+from prefect_sora.servers.protocol.http.arrivals import GatedClient
+from prefect_sora.servers.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -62,31 +64,31 @@ def _read(file: str | None, folder: str | None) -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def http_client(base_url: str, verify: ssl.SSLContext, **options: Any) -> httpx2.AsyncClient:
+def http_client(server: Server, verify: ssl.SSLContext, **options: Any) -> httpx2.AsyncClient:
     """Make an HTTP client that asks a server, and where its files lie.
 
     Args:
-        base_url: The server's address.
+        server: Who is asked.
         verify: Which certificates are believed.
         options: Further ones of `httpx2.AsyncClient`.
 
     Raises:
         InvalidRequestError: The environment names a proxy that cannot be used.
     """
-    names = [*_HERE]
+    names, base_url = [*_HERE], server.base_url
     if is_here(base_url):
         host = urlsplit(base_url).hostname or ""
         names.append(f"[{host}]" if ":" in host else host)
     here = {f"all://{name}": None for name in names}
     try:
-        return httpx2.AsyncClient(verify=verify, mounts=here, **options)
+        return GatedClient(server, verify=verify, mounts=here, **options)
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         # The setting may hold a password: it is not repeated.
         missing = isinstance(error, ImportError)
         why = "is a SOCKS proxy, whose library is missing" if missing else "is none that is known"
         if is_here(base_url):
             log.warning("The proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY %s: not used.", why)
-            return httpx2.AsyncClient(verify=verify, trust_env=False, **options)
+            return GatedClient(server, verify=verify, trust_env=False, **options)
     raise InvalidRequestError(
         f"The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names {why}; nothing was sent.",
         next_step="Install it with `pip install socksio`, or take the setting away."

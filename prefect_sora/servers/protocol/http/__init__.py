@@ -1,0 +1,1 @@
+"""HTTP: how requests leave, and the one gate through which every answer comes in."""
