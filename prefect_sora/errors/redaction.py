@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -31,19 +32,23 @@ _in_private: ContextVar[bool] = ContextVar("prefect_sora_in_private", default=Fa
 def without(secrets: Iterable[str], text: str) -> str:
     """Give a text without the secrets; a short one goes only where secrets stand."""
     for secret in secrets:
-        if _is_telling(secret):
-            for written in {secret, quote(secret, safe="")}:
+        for written in _telling(secret):
+            if written in text:
                 text = text.replace(written, MASK)
-        elif secret in text:
+        if secret in text:
             stands = rf"({_BEFORE}){re.escape(secret)}(?!\w)"
             text = re.sub(stands, rf"\g<1>{MASK}", text, flags=re.IGNORECASE)
     return text
 
 
-def _is_telling(secret: str) -> bool:
+@lru_cache(maxsize=64)
+def _telling(secret: str) -> tuple[str, ...]:
+    """How a secret is written, as it is and in a URL; nothing for one that is too short."""
     mixed = re.search(r"\d", secret) and re.search(r"[^\W\d_]", secret)
     joined = len(secret) >= _JOINED and "-" in secret
-    return len(secret) >= _LONG or joined or bool(len(secret) >= _MIXED and mixed)
+    if len(secret) >= _LONG or joined or (len(secret) >= _MIXED and mixed):
+        return tuple({secret, quote(secret, safe="")})
+    return ()
 
 
 @contextmanager

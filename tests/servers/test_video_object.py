@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_sora.servers.protocol.error_bodies import read_failure
+from prefect_sora.servers.protocol.payload import is_id
 from prefect_sora.servers.protocol.video_object import (
     canonical_status,
-    is_id,
     read_page,
     read_video,
 )

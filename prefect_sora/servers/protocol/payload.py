@@ -1,12 +1,14 @@
 """Payload: where each kind of render is sent, and what it says there, as the profile has it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.redaction import MASK
 from prefect_sora.limits import limits
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
@@ -14,6 +16,9 @@ from prefect_sora.servers.costs.catalogue import as_offered
 from prefect_sora.servers.profiles import PATHS, Profile, Route
 from prefect_sora.servers.profiles.sizes import size_fields
 from prefect_sora.servers.server import Server
+
+_LINES: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+"""What controls a terminal or ends a line: an id that holds any is one that somebody made up."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,20 @@ def path_of(profile: Profile, route: Route, video_id: str = "") -> str:
     return path.replace("{id}", segment(video_id)) if "{id}" in path else path
 
 
+def is_id(text: str) -> bool:
+    """Say whether a text can be a job's id: one segment of a path, which can be written down."""
+    dots = text in ("", ".", "..")  # they lead to another path, however they are written
+    long = len(text) > limits().id_max_characters
+    return not (dots or long or MASK in text or _LINES.search(text))
+
+
 def segment(name: str) -> str:
     """Write an id as one segment of a path.
 
     Raises:
         InvalidRequestError: It cannot be one; nothing was sent.
     """
-    if name in ("", ".", "..") or len(name) > limits().id_max_characters:
+    if not is_id(name):
         raise InvalidRequestError(
             f"{name[:20]!r} is no id of a server.",
             next_step="`prefect-sora list` shows the ids of its videos.",

@@ -1,7 +1,6 @@
 """What servers answer, read tolerantly: the Video object and lists of it."""
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -22,6 +21,7 @@ from prefect_sora.limits import limits
 from prefect_sora.servers.costs.told import NOTHING, Told, told_of
 from prefect_sora.servers.profiles import GENERIC, Profile, found
 from prefect_sora.servers.protocol.error_bodies import Failure, read_failure
+from prefect_sora.servers.protocol.payload import is_id
 
 _ALIASES: Final[Mapping[Status, str]] = {
     "queued": "queued pending submitted created waiting scheduled not_start notstarted not_started "
@@ -50,9 +50,6 @@ _EARLIEST: Final = 1_577_836_800.0
 _LATEST: Final = 4_102_444_800.0
 _MILLISECONDS: Final = 1_000 * _EARLIEST
 
-
-_LINES: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
-"""What controls a terminal or ends a line: an id that holds any is one that somebody made up."""
 
 _WORD: Final = 1_000
 """Characters of a status, a model, a size: longer ones are none. Ours."""
@@ -205,13 +202,6 @@ def read_video(
 def _is_url(value: object) -> bool:
     # An address that holds our key was blanked out: the route of the protocol is left.
     return isinstance(value, str) and bool(value.strip()) and MASK not in value
-
-
-def is_id(text: str) -> bool:
-    """Say whether a text can be a job's id: one segment of a path, which can be written down."""
-    dots = text in ("", ".", "..")  # they lead to another path, however they are written
-    long = len(text) > limits().id_max_characters
-    return not (dots or long or MASK in text or _LINES.search(text))
 
 
 def _withheld(

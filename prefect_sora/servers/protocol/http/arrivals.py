@@ -168,7 +168,8 @@ def _redacted(data: bytes, redact: Callable[[str], str]) -> bytes:
 def json_of(response: httpx2.Response) -> Any:
     """Read a body as JSON, without our secrets; None where it is none, or where it broke off."""
     try:
-        # What was escaped can only now be seen.
-        return parsed(response.content, response.extensions.get(_REDACT, str))
+        escaped = b"\\" in response.content  # what was not has lost our secrets already
+        redact = response.extensions.get(_REDACT, str) if escaped else str
+        return parsed(response.content, redact)
     except (ValueError, httpx2.StreamError):
         return None
