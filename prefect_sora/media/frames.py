@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import av
 from PIL import Image
 
-from prefect_sora.errors import CorruptVideoError
+from prefect_sora.limits import limits
+from prefect_sora.media.mp4 import unreadable as unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,6 @@ def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> 
     return container.duration / av.time_base if container.duration else None
 
 
-def unreadable(why: str) -> CorruptVideoError:
-    """Say that a video cannot be read, and why."""
-    next_step = "Fetch it again while the server has it."
-    return CorruptVideoError(
-        f"The video cannot be read: {why}.", paid="unknown", next_step=next_step
-    )
-
-
 class Viewer:
     """Makes one picture of a video: it is shown the frames, and keeps what it needs of them.
 
@@ -126,7 +119,9 @@ def show(file: Path | BinaryIO, *viewers: Viewer, within_seconds: float = math.i
         for viewer in viewers:
             viewer.begin(video)
         frame = None
-        for seconds, frame in video.frames():
+        for number, (seconds, frame) in enumerate(video.frames(), 1):
+            if number > limits().draw_frames:
+                raise unreadable("it has more frames than any that is looked at")
             for viewer in viewers:
                 if not viewer.done:
                     viewer.see(seconds, frame)

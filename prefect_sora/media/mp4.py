@@ -202,3 +202,11 @@ def _require_ftyp(head: bytes) -> None:
 def _corrupt(message: str) -> CorruptVideoError:
     next_step = "Fetch it again while the server has it."
     return CorruptVideoError(message, paid="unknown", next_step=next_step)
+
+
+def unreadable(why: str) -> CorruptVideoError:
+    """Say that a video cannot be read, and why."""
+    next_step = "Fetch it again while the server has it."
+    return CorruptVideoError(
+        f"The video cannot be read: {why}.", paid="unknown", next_step=next_step
+    )

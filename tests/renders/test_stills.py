@@ -14,7 +14,7 @@ import pytest
 
 from prefect_sora.errors import CorruptVideoError, SoraError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.media import previews
+from prefect_sora.media import drawing, previews
 from prefect_sora.media.mp4 import Mp4Scanner
 from prefect_sora.renders.finish.keep import keep, kept
 from prefect_sora.store.backends import VideoFolder
@@ -117,10 +117,10 @@ async def test_whatever_file_is_taken_for_whole_is_recorded_and_found_again(
 async def test_whatever_drawing_raises_the_record_is_written(
     scripted: Script, disk: Ledger, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def raising(*_: Any, **__: Any) -> previews.Stills:
+    def raising(*_: Any, **__: Any) -> dict[str, bytes]:
         raise error
 
-    monkeypatch.setattr(previews, "stills", raising)
+    monkeypatch.setattr(drawing, "stills", raising)
     _, client = scripted(lambda *_: (200, {"Content-Type": "video/mp4"}, CLIP))
 
     stored = await keep(KITE, client, disk)
@@ -134,11 +134,11 @@ async def test_drawing_that_does_not_end_is_given_up_and_the_record_written(
 ) -> None:
     release = threading.Event()
 
-    def endless(*_: Any, **__: Any) -> previews.Stills:
+    def endless(*_: Any, **__: Any) -> dict[str, bytes]:
         release.wait(60)
         raise CorruptVideoError("let go")
 
-    monkeypatch.setattr(previews, "stills", endless)
+    monkeypatch.setattr(drawing, "stills", endless)
     limit(stills_seconds=0.1)
     _, client = scripted(lambda *_: (200, {"Content-Type": "video/mp4"}, CLIP))
     try:

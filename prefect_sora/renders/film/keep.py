@@ -28,11 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from prefect_sora.errors import CorruptVideoError, JoinError
 from prefect_sora.handles import StoredVideo, UrlOf
 from prefect_sora.limits import limits
+from prefect_sora.media.drawing import last_frame
 from prefect_sora.media.join import (
     Film,
     contact_sheet,
     join,
-    last_frame,
 )
 from prefect_sora.media.mp4 import Mp4Scanner
 from prefect_sora.renders.film.audio import audio_of, lay

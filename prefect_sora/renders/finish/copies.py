@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from prefect_sora.errors import CorruptVideoError, DownloadError, SoraError
 from prefect_sora.handles import StoredVideo
-from prefect_sora.media import previews
+from prefect_sora.media import drawing
 from prefect_sora.renders.finish.stills import DRAWN_SUFFIXES, Still, Variant
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import DRAWING, pieces, start
@@ -58,7 +57,7 @@ async def _copy_still(kept: StoredVideo, store: VideoFolder, path: Path, variant
 def _drawn(store: VideoFolder, name: str, variant: Still) -> bytes:
     try:
         with store.open(name) as file:
-            drawn: bytes = asdict(previews.stills(file))[variant]
+            drawn: bytes = drawing.stills(file)[variant]
             return drawn
     except (SoraError, OSError) as error:
         raise DownloadError(f"{store.url(name)} cannot be drawn: {error}") from None

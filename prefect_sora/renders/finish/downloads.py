@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import time
@@ -10,7 +9,7 @@ from typing import Protocol
 
 from prefect_sora.errors import DownloadError, StorageError, VideoExpiredError
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.media import previews
+from prefect_sora.media import drawing
 from prefect_sora.renders.finish.copies import copy
 from prefect_sora.renders.finish.fetch import download as fetch_to
 from prefect_sora.renders.finish.stills import DRAWN_SUFFIXES, Still, Variant, fetch_still
@@ -126,7 +125,7 @@ async def download_still(video: VideoJob, client: VideoClient, path: Path, varia
         with tempfile.TemporaryDirectory(prefix="prefect-sora-") as folder:
             whole = Path(folder) / "video.mp4"
             await fetch_to(video, client, whole)
-            data = asdict(await start(DRAWING, partial(previews.stills, whole)))[variant]
+            data = (await start(DRAWING, partial(drawing.stills, whole)))[variant]
         suffix = DRAWN_SUFFIXES[variant]
     target = path.expanduser().absolute().with_suffix(suffix)
     await VideoFolder(str(target.parent)).put(target.name, data)

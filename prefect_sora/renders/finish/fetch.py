@@ -14,6 +14,7 @@ from time import time
 from weakref import WeakKeyDictionary
 
 from prefect_sora.errors import (
+    CorruptVideoError,
     DownloadError,
     RateLimitError,
     RejectedError,
@@ -74,7 +75,7 @@ async def fetch(video: VideoJob, client: VideoClient, folder: VideoFolder, name:
             try:
                 async with _turns.setdefault(client, Turns()).turn(video):
                     return await _fetch_once(video, client, folder, name, absence)
-            except VideoExpiredError:
+            except (TooLargeError, VideoExpiredError):
                 raise
             except (DownloadError, UnavailableError, RateLimitError, VideoNotFoundError) as error:
                 unknown = isinstance(error, VideoNotFoundError)
@@ -133,8 +134,9 @@ async def _fetch_once(
 async def _stream(
     video: VideoJob, client: VideoClient, folder: VideoFolder, name: str, url: str | None = None
 ) -> Fetched:
-    scanner = Mp4Check()
+    scanner = Mp4Check(_most_bytes(video))
     async with client.content(video.video_id, url=url) as content:
+        scanner.expect(content.expected_bytes or 0)
         written = await folder.write(
             name, content.chunks, expected_bytes=content.expected_bytes, check=scanner
         )
@@ -184,10 +186,55 @@ def _is_over(video: VideoJob) -> bool:
     return expires_at is not None and time() >= expires_at
 
 
+def _most_bytes(video: VideoJob) -> int:
+    """The most that the file may have of what was asked for, in bytes."""
+    width, _, height = (video.size or "").partition("x")
+    if not (width.isdecimal() and height.isdecimal() and video.seconds):
+        return limits().video_max_bytes
+    pixels = int(width) * int(height) * video.seconds
+    most = limits().video_base_bytes + limits().video_pixel_second_bytes * pixels
+    return min(int(most), limits().video_max_bytes)
+
+
+class TooLargeError(CorruptVideoError):
+    """More arrives than what was asked for can have; to fetch it again would bring no less."""
+
+    retryable = False
+
+
 class Mp4Check(Mp4Scanner):
-    """The scanner, remembering what it found."""
+    """The scanner, remembering what it found; it stops what is larger than anything asked for."""
 
     info: Mp4Info
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        super().__init__()
+        self._most_bytes, self._came_bytes = most_bytes, 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            TooLargeError: They are too many.
+            CorruptVideoError: It is no MP4 file.
+        """
+        self._came_bytes += len(chunk)
+        self.expect(self._came_bytes)
+        super().feed(chunk)
+
+    def expect(self, size_bytes: int) -> None:
+        """See that so many bytes may come.
+
+        Raises:
+            TooLargeError: They are too many.
+        """
+        if self._most_bytes is not None and size_bytes > self._most_bytes:
+            raise TooLargeError(
+                f"The file has more than {self._most_bytes:,} bytes, which is more than the video "
+                "that was asked for can have.",
+                next_step="If it may, raise video_base_bytes or video_max_bytes among the limits "
+                "(PREFECT_SORA_LIMITS).",
+            )
 
     def finish(self) -> Mp4Info:
         """Say what the whole file is."""

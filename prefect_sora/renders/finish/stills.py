@@ -3,13 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from functools import partial
 from typing import Final, Literal
 
 from prefect_sora.errors import SoraError
 from prefect_sora.limits import limits
-from prefect_sora.media import previews
+from prefect_sora.media import drawing
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.backends import VideoFolder
 from prefect_sora.store.backends.concurrency import DRAWING, start
@@ -101,12 +100,12 @@ async def _fetched(client: VideoClient, video_id: str, variant: str) -> bytes:
 
 
 async def _drawn(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
-    drawing = start(DRAWING, partial(_draw, store, name, given))
-    done, _ = await asyncio.wait([drawing], timeout=limits().stills_seconds)
+    drawn = start(DRAWING, partial(_draw, store, name, given))
+    done, _ = await asyncio.wait([drawn], timeout=limits().stills_seconds)
     if not done:
         log.warning("No preview of %s: nothing was drawn in %g s.", name, limits().stills_seconds)
         return {}
-    return drawing.result()
+    return drawn.result()
 
 
 def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
@@ -118,8 +117,8 @@ def _draw(store: VideoFolder, name: str, given: set[str]) -> dict[str, bytes]:
     try:
         with store.open(name) as file:
             if given >= DRAWN_SUFFIXES.keys() - {"preview"}:
-                return {"preview": previews.preview(file, within_seconds=limits().draw_seconds)}
-            return asdict(previews.stills(file, within_seconds=limits().draw_seconds))
+                return drawing.preview(file)
+            return drawing.stills(file)
     except Exception as error:
         log.warning("No preview of %s: %s: %s", name, type(error).__name__, error)
         return {}

@@ -1,33 +1,12 @@
-"""Limits: every second, count and size that may be tuned, in one frozen value.
-
-`limits()` gives those that hold where it is called:
-
-- `with limited(download_attempts=1):` changes some for a block. What is begun in it, as a task
-  or in a thread of this package, keeps them to its own end, even after the block.
-- `PREFECT_SORA_LIMITS='{"download_attempts": 1}'` changes some for a process and for those that
-  it starts, in all of their threads.
-- What many calls share (a client's connections, queues and watcher, an open file system) keeps
-  those that held where it was made.
-
-Not here: what a protocol or a file format says; what differs from server to server, which is in
-its `Profile`; what a user says of one render; how drawn pictures look; when Prefect retries.
+"""Values: what each limit is, in the order of a render's way, and why.
 
 A line reads from its name on: `connect_seconds = 5.0  # to anything` is five seconds to connect to
 anything. A value whose source is not named is this package's own choice.
 """
 
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from typing import Any, ClassVar, Final
-
-from prefect_sora.errors import InvalidRequestError
-
-VARIABLE: Final = "PREFECT_SORA_LIMITS"
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 _KIB, _MIB = 2**10, 2**20
 
@@ -168,6 +147,11 @@ class Limits:
     length_tolerance_seconds: float = 0.5  # of a clip: servers round to whole groups of frames
     """Longest pause between two of them, whatever the server asks for: it may forget the video
     meanwhile, and who waits for longer can run again."""
+    video_max_bytes: int = 16_384 * _MIB  # whatever was asked for
+    video_base_bytes: int = 256 * _MIB  # that any video may have
+    video_pixel_second_bytes: float = 60.0
+    """What a video may have besides, for each pixel and second that were asked for: sixty frames of
+    a byte a pixel, some hundred times what services send."""
     headers_seconds: float = 60.0  # for all headers of an answer
     body_grace_seconds: float = 60.0  # for a body, whatever its size
     body_bytes_per_second: int = 16 * _KIB
@@ -182,8 +166,12 @@ class Limits:
     still_max_bytes: int = 20 * _MIB  # of a server's thumbnail or spritesheet
     still_seconds: float = 60.0  # to fetch one; what comes later is drawn
     draw_seconds: float = 60.0
-    """Longest decoding for them: twenty seconds of Full HD take about five, and the record of the
+    """Longest drawing of them: twenty seconds of Full HD take about five, and the record of the
     video waits."""
+    draw_frames: int = 5_000  # that are decoded for them: `one_pass_seconds` at 240 a second
+    draw_memory_bytes: int = 1024 * _MIB  # for that: sixteen frames of 8K, which take 50 each
+    guarded_answer_bytes: int = 256 * _MIB  # of a child that draws, which is not believed
+    guarded_idle_seconds: float = 60.0  # that a child which draws waits for more to do
     stills_seconds: float = 300.0  # with their turn, where a frame or a store does not end
     one_pass_seconds: float = 20.0
     """Up to this length all of a video is decoded for its sheet: no service renders longer ones
@@ -256,49 +244,3 @@ class Limits:
         reservation is given up.
         """
         return self.lease_seconds - self.create_seconds - self.record_seconds
-
-
-_given: ContextVar[Limits | None] = ContextVar("prefect_sora_limits", default=None)
-
-
-def limits() -> Limits:
-    """Return the limits that hold here: those of a block, else those of the process.
-
-    Raises:
-        InvalidRequestError: `PREFECT_SORA_LIMITS` holds none; nothing was sent.
-    """
-    return _given.get() or _of_process(os.environ.get(VARIABLE, ""))
-
-
-@contextmanager
-def limited(**changes: Any) -> Iterator[Limits]:
-    """Change some of the limits for a block, by their names.
-
-    Raises:
-        TypeError: There is no limit of such a name.
-        ValueError: As `Limits`.
-    """
-    before = _given.set(replace(limits(), **changes))
-    try:
-        yield limits()
-    finally:
-        _given.reset(before)
-
-
-@lru_cache(maxsize=8)
-def _of_process(text: str) -> Limits:
-    if not text:
-        return Limits()
-    from pydantic import TypeAdapter, ValidationError  # where nothing is set, it is not waited for
-
-    try:
-        return TypeAdapter(Limits).validate_json(text, strict=True)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        said = " ".join([*map(str, wrong["loc"]), wrong["msg"].rstrip(".")])
-    raise InvalidRequestError(
-        f"{VARIABLE} holds no limits: {said}.",
-        paid="no",
-        next_step="Give a JSON object of names and numbers, such as "
-        '{"download_attempts": 3}, or unset it.',
-    )
