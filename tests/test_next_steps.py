@@ -55,7 +55,7 @@ def test_what_a_step_says_already_stays() -> None:
         ("api", "Run it again with the same scope.", 'Run it again with the scope "my film"'),
         (
             "terminal",
-            "Run the same command again.",
+            "Run the same command again: what is kept or still renders is not paid again.",
             "Run the same command again with --scope 'my film'",
         ),
         (
@@ -105,7 +105,7 @@ def test_what_higher_layers_know_is_filled_in_before_and_after() -> None:
         NextStep("resubmit", key="ab"),
     )
     assert str(error) == (
-        "It waits. (render ab) Nothing was paid for it. Look. "
+        "It waits. (render ab) Nothing was paid. Look. "
         "To wait on without paying again: `prefect-sora resume ab --store renders`. "
         "`prefect-sora resume ab --resubmit` sends, and pays for, it once more."
     )
@@ -115,7 +115,7 @@ def test_what_higher_layers_know_is_filled_in_before_and_after() -> None:
 
 def test_an_error_that_names_no_step_says_none() -> None:
     assert (SoraError("Off.").next_step, SoraError("Off.").steps) == (None, ())
-    assert str(SoraError("Off.")) == "Off. Nothing was paid for it."
+    assert str(SoraError("Off.")) == "Off. Nothing was paid."
 
 
 def test_a_pickled_error_says_the_same() -> None:
@@ -128,7 +128,7 @@ def test_an_error_that_was_pickled_with_a_sentence_still_says_it() -> None:
     state = {"message": "Off.", "video_id": None, "key": "ab", "paid": "no"}
     error = _rebuild(SoraError, "Off.", {**state, "next_step": "Mend it."})
     assert error.next_step == "Mend it."
-    assert str(error) == "Off. (render ab) Nothing was paid for it. Mend it."
+    assert str(error) == "Off. (render ab) Nothing was paid. Mend it."
 
 
 def test_commands_to_type_are_written_in_one_place() -> None:

@@ -7,6 +7,7 @@ from prefect_sora.cli.signals import InterruptedBySignal
 from prefect_sora.errors import (
     ApiError,
     AuthenticationError,
+    BatchError,
     BudgetExceededError,
     DownloadError,
     InvalidRequestError,
@@ -43,7 +44,7 @@ _BY_ERROR: Final[dict[type[BaseException], int]] = {
 MEANINGS: Final = {
     "0": "all is well",
     "1": "no video came of it, or another error; of `doctor`: a check failed",
-    "2": "bad usage, an invalid request or a retired model: nothing was paid",
+    "2": "bad usage or an invalid request: this command sent and paid nothing",
     "3": "authentication, quota or budget",
     "4": "moderation",
     "5": "an unfinished render, or one in doubt: a person decides",
@@ -64,4 +65,8 @@ def exit_code(error: BaseException) -> int:
         return SIGNALLED + error.signum
     if isinstance(error, KeyboardInterrupt):
         return SIGNALLED + SIGINT
+    if isinstance(error, BatchError):
+        result = error.result
+        late = result.unfinished and result.unfinished == result.failed and not result.not_started
+        return _BY_ERROR[RenderTimeoutError] if late else FAILED
     return next((_BY_ERROR[cls] for cls in type(error).__mro__ if cls in _BY_ERROR), FAILED)

@@ -59,7 +59,7 @@ AskAbove = Annotated[
     Parameter(
         validator=validators.Number(gte=0),
         help="On a terminal, ask before what costs more than this, in USD, is sent; not where "
-        "--max-cost allows it.",
+        "--max-cost allows it. A render whose price is not known is sent without asking.",
     ),
 ]
 
@@ -191,7 +191,11 @@ class Sharing:
         Parameter(help="Runs that name one scope share their renders; without it, each is new."),
     ] = None
     anew: Annotated[
-        Flag, Parameter(help="Pay for another one even if an unfinished one is in the store.")
+        Flag,
+        Parameter(
+            help="Pass over an unfinished render of the same request, and pay for another; of one "
+            "that --scope has kept, --take 2 renders another."
+        ),
     ] = False
     ask_above: AskAbove = ASK_ABOVE_USD
 

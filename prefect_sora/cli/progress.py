@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from prefect_sora.cli.screen import Screen
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.renders.batches.results import Counts
+from prefect_sora.renders.batches.counts import Counts
 from prefect_sora.servers.protocol.video_object import Video
 from prefect_sora.store.records import RenderState
 from prefect_sora.tasks.listener import Listener

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from prefect_sora.cli import keys, prefect_start, redaction, saved, signals
 from prefect_sora.cli.options import Into, Shown, Where
 from prefect_sora.cli.saved import NamedStore
-from prefect_sora.cli.screen import Screen, show_our_log
+from prefect_sora.cli.screen import Screen, show_our_log, usd
 from prefect_sora.errors import InvalidRequestError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders import environment
@@ -57,6 +57,7 @@ def run_command(
         return body(screen)
     except (Exception, *INTERRUPTED) as error:
         if isinstance(error, SoraError):
+            error.free = provider == "local"
             error.known(
                 store=store,
                 provider=provider or environment.named_anywhere(),
@@ -258,11 +259,11 @@ async def _what_goes_on(store: NamedStore, provider: str | None, prompt: str | N
             job = state.accepted.job
             said.append(
                 f"Video {job.video_id} (render {state.key}) goes on rendering at {job.provider} "
-                f"and is paid for. {go_on.words()}"
+                f"and {_counts(job.cost_usd)}. {go_on.words()}"
             )
         elif state.is_image:
             said.append(
-                f"The picture of render {state.key} may have been made and paid for. To look "
+                f"The picture of render {state.key} may have been made and charged. To look "
                 f"whether it is kept: `{go_on.command}`."
             )
         else:
@@ -270,6 +271,13 @@ async def _what_goes_on(store: NamedStore, provider: str | None, prompt: str | N
                 f"Render {state.key} may have been accepted. To look for it: `{go_on.command}`."
             )
     return f"Stopped. Nothing was deleted. {' '.join(said)}"
+
+
+def _counts(cost_usd: float | None) -> str:
+    """Say whether a render that goes on costs anything."""
+    if cost_usd == 0:
+        return "is free"
+    return "counts as paid" + (f" ({usd(cost_usd)})" if cost_usd is not None else "")
 
 
 async def _still_unfinished(store: NamedStore, provider: str | None) -> str:

@@ -5,6 +5,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -80,17 +81,25 @@ class Screen:
         for name, value in told.items():
             self.note(f"  {name:<5} {value}")
 
-    def kept(self, video: "StoredVideo") -> None:
-        """Tell where a kept video is and what it is, the path first."""
+    def kept(self, video: "StoredVideo", *, already: bool = False) -> None:
+        """Tell where a kept video is and what it is, the path first.
+
+        Args:
+            video: What is kept.
+            already: Whether it was, before this command: so nothing was sent.
+        """
         length = f" · {video.duration_seconds:.2f} s" if video.duration_seconds else ""
         cost = costs(video.cost_usd, video.actual_usd)
+        day = f"{datetime.fromtimestamp(video.created_at, UTC):%Y-%m-%d}"
+        now = f"kept already; nothing was sent or paid now ({cost} on {day})"
         self.file(video.url, video.size_bytes, doubtful=bool(video.differences))
         if self.shown.quiet:
             return
         if video.differences:
             self.result(f"  not as asked: {', '.join(video.differences)}", style="yellow")
         self.result(
-            f"  {video.width}x{video.height}{length} · made by {video.provider} · cost {cost}"
+            f"  {video.width}x{video.height}{length} · made by {video.provider} · "
+            + (now if already else f"cost {cost}")
         )
         if video.cost_doubt:
             self.result(f"  not believed of the cost: {video.cost_doubt}", style="yellow")

@@ -7,7 +7,7 @@ from prefect_sora.errors.next_steps import Advice, Advised, Reader, in_words, st
 Paid = Literal["no", "yes", "unknown"]
 
 _PAID = {
-    "no": "Nothing was paid for it.",
+    "no": "Nothing was paid.",
     "yes": "The server accepted it, so it counts as paid.",
     "unknown": "Whether it was paid is not known.",
 }
@@ -24,10 +24,12 @@ class SoraError(Advised, Exception):
         key: The render's key: 12 hex digits, as in its folder's name.
         paid: Whether the server accepted the render.
         steps: What can be done next, as data; `next_step` says it in words.
+        free: Whether what renders it is known to cost nothing, as the local renderer does.
         retryable: Whether trying the same step again can help.
     """
 
     retryable: ClassVar[bool] = False
+    free = False
 
     def __init__(
         self,
@@ -61,14 +63,22 @@ class SoraError(Advised, Exception):
         named = {"render": self.key, "video": self.video_id}
         about = ", ".join(f"{what} {name}" for what, name in named.items() if name)
         said = self.message if self.message.endswith(_ENDS) else f"{self.message}."
+        if reader == "terminal":
+            said = said.replace("max_cost_usd", "--max-cost")
         parts = (
             about and f"({about})",
-            _PAID[self.paid] if pays or self.paid == "yes" else "",
+            self._money(said, pays=pays),
             in_words(self.steps, reader),
         )
         rest = " ".join(filter(None, parts))
         between = "\n" if "\n" in said else " "  # what has lines of its own ends in one
         return f"{said}{between}{rest}".rstrip()
+
+    def _money(self, said: str, *, pays: bool) -> str:
+        """Say whether it was paid, where that is not said already."""
+        if " as paid" in said or not (pays or self.paid == "yes"):
+            return ""
+        return "It is free (local)." if self.free and self.paid != "no" else _PAID[self.paid]
 
     def __str__(self) -> str:
         """Tell it to whoever called."""

@@ -44,7 +44,7 @@ _RESUMES: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch", "adopt"
 _TAKEN_UP: Final[frozenset[Kind]] = frozenset({"resume", "wait", "fetch"})
 
 _SENTENCES: Final[dict[Kind, str]] = {
-    "resume": "{command} brings it home without paying again.",
+    "resume": "Fetch it, without paying again: {command}.",
     "wait": "To wait on without paying again: {command}.",
     "fetch": "{command} fetches it again; the server has it{until}.",
     "adopt": "{command} takes it.",
@@ -239,7 +239,7 @@ def clock(at: float) -> str:
 def _again(scope: str | None, reader: Reader) -> str:
     begin, named = _AGAIN[reader]
     if scope is None and reader == "terminal":
-        return "Run the same command again."  # the scope is in it, where there is one
+        return "Run the same command again: what is kept or still renders is not paid again."
     if scope is None:
         return f"{begin}the same scope."
     scope = shlex.quote(scope) if reader == "terminal" else scope

@@ -12,8 +12,9 @@ from prefect_sora.handles import StoredVideo, VideoJob
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
 from prefect_sora.renders.batches.batch import Batch, name_of
-from prefect_sora.renders.batches.plan import Plan, plan
+from prefect_sora.renders.batches.plan import Plan
 from prefect_sora.renders.batches.results import BatchResult, Result
+from prefect_sora.renders.batches.within import plan_within
 from prefect_sora.renders.run import PlainSteps, render
 from prefect_sora.requests.table import Row, read_table, rows_of
 from prefect_sora.requests.video import VideoRequest
@@ -134,9 +135,11 @@ async def render_batch(
     options = await options_of(how, block)
     rows = await _rows(requests, defaults, block)
     server = (await first_there(several)).server
-    planned = plan(
+    planned = await plan_within(
         rows,
         server,
+        options.scope,
+        block.ledger,
         # What one service no longer offers, the next of a list may still render.
         service=server.ends_models if len(several) == 1 else None,
         max_cost_usd=how.get("max_cost_usd"),

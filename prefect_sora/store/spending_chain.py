@@ -286,17 +286,18 @@ def _fail(one: _Asked | _Back, error: Exception) -> None:
 def _exceeded(period: str, spent: float, one: _Asked) -> BudgetExceededError:
     usd, limit_usd = one.charge.usd, one.limit_usd
     daily = period.startswith("day-")
-    whose = f"the store's budget for {period.removeprefix('day-')}" if daily else "the run's budget"
+    whose = f"the store's budget for {period.removeprefix('day-')}" if daily else "max_cost_usd"
     more = (
         "Raise the store's daily_budget_usd, or run the same again after midnight UTC."
         if daily
-        else "Raise max_cost_usd (--max-cost) and run the same again: nothing is paid twice."
+        else "Raise it and run the same again: nothing is paid twice."
     )
+    already = f"{dollars(spent)} is spent {'today' if daily else 'in this scope'} already, "
     return BudgetExceededError(
-        f"It would cost {dollars(usd)}, and {whose} is {dollars(limit_usd)}"
-        f"{f', of which {dollars(spent)} is spent' if spent else ''}.",
+        f"It would cost {dollars(usd)}, {already if spent else ''}and {whose} "
+        f"{'is' if daily else 'allows'} {dollars(limit_usd)}.",
         budget_usd=limit_usd,
         spent_usd=spent,
         asked_usd=usd,
-        next_step=f"{more}",
+        next_step=more,
     )

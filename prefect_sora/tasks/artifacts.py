@@ -20,7 +20,7 @@ from prefect.logging import get_run_logger
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredImage, StoredVideo, VideoJob
 from prefect_sora.limits import limits
-from prefect_sora.renders.batches.results import Counts
+from prefect_sora.renders.batches.counts import Counts
 from prefect_sora.renders.finish.cancel import left
 from prefect_sora.renders.finish.polling import OnProgress
 from prefect_sora.servers.protocol.video_object import Video
@@ -78,12 +78,12 @@ def submitted(job: VideoJob, ledger: Ledger) -> None:
         return
     how = "found again at" if job.adopted else "accepted by"
     logger().info(
-        "Render %s: %s %s as video %s, so it counts as paid. If this run dies, %s",
+        "Render %s: %s %s as video %s, so it counts as paid. %s",
         job.key,
         how,
         job.provider,
         job.video_id,
-        NextStep("resume", key=job.key, store=ledger.place).words(),
+        NextStep("resume", "If this run dies,", key=job.key, store=ledger.place).words(),
     )
 
 

@@ -12,7 +12,8 @@ from prefect.artifacts import (
 from prefect.context import FlowRunContext
 
 from prefect_sora.limits import limits
-from prefect_sora.renders.batches.results import OUTCOMES, BatchResult, Counts, Result
+from prefect_sora.renders.batches.counts import Counts
+from prefect_sora.renders.batches.results import OUTCOMES, BatchResult, Result
 from prefect_sora.servers.video_prices import dollars
 from prefect_sora.tasks.artifacts import counted, logger
 from prefect_sora.tasks.markdown import cells, plain

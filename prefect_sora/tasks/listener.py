@@ -1,7 +1,7 @@
 """Listener: hears of each step of a render, for a program that shows renders its own way."""
 
 from prefect_sora.handles import StoredVideo, VideoJob
-from prefect_sora.renders.batches.results import Counts
+from prefect_sora.renders.batches.counts import Counts
 from prefect_sora.servers.protocol.video_object import Video
 
 

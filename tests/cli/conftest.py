@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from prefect_sora.cli import main
 from prefect_sora.handles import VideoJob
 from prefect_sora.renders.submit.options import RenderOptions
 from prefect_sora.renders.submit.prepare import identify
@@ -185,3 +187,44 @@ class Begin:
 def begin(store: str) -> Begin:
     """Begin renders in the test's store."""
     return Begin(store)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command has said."""
+
+    code: int
+    said: str
+
+
+Tell = Callable[..., Told]
+
+
+@pytest.fixture
+def tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Tell]:
+    """Run a command in this process, in a folder of its own, where nothing is configured."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AZURE_", "PREFECT_SORA_", "AWS_")) or name.endswith(
+            "_API_URL"
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setenv("PREFECT_SORA_LOCAL_FOLDER", str(tmp_path / "local"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, **variables: str) -> Told:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        code = main(words)
+        shown = capsys.readouterr()
+        return Told(code, shown.out + shown.err)
+
+    # What a command changes in its process, which is the tests' own here.
+    log, made = logging.getLogger("prefect_sora"), logging.getLogRecordFactory()
+    before, passes, stop = [*log.handlers], log.propagate, signal.getsignal(signal.SIGTERM)
+    yield run
+    log.handlers[:], log.propagate = before, passes
+    logging.setLogRecordFactory(made)
+    signal.signal(signal.SIGTERM, stop)

@@ -49,7 +49,7 @@ NEVER_RAISED = {errors.SoraError, errors.ApiError}
 """Names for what is common to others."""
 
 PAID = {
-    "no": "Nothing was paid for it.",
+    "no": "Nothing was paid.",
     "yes": "counts as paid",
     "unknown": "Whether it was paid is not known.",
 }
@@ -195,9 +195,9 @@ ROWS = [
     Row(
         errors.BudgetExceededError,
         3,
-        "It would cost $0.40, and the run's budget is $0.30",
+        "It would cost $0.40, and ",
         "no",
-        "run the same again: nothing is paid twice",
+        "Raise it",
         jobs(),
         words=("--max-cost", "0.3"),
         options={"budget": Budget(run_usd=0.3)},
@@ -218,7 +218,7 @@ ROWS = [
         3,
         "Incorrect API key provided",
         "no",
-        "Check api_key",
+        "and that it may use this model",
         refusing(says(401, "Incorrect API key provided", "invalid_api_key")),
     ),
     Row(

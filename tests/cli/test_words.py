@@ -4,12 +4,7 @@ The commands run in this process: what is said before a server is asked needs no
 """
 
 import json
-import logging
-import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,51 +16,10 @@ from prefect_sora.cli.screen import Screen
 from prefect_sora.errors import InvalidRequestError, RenderTimeoutError, SoraError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders.environment import named_anywhere
-from tests.cli.conftest import TINY, Cli
+from tests.cli.conftest import TINY, Cli, Tell
 from tests.support.scripted import Jobs, Reply, Scripted
 
 NOBODY = "http://127.0.0.1:9/v1"
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a command has said."""
-
-    code: int
-    said: str
-
-
-Tell = Callable[..., Told]
-
-
-@pytest.fixture
-def tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Tell]:
-    """Run a command in this process, in a folder of its own, where nothing is configured."""
-    for name in list(os.environ):
-        if name.startswith(("OPENAI_", "AZURE_", "PREFECT_SORA_", "AWS_")) or name.endswith(
-            "_API_URL"
-        ):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.setenv("PREFECT_SORA_LOCAL_FOLDER", str(tmp_path / "local"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str, **variables: str) -> Told:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        code = main(words)
-        shown = capsys.readouterr()
-        return Told(code, shown.out + shown.err)
-
-    # What a command changes in its process, which is the tests' own here.
-    log, made = logging.getLogger("prefect_sora"), logging.getLogRecordFactory()
-    before, passes, stop = [*log.handlers], log.propagate, signal.getsignal(signal.SIGTERM)
-    yield run
-    log.handlers[:], log.propagate = before, passes
-    logging.setLogRecordFactory(made)
-    signal.signal(signal.SIGTERM, stop)
 
 
 # Money
@@ -316,7 +270,7 @@ def test_options_are_called_as_they_are_typed(
 def test_a_key_that_is_refused_ends_its_sentence_and_is_called_a_key() -> None:
     error = InvalidRequestError("Incorrect API key provided", next_step="Check api_key, and more.")
     said = error.told("terminal")
-    assert said.startswith("Incorrect API key provided. Nothing was paid for it.")
+    assert said.startswith("Incorrect API key provided. Nothing was paid.")
     assert said.endswith("Check the API key, and more.")
 
 
@@ -356,11 +310,11 @@ def test_a_mistyped_command_is_told_in_plain_words(tell: Tell, typed: str, says:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("openia", "'openia' is no provider. Nothing was paid for it. Did you mean openai?"),
+        ("openia", "'openia' is no provider. Nothing was paid. Did you mean openai?"),
         ("127.0.0.1:9", "Did you mean http://127.0.0.1:9/v1?"),
         ("gpu-box:30010/v1", "Did you mean http://gpu-box:30010/v1?"),
         ("localhost", "Did you mean http://localhost/v1?"),
-        ("kling", "'kling' is no provider. Nothing was paid for it. Providers are local (this"),
+        ("kling", "'kling' is no provider. Nothing was paid. Providers are local (this"),
     ],
 )
 def test_a_mistyped_provider_is_met_with_what_was_meant(tell: Tell, name: str, says: str) -> None:
@@ -376,7 +330,7 @@ def test_a_mistyped_provider_is_met_with_what_was_meant(tell: Tell, name: str, s
     ("words", "says"),
     [
         (("--seconds", "500"), "The local renderer has no clips of 500 s, only up to 120 s."),
-        (("--size", "65x63"), "no size 65x63: both sides have to be even. Nothing was paid for"),
+        (("--size", "65x63"), "no size 65x63: both sides have to be even. Nothing was paid"),
         (("--size", "8000x8000"), "Each side has 4096 pixels at most."),
         (("--size", "7x7"), "size '7x7': each side has 16 to 8192 pixels."),
     ],

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from time import time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,8 +33,9 @@ from prefect_sora import (
 )
 from prefect_sora.errors import AuthenticationError, ModerationError, StorageError, UnavailableError
 from prefect_sora.renders.batches.batch import Batch
+from prefect_sora.renders.batches.counts import Counts
 from prefect_sora.renders.batches.plan import plan
-from prefect_sora.renders.batches.results import BatchResult, Counts
+from prefect_sora.renders.batches.results import BatchResult
 from prefect_sora.requests.table import rows_of
 from prefect_sora.servers.server import remote
 from prefect_sora.tasks.artifacts import listening
@@ -238,7 +240,7 @@ def stored(request: VideoRequest) -> StoredVideo:
     key = uuid4().hex[:12]
     return StoredVideo(
         key=key, folder=key, video_id=key, provider="x", title=request.title, url="x", sha256="x",
-        size_bytes=1, width=1, height=1, created_at=0, cost_usd=None,
+        size_bytes=1, width=1, height=1, created_at=time(), cost_usd=None,
     )  # fmt: skip
 
 

@@ -66,8 +66,9 @@ async def test_a_run_that_prefect_times_out_says_what_goes_on_and_counts_as_paid
         await kites()
     (folder,) = Path(store.url).glob("a-red-kite-*")
     key = folder.name.rpartition("-")[2]
-    said = f"goes on at .* and counts as paid: `prefect-sora resume {key} --store"
-    assert re.search(f"Video video_.* {said}", await page(prefect, f"video-{key}"))
+    fetch = f"etch it, without paying again: `prefect-sora resume {key}"
+    said = f"goes on at .* and counts as paid. F{fetch} --store"
+    assert re.search(rf"Video video\\?_.* {said}", await page(prefect, f"video-{key}"))
     async with get_client() as api:
         of_this_run = FlowRunFilterParentFlowRunId(any_=[UUID(runs[0])])
         (subflow,) = await api.read_flow_runs(
@@ -75,7 +76,8 @@ async def test_a_run_that_prefect_times_out_says_what_goes_on_and_counts_as_paid
         )
     child = str(subflow.id)
     await logged(
-        child, f"accepted by .* counts as paid. If this run dies, `prefect-sora resume {key}"
+        child,
+        f"accepted by .* counts as paid. If this run dies, fetch it, without paying again: `prefect-sora resume {key}",
     )
     await logged(child, said)
 

@@ -69,7 +69,9 @@ async def test_of_twenty_at_once_and_a_budget_for_ten_exactly_ten_are_paid(
     refused = [e for e in ended if isinstance(e, BudgetExceededError)]
     assert (renderer.accepted(), len(refused)) == (10, 10)
     assert (refused[0].budget_usd, refused[0].spent_usd, refused[0].asked_usd) == (1.0, 1.0, 0.1)
-    assert "the run's budget is $1.00, of which $1.00 is spent" in refused[0].message
+    assert (
+        "$1.00 is spent in this scope already, and max_cost_usd allows $1.00" in refused[0].message
+    )
     assert len({e.key for e in refused}) == 10, "each says which render it is about"
     assert {e.paid for e in refused} == {"no"}
     assert await spent(ledger, "run-") == 1.0
@@ -417,7 +419,7 @@ async def test_the_task_keeps_both_budgets(renderer: Renderer, tmp_path: Path) -
     store = VideoStore(url=str(tmp_path / "clips"), daily_budget_usd=0.3)
     for take in (1, 2):
         await submit_video.fn(clip(take=take), provider, store, scope="tonight", max_cost_usd=0.2)
-    with pytest.raises(BudgetExceededError, match="the run's budget"):
+    with pytest.raises(BudgetExceededError, match="max_cost_usd allows"):
         await submit_video.fn(clip(take=3), provider, store, scope="tonight", max_cost_usd=0.2)
     await submit_video.fn(clip(take=3), provider, store, scope="later")
     with pytest.raises(BudgetExceededError, match="the store's budget"):

@@ -406,7 +406,7 @@ async def test_what_is_resubmitted_asks_the_budget_that_it_was_sent_under(
     with pytest.raises(BudgetExceededError, match="the store's budget") as caught:
         await resubmitted(make, client, disk)
     assert (caught.value.budget_usd, caught.value.paid, server.posts()) == (0.15, "unknown", 1)
-    with pytest.raises(BudgetExceededError, match="the run's budget"):
+    with pytest.raises(BudgetExceededError, match="max_cost_usd allows"):
         await resubmitted(make, client, disk, budget=Budget(run_usd=0.15))
     again = await resubmitted(make, client, disk, budget=Budget(run_usd=5.0, daily_usd=0.2))
     assert again.attempt > 1

@@ -11,8 +11,9 @@ import pytest
 from prefect_sora.errors import BatchError
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.batches.batch import Batch
+from prefect_sora.renders.batches.counts import Counts
 from prefect_sora.renders.batches.plan import plan
-from prefect_sora.renders.batches.results import BatchResult, Counts, refuse_failed
+from prefect_sora.renders.batches.results import BatchResult, refuse_failed
 from prefect_sora.requests.table import rows_of
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.protocol.client import VideoClient

@@ -19,8 +19,9 @@ from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.limits import limits
 from prefect_sora.renders.batches import results
+from prefect_sora.renders.batches.counts import Counts
 from prefect_sora.renders.batches.plan import Plan, as_asked
-from prefect_sora.renders.batches.results import BatchRecord, BatchResult, Counts, Result
+from prefect_sora.renders.batches.results import BatchRecord, BatchResult, Result
 from prefect_sora.requests.table import Row
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.video_prices import total_usd
@@ -53,6 +54,11 @@ class Batch:
         self._results: dict[int, Result] = {}
         self._videos: dict[int, StoredVideo] = {}
         self._ended_by: SoraError | None = None
+        self._began = time()
+        self._prices = {
+            row.number: price.usd
+            for row, price in zip(planned.renders, planned.estimate.prices, strict=True)
+        }
 
     async def run(
         self, render: Callable[[VideoRequest], Awaitable[StoredVideo]], max_concurrent: int
@@ -126,6 +132,7 @@ class Batch:
         slug = title_slug(name)
         folder = f"batches/{f'{slug}-' if slug else ''}{digest.hexdigest()[:12]}"
         csv_url, jsonl_url = await results.write(rows, folder, store)
+        going_on = [row.row for row in rows if row.goes_on]
         result = BatchResult(
             name=name,
             scope=scope,
@@ -136,6 +143,10 @@ class Batch:
             broken=results.count(rows, "broken"),
             duplicates=results.count(rows, "duplicate"),
             not_started=results.count(rows, "not_started"),
+            unfinished=len(going_on),
+            unfinished_usd=total_usd(self._prices.get(number) for number in going_on),
+            already=self.counts.already,
+            earlier_usd=self.counts.earlier_usd,
             not_as_asked=sum(row.not_as_asked is not None for row in rows),
             estimated_usd=self.plan.estimate.usd,
             cost_usd=total_usd(video.cost_usd for video in self._videos.values()),
@@ -189,15 +200,24 @@ class Batch:
         self.counts.rendering -= 1
         self.counts.kept += 1
         cost = Cost(True, video.cost_usd, video.actual_usd).best_usd
-        self.counts.spent_usd += cost or 0.0
-        self.counts.unpriced += cost is None
+        if video.created_at < self._began:
+            self.counts.already += 1
+            self.counts.earlier_usd += cost or 0.0
+        else:
+            self.counts.spent_usd += cost or 0.0
+            self.counts.unpriced += cost is None
         self._results[row.number] = results.kept(row, video)
         self._videos[row.number] = video
 
     def _failed(self, row: Row, error: Exception) -> None:
+        self._results[row.number] = results.failed(row, error)
+        if self._results[row.number].goes_on:  # so it stays among those that render
+            cost = self._prices[row.number]
+            self.counts.spent_usd += cost or 0.0
+            self.counts.unpriced += cost is None
+            return
         self.counts.rendering -= 1
         self.counts.failed += 1
-        self._results[row.number] = results.failed(row, error)
         if not isinstance(error, SoraError):
             self.counts.doubtful += 1
             return

@@ -1,6 +1,6 @@
 """Plan: a batch's rows are checked, and its renders found and priced, before any is sent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from prefect_sora.errors import (
@@ -46,8 +46,9 @@ class Plan:
         left_out += f", {len(self.broken)} broken" if self.broken else ""
         labels = dict.fromkeys(name for row in self.rows for name in row.labels)
         own = f"; your own columns go with the rows: {', '.join(labels)}" if labels else ""
-        told = f"{len(self.renders)} renders, {self.estimate}{own}"
-        return f"{len(self.rows)} rows{left_out}: {told}"
+        price = "price unknown" if f"{self.estimate}" == "unknown" else self.estimate
+        told = f"{counted(len(self.renders), 'render')}, {price}{own}"
+        return f"{counted(len(self.rows), 'row')}{left_out}: {told}"
 
 
 def plan(
@@ -57,6 +58,7 @@ def plan(
     service: Service | None = None,
     max_cost_usd: float | None = None,
     skip_bad_rows: bool = False,
+    begun: Collection[int] = (),
 ) -> Plan:
     """Check all rows, find those that repeat another, and price the rest.
 
@@ -66,6 +68,7 @@ def plan(
         service: Whose own service it is, where that decides which models have ended.
         max_cost_usd: What all may cost together.
         skip_bad_rows: Go on without those that cannot be sent.
+        begun: Numbers of rows that were sent before, and cost nothing again.
 
     Raises:
         InvalidRequestError: A row cannot be sent, or there is a budget and a price is
@@ -93,8 +96,13 @@ def plan(
         )
     cost = estimate(_requests(renders), server)
     if max_cost_usd is not None:
-        _refuse_over(cost, renders, max_cost_usd)
+        _refuse_over(cost, renders, max_cost_usd, begun)
     return Plan(tuple(checked), tuple(renders), first, cost, tuple(warnings))
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def as_asked(request: VideoRequest) -> str:
@@ -120,8 +128,12 @@ def _checked(
     return checked, [*warnings]
 
 
-def _refuse_over(told: Estimate, renders: Sequence[Row], max_cost_usd: float) -> None:
-    for row, price in zip(renders, told.prices, strict=True):
+def _refuse_over(
+    told: Estimate, renders: Sequence[Row], max_cost_usd: float, begun: Collection[int]
+) -> None:
+    new = [pair for pair in zip(renders, told.prices, strict=True) if pair[0].number not in begun]
+    told = Estimate(tuple(price for _, price in new))
+    for row, price in new:
         # A row that starts from another video is priced when that is looked up, before sending.
         if price.usd is None and row.request and row.request.kind == "create":
             error = unknown_price(price.why)
@@ -129,12 +141,12 @@ def _refuse_over(told: Estimate, renders: Sequence[Row], max_cost_usd: float) ->
             raise error
     if told.known_usd > max_cost_usd + 1e-6:
         raise BudgetExceededError(
-            f"The {len(renders)} renders would cost {told}, and the run's budget is "
-            f"{dollars(max_cost_usd)}.",
+            f"The {len(new)} renders {'that are not begun ' if begun else ''}would cost {told}, "
+            f"and max_cost_usd allows {dollars(max_cost_usd)}.",
             budget_usd=max_cost_usd,
             spent_usd=0.0,
             asked_usd=told.known_usd,
-            next_step="Raise max_cost_usd (--max-cost), or take out rows.",
+            next_step="Raise it, or take out rows.",
         )
 
 

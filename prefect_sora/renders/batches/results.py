@@ -1,12 +1,18 @@
 """Results: what became of each row of a batch, in memory, as a table and as files."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from prefect_sora.errors import BatchError, Paid, SoraError, shown
+from prefect_sora.errors import (
+    BatchError,
+    Paid,
+    RenderStalledError,
+    RenderTimeoutError,
+    SoraError,
+    shown,
+)
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.handles import StoredVideo
 from prefect_sora.requests.video import VideoRequest
@@ -68,56 +74,15 @@ class Result(BaseModel):
     labels: dict[str, JsonValue] = {}
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it made no video yet: its wait has ended, and the render goes on."""
+        late = (RenderTimeoutError.__name__, RenderStalledError.__name__)
+        return self.outcome == "failed" and self.paid == "yes" and self.error_type in late
+
+    @property
     def where(self) -> str:
         """Its number, and its id where it has one."""
         return f"{self.row} (id {self.labels['id']})" if "id" in self.labels else f"{self.row}"
-
-
-@dataclass
-class Counts:
-    """How far a batch is.
-
-    Attributes:
-        queued: Renders that are not begun.
-        rendering: Renders under way.
-        kept: Renders whose video is in the store.
-        failed: Renders that made no video.
-        spent_usd: What was paid: by the server's word, else by its prices, where these are known.
-        unpriced: How many kept ones have no known price.
-        doubtful: How many failed ones may have been charged all the same, nobody knows how much.
-    """
-
-    queued: int = 0
-    rendering: int = 0
-    kept: int = 0
-    failed: int = 0
-    spent_usd: float = 0.0
-    unpriced: int = 0
-    doubtful: int = 0
-
-    @property
-    def total(self) -> int:
-        """All renders."""
-        return self.queued + self.rendering + self.kept + self.failed
-
-    @property
-    def spent(self) -> str:
-        """The money; what is not known is never counted as 0."""
-        told = dollars(self.spent_usd)
-        if self.unpriced:
-            known = f"{told} and " if self.spent_usd else ""
-            told = f"{known}{self.unpriced} of unknown price"
-        told += " spent"
-        one = self.doubtful == 1
-        perhaps = "1 failed one" if one else f"{self.doubtful} failed ones"
-        return f"{told}, and {perhaps} may be charged, too" if self.doubtful else told
-
-    def __str__(self) -> str:
-        """One line."""
-        return (
-            f"{self.kept} kept, {self.rendering} rendering, {self.queued} queued, "
-            f"{self.failed} failed, {self.spent}"
-        )
 
 
 class BatchRecord(BaseModel):
@@ -157,6 +122,9 @@ class BatchResult(BaseModel):
     rows: int = Field(description="Rows of the table.")
     kept: int = Field(description="Rows whose video is in the store, without duplicates.")
     failed: int = Field(description="Rows that made no video.")
+    unfinished: int = Field(
+        default=0, description="Of the failed: rows whose render goes on, and counts as paid."
+    )
     broken: int = Field(description="Rows that could not be sent.")
     duplicates: int = Field(description="Rows that repeat an earlier one, and are its render.")
     not_started: int = Field(description="Rows that were not sent: something stopped the batch.")
@@ -168,6 +136,13 @@ class BatchResult(BaseModel):
     actual_usd: float | None = Field(
         default=None, description="The same by the servers' word; None where one does not say."
     )
+    already: int = Field(
+        default=0, description="Of the kept: those that were, before this run. Nothing is paid now."
+    )
+    earlier_usd: float = Field(default=0.0, description="What those cost then, where it is known.")
+    unfinished_usd: float | None = Field(
+        default=0.0, description="Of what is unfinished; None where a price is unknown."
+    )
     csv_url: str = Field(description="All rows, as CSV.")
     jsonl_url: str = Field(description="All rows, as JSON lines.")
     videos: tuple[StoredVideo, ...] = ()
@@ -175,15 +150,31 @@ class BatchResult(BaseModel):
     def __str__(self) -> str:
         """One line."""
         counts = {
-            "failed": self.failed,
+            "failed": self.failed - self.unfinished,
             "not started": self.not_started,
-            "broken": self.broken,
+            "left out": self.broken,
             "duplicate": self.duplicates,
             "not as asked": self.not_as_asked,
         }
         more = "".join(f", {count} {name}" for name, count in counts.items() if count)
+        if self.already and self.already == self.kept and not (self.failed or self.not_started):
+            kept = "was" if self.already == 1 else "were"
+            return (
+                f"{self.kept} of {self.rows} {kept} kept already{more}; nothing was sent, nothing "
+                f"paid now ({dollars(self.earlier_usd)} earlier)"
+            )
+        if self.unfinished:
+            still = (
+                "is still rendering and counts"
+                if self.unfinished == 1
+                else ("are still rendering and count")
+            )
+            more += f", {self.unfinished} {still} as paid, {dollars(self.unfinished_usd)}"
+            if not self.kept:
+                return f"{self.kept} of {self.rows} kept{more}"
         cost = side_by_side(self.cost_usd, self.actual_usd)
-        return f"{self.kept} of {self.rows} kept{more}; cost {cost}"
+        before = f", {dollars(self.earlier_usd)} of it earlier" if self.already else ""
+        return f"{self.kept} of {self.rows} kept{more}; cost {cost}{before}"
 
 
 def kept(row: "Row", video: StoredVideo) -> Result:
@@ -280,11 +271,12 @@ def refuse_failed(result: BatchResult, rows: Sequence[Result]) -> None:
     bad = [row for row in rows if row.outcome in ("failed", "not_started")]
     if not bad:
         return
-    first = next((row for row in bad if row.outcome == "failed"), bad[0])
+    failed = [row for row in bad if row.outcome == "failed" and not row.goes_on]
     told = {row.paid for row in bad}
     paid: Paid = "unknown" if "unknown" in told else "yes" if "yes" in told else "no"
+    first = [*failed, *(row for row in bad if row.outcome != "failed")][:1]
     raise BatchError(
-        f"{result}. Row {first.where}: {first.error}",
+        f"{result}. {''.join(f'Row {row.where}: {row.error}' for row in first)}".rstrip(),
         result=result,
         paid=paid,
         next_step=(f"{result.csv_url} tells all rows.", NextStep("again", scope=result.scope)),

@@ -38,8 +38,7 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
     server = client.server
     if server.profile.delete_stops is False:
         raise InvalidRequestError(
-            f"The {server.profile.name} server {server.label} renders on what is deleted: "
-            "nothing is saved by it.",
+            f"The server {server.label} cannot stop a render: cancelling would save no money.",
             key=job.key,
             video_id=job.video_id,
             paid="yes",
@@ -48,11 +47,14 @@ async def cancel(job: VideoJob, client: VideoClient, ledger: Ledger) -> None:
     why = await _reason_to_keep(job, client, ledger)
     if why:
         raise InvalidRequestError(
-            f"{why} To cancel it could lose what was paid for.",
+            f"It cannot be cancelled. {why}",
             key=job.key,
             video_id=job.video_id,
             paid="yes",
-            next_step=(NextStep("resume"), NextStep("delete", video_id=job.video_id)),
+            next_step=(
+                NextStep("resume"),
+                NextStep("delete", "To throw away what was paid for:", video_id=job.video_id),
+            ),
         )
     await client.delete(job.video_id)
     await ledger.fail(job.folder, _deleted(job, "It was cancelled."))
@@ -76,10 +78,10 @@ async def job_named(word: str, client: VideoClient, ledger: Ledger) -> VideoJob:
     if state and state.accepted and word in (state.key, state.accepted.job.video_id):
         return state.accepted.job
     raise InvalidRequestError(
-        f"No render of the store {ledger.place} has the job {word}.",
+        f"No render of this store has the job {word}.",
         next_step=(
-            "Nothing was cancelled. Name the store that has it with --store.",
-            NextStep("delete", "Or", video_id=word),
+            f"Nothing was cancelled. {ledger.place} was looked at; --store names another store.",
+            "`prefect-sora clips` lists what a store has.",
         ),
     )
 
@@ -132,7 +134,7 @@ def left(job: VideoJob, ledger: Ledger, why: str | None = None) -> str:
         why: Why it is left, where it was to be deleted.
     """
     resume = NextStep("resume", key=job.key, store=ledger.place).words()
-    goes_on = f"Video {job.video_id} goes on at {job.provider} and counts as paid: {resume}"
+    goes_on = f"Video {job.video_id} goes on at {job.provider} and counts as paid. {resume}"
     return f"{why} {goes_on}" if why else goes_on
 
 
@@ -180,7 +182,7 @@ async def _reason_to_keep(job: VideoJob, client: VideoClient, ledger: Ledger) ->
     if video.status in _UNFINISHED:
         return None
     if video.status == "completed":
-        return "It is finished."
+        return "It is finished, and not yet fetched."
     return f"Its status is {video.raw_status!r}, so that it may be finished."
 
 

@@ -25,17 +25,19 @@ from prefect_sora.cli.options import (
     Where,
 )
 from prefect_sora.cli.run import Making, chosen_by, make, run_command
-from prefect_sora.cli.saved import store_named
+from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, describe, place
 from prefect_sora.errors import BatchError
+from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders.environment import NamedProvider
 from prefect_sora.store.identity import title_slug
 
 if TYPE_CHECKING:
     from prefect_sora.cli.progress import Display
     from prefect_sora.handles import StoredVideo
+    from prefect_sora.renders.batches.counts import Counts
     from prefect_sora.renders.batches.plan import Plan
-    from prefect_sora.renders.batches.results import BatchResult, Counts, Result
+    from prefect_sora.renders.batches.results import BatchResult, Result
     from prefect_sora.renders.run import PlainSteps
     from prefect_sora.requests.video import VideoRequest
 
@@ -67,9 +69,9 @@ def batch(
         file: Path or URL of CSV, JSON lines, JSON or Parquet; the columns are prompt, model,
             size, aspect_ratio, seconds, image, take and the other fields of a request.
         where: See above.
-        model: Of the rows that name none; "" lets a server that has only one choose.
-        size: Of the rows that name none.
-        seconds: Of the rows that name none.
+        model: The model of rows that name none; "" lets a server that has only one choose.
+        size: The size of rows that name none.
+        seconds: The length of rows that name none.
         max_concurrent: How many renders are under way at a time.
         max_cost: See above.
         ask_above: See above.
@@ -77,7 +79,7 @@ def batch(
         skip_bad_rows: Go on without rows that cannot be sent.
         scope: Runs that name one scope share their renders; without it, all runs of this
             file.
-        anew: Pay for all rows anew, whatever is in the store.
+        anew: Pay for all rows anew, whatever is in the store; not with --scope, which shares.
         waiting: See above.
         prefect: See above.
         shown: See above.
@@ -89,7 +91,8 @@ def batch(
             chosen_by(where),
             store_named(where.store),
         )
-        planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows)
+        shared = scope or (uuid4().hex if anew else _scope_of(file))
+        planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows, shared, store)
         for warning in planned.warnings:
             screen.warn(warning)
         for row in planned.broken:
@@ -99,7 +102,6 @@ def batch(
             pricing.tell(screen, planned)
             return exits.OK
         pricing.agree(planned.estimate.known_usd, ask_above, max_cost)
-        shared = scope or (uuid4().hex if anew else _scope_of(file))
         screen.note(f"  who   {renderer.label}\n  into  {place(store.name)}\n  scope {shared}")
 
         async def flow(flows: ModuleType, block: Any, folder: Any) -> "BatchResult":
@@ -130,6 +132,8 @@ def batch(
             result = make(screen, making, prefect)
         except BatchError as error:
             error.known(store=where.store, provider=where.provider)
+            again = NextStep("again", scope=shared if anew else None)
+            error.advise(*(again if step.kind == "again" else step for step in error.steps))
             return _failed(error, screen)
         screen.document(result.model_dump(mode="json"))
         screen.result(f"✓ {result}", style="green")
@@ -145,22 +149,32 @@ def _planned(
     provider: NamedProvider,
     max_cost: float | None,
     skip_bad_rows: bool,
+    scope: str,
+    store: NamedStore,
 ) -> "Plan":
-    from prefect_sora.renders.batches.plan import plan
+    from prefect_sora.renders.batches.within import plan_within
     from prefect_sora.requests.table import read_table
 
     if max_cost is not None:
         from prefect_sora.renders.submit.options import Budget  # which brings an HTTP library
 
         Budget(max_cost)
+    from prefect_sora.store.ledger import Ledger
+
     server = pricing.server_of(provider)
-    return plan(
-        asyncio.run(read_table(file, defaults=defaults)),
-        server,
-        service=server.ends_models,
-        max_cost_usd=max_cost,
-        skip_bad_rows=skip_bad_rows,
-    )
+
+    async def work() -> "Plan":
+        return await plan_within(
+            await read_table(file, defaults=defaults),
+            server,
+            scope,
+            Ledger(store.folder),
+            service=server.ends_models,
+            max_cost_usd=max_cost,
+            skip_bad_rows=skip_bad_rows,
+        )
+
+    return asyncio.run(work())
 
 
 async def _rendered(

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from prefect_sora.cli import exits
 from prefect_sora.cli.commands import pricing
 from prefect_sora.cli.commands.making.preflight import (
+    doubtful_model,
     has_its_price,
+    is_kept,
     is_twin,
     refuse_over,
     refuse_twins,
@@ -73,12 +76,20 @@ class Order:
 
 def carry_out(order: Order, screen: Screen) -> int:
     """Render an order, and report the result."""
+    began, shared = time(), order.shared
+    had = asyncio.run(is_kept(order.request, order.providers[0], order.store, shared.scope))
 
     async def look(provider: NamedProvider | None) -> None:
         await check(order, provider, screen.warn)
         if provider is not None:  # a saved one's prices are known when its block is loaded
-            price = await asyncio.to_thread(_announce, screen, order)
-            if len(order.providers) == 1 and has_its_price(order.request, provider):
+            price = await asyncio.to_thread(_announce, screen, order, had=had)
+            if had:
+                return
+            if doubt := doubtful_model(order.request, price):
+                screen.warn(doubt)
+            # What starts from another video is priced when that is looked up, before sending.
+            told = price is not None or order.request.kind not in DERIVED
+            if told and len(order.providers) == 1 and has_its_price(order.request, provider):
                 refuse_over(price, order.max_cost, order.shared)
             pricing.agree(price, order.shared.ask_above, order.max_cost)
 
@@ -96,10 +107,17 @@ def carry_out(order: Order, screen: Screen) -> int:
         check=look,
         # A remix also keeps its source, under another name: so all renders are looked at.
         prompt=None if order.request.kind in DERIVED else order.request.prompt,
+        phase="looking" if had else "submitting",
     )
     video = make(screen, making, order.prefect)
     screen.document(video.model_dump())
-    screen.kept(video)
+    already = video.created_at < began
+    if already and shared.anew:
+        screen.warn(
+            "--anew passes over unfinished renders only, and this one is kept. To render, and pay "
+            f"for, another one: --take {order.request.take + 1}."
+        )
+    screen.kept(video, already=already)
     from prefect_sora.cli.commands.making.files import copy_out  # which no refusal waits for
 
     copy_out(f"{video.folder}/video.mp4", order.store.folder, order.file, screen)
@@ -157,7 +175,7 @@ async def _by_the_catalogue(request: VideoRequest, server: Server | None) -> lis
         raise
 
 
-def _announce(screen: Screen, order: Order) -> float | None:
+def _announce(screen: Screen, order: Order, *, had: bool) -> float | None:
     """Say what begins; return what it costs in USD, where that is known."""
     request, provider = order.request, order.providers[0]
     if request.kind in DERIVED:
@@ -180,7 +198,11 @@ def _announce(screen: Screen, order: Order) -> float | None:
         request.title,
         what=what,
         who=" · else ".join(each.label for each in order.providers),
-        cost="$0.00 (local)" if provider.is_local else usd(price),
+        cost="nothing now: it is kept already"
+        if had
+        else "$0.00 (local)"
+        if provider.is_local
+        else usd(price),
         into=place(order.store.name),
     )
     return price

@@ -112,7 +112,7 @@ def image(
         async def check(renderer: NamedProvider | None) -> None:
             if renderer is not None:
                 cost = await _check(request, renderer, store, shared, screen)
-                refuse_over(cost, max_cost, shared)
+                refuse_over(cost, max_cost, shared, "picture")
                 pricing.agree(cost, shared.ask_above, max_cost)
 
         async def flow(flows: ModuleType, block: Any, folder: Any) -> "StoredImage":

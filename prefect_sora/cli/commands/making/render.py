@@ -60,18 +60,21 @@ def render(
 ) -> int:
     """Render a prompt into a video that is kept in the store.
 
+    Each call renders, and pays, anew. With --scope NAME a repeat of it costs nothing.
+
     Args:
         prompt: What to show; with --remix, what to change.
         shot: YAML or JSON file of a shot, field by field, in place of the prompt.
-        template: Of that shot: a name of `prefect-sora templates`, or a path or URL of your own.
-        fallback: Who renders where the provider has certainly not; named as there, may be repeated.
+        template: How a shot becomes a prompt: a name of `prefect-sora templates`, or a path or URL
+            of your own.
+        fallback: Next provider to try if the first surely rendered nothing; may be repeated.
         model: The video model; "" lets a server that has only one choose.
         size: Pixels as WIDTHxHEIGHT, or 720p, 1024p or 1080p.
         aspect_ratio: 16:9, 9:16, 1:1, 16:10 or 10:16, in place of a size.
         seconds: Length of the clip; 8 where nothing is said.
         image: Path or URL of the picture to start from.
         keyframe: What the first frame shows: an image model of the provider draws it first.
-        image_model: That model; "" lets a server that has only one choose.
+        image_model: The model that draws the --keyframe; "" lets a server that has only one choose.
         fit: How a picture of another size is made to fit.
         remix: The finished video to change, by its render's key or the server's id; like `remix`.
         where: See above.
