@@ -9,6 +9,7 @@ it, and a path in it would be one of this machine.
 import asyncio
 import base64
 import binascii
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors.addresses import PrivateAddressError, pinned
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
 
@@ -30,7 +32,11 @@ class UnreadableError(Exception):
 
 
 async def load(
-    source: str | Path | bytes, *, max_bytes: int, options: Mapping[str, Any] | None = None
+    source: str | Path | bytes,
+    *,
+    max_bytes: int,
+    options: Mapping[str, Any] | None = None,
+    private: bool = True,
 ) -> bytes:
     """Return a source's bytes, within `Limits.source_seconds`.
 
@@ -38,20 +44,21 @@ async def load(
         source: A path, an http(s) or data: URL, any URL that fsspec opens, or the bytes.
         max_bytes: The most that it may have.
         options: For fsspec's file system, such as credentials; http(s) takes none.
+        private: Whether its host may be one of a private network: not where a file names it.
 
     Raises:
-        UnreadableError: It is missing, unreadable, empty, too large or too slow.
+        UnreadableError: It is missing, unreadable, empty, too large, too slow or private.
     """
     try:
         async with asyncio.timeout(limits().source_seconds):
-            data = await _read(source, max_bytes, dict(options or {}))
+            data = await _read(source, max_bytes, dict(options or {}), private=private)
     except TimeoutError:
         problem = f"took longer than {limits().source_seconds:g} s to load"
     except FileNotFoundError:
         problem = "does not exist"
     except IsADirectoryError:
         problem = "is a folder"
-    except UnreadableError as error:
+    except (UnreadableError, PrivateAddressError) as error:
         problem = str(error)
     except Exception as error:  # whatever a file system raises; its text may hold the URL
         problem = f"could not be read ({type(error).__name__})"
@@ -201,7 +208,9 @@ def public_address(source: str | Path | bytes | None) -> str | None:
     return text
 
 
-async def _read(source: str | Path | bytes, max_bytes: int, options: dict[str, Any]) -> bytes:
+async def _read(
+    source: str | Path | bytes, max_bytes: int, options: dict[str, Any], *, private: bool
+) -> bytes:
     """Read up to one byte more than is allowed."""
     if isinstance(source, bytes):
         return source
@@ -213,7 +222,7 @@ async def _read(source: str | Path | bytes, max_bytes: int, options: dict[str, A
     if url.lower().startswith("file://"):  # fsspec would take its %20 for three letters
         return await asyncio.to_thread(_read_path, Path(url2pathname(url[7:])), max_bytes)
     if url.lower().startswith(("http://", "https://")):
-        return await _read_http(url, max_bytes)
+        return await _read_http(url, max_bytes, private=private)
     return await asyncio.to_thread(_read_fsspec, url, max_bytes, options)
 
 
@@ -247,29 +256,33 @@ def _read_data_url(url: str) -> bytes:
         raise UnreadableError("is not valid base64") from None
 
 
-async def _read_http(url: str, max_bytes: int) -> bytes:
+async def _read_http(url: str, max_bytes: int, *, private: bool) -> bytes:
     # Not fsspec's aiohttp, whose session outlives the call and whose errors quote the URL.
     import httpx2  # where it is used, as fsspec: no refusal waits for them
 
-    data = bytearray()
+    data, at, typed = bytearray(), httpx2.URL(url), [httpx2.URL(url).host] * private
     with in_private():
-        async with (
-            httpx2.AsyncClient(
-                follow_redirects=True,
-                max_redirects=limits().redirects,
-                timeout=limits().source_seconds,
-            ) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.status_code == 404:
-                raise FileNotFoundError
-            if answer.status_code != 200:
-                raise UnreadableError(f"was not served: HTTP status {answer.status_code}")
-            async for chunk in answer.aiter_bytes(64 * 1024):
-                data += chunk
-                if len(data) > max_bytes:
-                    break
-    return bytes(data)
+        async with httpx2.AsyncClient(timeout=limits().source_seconds) as client:
+            for _ in range(1 + limits().redirects):
+                where, headers, more = await pinned(at, typed)
+                request = client.build_request("GET", where, headers=headers, **more)
+                answer = await client.send(request, stream=True, follow_redirects=False)
+                async with contextlib.aclosing(answer):
+                    if answer.has_redirect_location:
+                        at = at.join(answer.headers["location"])
+                        continue
+                    if answer.status_code == 404:
+                        raise FileNotFoundError
+                    if answer.status_code != 200:
+                        raise UnreadableError(f"was not served: HTTP status {answer.status_code}")
+                    if answer.headers.get("content-encoding", "identity") != "identity":
+                        raise UnreadableError("came packed, which was not asked for")
+                    async for chunk in answer.aiter_raw(64 * 1024):
+                        data += chunk
+                        if len(data) > max_bytes:
+                            break
+                    return bytes(data)
+    raise UnreadableError("is redirected in circles")
 
 
 def _read_fsspec(url: str, max_bytes: int, options: dict[str, Any]) -> bytes:

@@ -243,7 +243,9 @@ async def load_source(
         ReferenceImageError: It is missing, unreadable, empty, too large or too slow.
     """
     try:
-        return await files.load(source, max_bytes=limits().picture_max_bytes, options=options)
+        return await files.load(
+            source, max_bytes=limits().picture_max_bytes, options=options, private=False
+        )
     except files.UnreadableError as error:
         problem = str(error)
     raise ReferenceImageError(

@@ -97,6 +97,12 @@ class Site(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def pictures_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pictures lie on this machine."""
+    monkeypatch.setenv("PREFECT_SORA_PRIVATE_HOSTS", "127.0.0.1")
+
+
 @pytest.fixture
 def site() -> Iterator[str]:
     Site.over = threading.Event()

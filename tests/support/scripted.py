@@ -41,13 +41,13 @@ class Asked(NamedTuple):
 class Scripted:
     """A threaded HTTP server that answers what a function says."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, host: str = "127.0.0.1") -> None:
         self.answer = answer  # may be exchanged at any time
         self.seen: list[Asked] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = ThreadingHTTPServer((host, 0), _handler(self))
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
-        self.root = f"http://127.0.0.1:{self._http.server_port}"
+        self.root = f"http://{host}:{self._http.server_port}"
         self.base_url = f"{self.root}/v1"
 
     def asked(self, method: str, path: str = "") -> list[Asked]:

@@ -32,6 +32,7 @@ async def audio_of(audio: Audio | None, store: VideoFolder) -> bytes | None:
             audio.source,
             max_bytes=limits().audio_max_bytes,
             options=store.options if beside else None,
+            private=False,
         )
     except files.UnreadableError as error:
         raise InvalidRequestError(

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from prefect_sora.requests.image import MAX_COUNT
 from prefect_sora.servers.costs.told import NOTHING, Told, told_of
 from prefect_sora.servers.images import models as image_models
 from prefect_sora.servers.protocol.client import VideoClient
+from prefect_sora.servers.protocol.http.arrivals import json_of
 from prefect_sora.servers.protocol.send_times import Departure
 from prefect_sora.servers.protocol.status_errors import not_the_protocol
 from prefect_sora.servers.server import Server
@@ -94,7 +94,7 @@ async def _answer(
         # An endless answer is cut: at all pictures of the largest kind, in base64.
         max_bytes=MAX_COUNT * limits().picture_max_bytes * 4 // 3 + 2**20,
     )
-    body = _json(response.content)
+    body = json_of(response)
     if not isinstance(body, Mapping) or not isinstance(body.get("data"), list):
         is_an_api = await client.is_an_api()
         raise not_the_protocol(
@@ -125,13 +125,6 @@ def _order(prepared: PreparedPictures, server: Server) -> tuple[dict[str, Any], 
             ("mask", (prepared.mask.filename, prepared.mask.data, prepared.mask.content_type))
         )
     return fields, files
-
-
-def _json(data: bytes) -> object:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 async def _pictures(body: Mapping[str, Any], client: VideoClient) -> list[Picture]:

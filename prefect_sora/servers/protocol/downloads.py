@@ -18,9 +18,11 @@ from urllib.parse import urljoin
 import httpx2
 
 from prefect_sora.errors import UnavailableError
+from prefect_sora.errors.addresses import PrivateAddressError, pinned
 from prefect_sora.errors.redaction import in_private
 from prefect_sora.limits import limits
 from prefect_sora.servers.protocol.http.arrivals import unpacked, whole
+from prefect_sora.servers.protocol.http.proxies import is_here
 from prefect_sora.servers.protocol.payload import path_of
 from prefect_sora.servers.protocol.status_errors import no_answer, retry_after_s, status_error
 from prefect_sora.servers.server import Server
@@ -111,19 +113,23 @@ async def _answer(
         own = _is_own(server, url)
         known = await server.authorisation() if own and is_keyed else {}
         try:
-            request = http.build_request(
-                "GET", url, headers={"Accept-Encoding": "identity", **headers, **known}
-            )
             with in_private():
                 async with asyncio.timeout(limits().headers_seconds):
+                    where, asked, more = await pinned(url, _configured(server))
+                    asked = {**asked, **headers, **known}
+                    request = http.build_request("GET", where, headers=asked, **more)
                     response = await http.send(request, stream=True, follow_redirects=False)
+        except PrivateAddressError as error:
+            raise UnavailableError(f"{_place(server, url)} {error}.") from None
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise UnavailableError(
+                    f"{_place(server, url)} did not begin to send the file in "
+                    f"{limits().headers_seconds:g} s."
+                ) from None
+            raise UnavailableError(f"{_place(server, url)} is not found: {error}.") from None
         except httpx2.HTTPError as error:
             raise _cut_off(server, url, error) from None
-        except TimeoutError:
-            raise UnavailableError(
-                f"{_place(server, url)} did not begin to send the file in "
-                f"{limits().headers_seconds:g} s."
-            ) from None
         try:
             if response.status_code == 401 and own and stale:
                 stale.forget()
@@ -260,6 +266,12 @@ def _is_own(server: Server, url: httpx2.URL) -> bool:
     # Read by httpx2's parser, which also decides where the request goes.
     base = httpx2.URL(server.base_url)
     return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+
+
+def _configured(server: Server) -> tuple[str, ...]:
+    """Name the hosts that the user has named: the server's, and this machine where that is it."""
+    host = httpx2.URL(server.base_url).host
+    return (host, "localhost", "127.0.0.1", "::1") if is_here(server.base_url) else (host,)
 
 
 def _place(server: Server, url: httpx2.URL) -> str:
