@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from prefect_sora.errors import ReferenceImageError
 from prefect_sora.limits import limits
@@ -25,6 +25,8 @@ _WIRE = {
     "PNG": ("image/png", ".png"),
     "WEBP": ("image/webp", ".webp"),
 }
+# APP1 to APP13, APP15 and comments: EXIF, XMP, profiles. JFIF and Adobe say how to read pixels.
+_TELLING = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 _READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -60,11 +62,11 @@ def fit(
 ) -> tuple[bytes, str, str]:
     """Return the picture at exactly `size`, its content type and its suffix.
 
-    A picture that needs no change passes unchanged, byte for byte, with its
-    metadata. Any other is turned upright (EXIF), reduced to its first frame
-    and to 8-bit RGB, laid on white where it is transparent (a video has no
-    alpha), and written without metadata (GPS too): JPEG at quality 95 from
-    JPEG and HEIC, else PNG. Equal input gives equal output.
+    A picture that needs no change and tells nothing but its pixels passes unchanged,
+    byte for byte. Any other is turned upright (EXIF), reduced to its first frame and to
+    8-bit RGB, laid on white where it is transparent (a video has no alpha), brought to
+    sRGB, and written without metadata (GPS, words, profiles): as JPEG from JPEG and HEIC,
+    its pixels untouched or at quality 95, else as PNG. Equal input gives equal output.
 
     Args:
         data: A picture of a kind that `allowed` names.
@@ -98,12 +100,11 @@ def fit(
 def _fit(
     data: bytes, image: Image.Image, size: tuple[int, int] | None, mode: Mode, named: str
 ) -> tuple[bytes, str, str]:
-    if (
-        image.width * image.height > limits().picture_max_pixels
-    ):  # known from the header, before any is decoded
+    # Known from the header, before any is decoded.
+    if image.width * image.height > limits().picture_max_pixels:
         raise _too_many_pixels(named, f"{image.width}x{image.height}")
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    upright = ImageOps.exif_transpose(image)
+    upright = ImageOps.exif_transpose(image) if turned else image  # which would be copied
     size = size or upright.size
     if mode == "exact" and upright.size != size:
         raise ReferenceImageError(
@@ -111,18 +112,65 @@ def _fit(
             next_step="Resize it, or have it fitted: fit cover crops it, fit contain adds bars.",
         )
     sendable = image.format in _WIRE and not getattr(image, "is_animated", False)
-    if sendable and not turned and upright.size == size and _is_plain(upright):
+    fits = not turned and upright.size == size and _is_plain(upright)
+    if sendable and fits and not tells_more(image):
         return data, *_WIRE[str(image.format)]
-    fitted = (_contain if mode == "contain" else _cover)(_to_rgb(upright, named), size)
-    fitted.info = {}  # Pillow would write its comment
     profile = upright.info.get("icc_profile") if upright.mode in ("RGB", "RGBA") else None
+    if fits and not profile and (bare := bare_jpeg(data, image)):
+        return bare, *_WIRE["JPEG"]
     out = io.BytesIO()
+    fitted = _to_rgb(_shrunk(upright, size, mode), named)
+    fitted = in_srgb((_contain if mode == "contain" else _cover)(fitted, size), profile)
+    fitted.info = {}  # Pillow would write its comment
     # MPO: a phone's JPEG with further pictures behind it. HEIF: a phone's photograph.
     if image.format in ("JPEG", "MPO", "HEIF"):
-        fitted.save(out, "JPEG", quality=95, subsampling=0, icc_profile=profile)
+        fitted.save(out, "JPEG", quality=95, subsampling=0)
         return out.getvalue(), *_WIRE["JPEG"]
-    fitted.save(out, "PNG", icc_profile=profile)
+    fitted.save(out, "PNG")
     return out.getvalue(), *_WIRE["PNG"]
+
+
+def tells_more(image: Image.Image) -> bool:
+    """Whether a file tells more than its pixels: a place, a camera, words, a profile of colours."""
+    image.load()  # a PNG may have words behind its pixels
+    apps = {name for name, _ in getattr(image, "applist", ())}
+    return bool(
+        apps - {"APP0", "APP14"}  # JFIF, and how Adobe wrote the colours
+        or getattr(image, "text", None)
+        or getattr(image, "private_chunks", None)
+        or {"exif", "icc_profile", "xmp", "comment", "photoshop"} & image.info.keys()
+    )
+
+
+def bare_jpeg(data: bytes, image: Image.Image) -> bytes | None:
+    """A JPEG without what it tells besides its pixels, which stay as they are; None of others."""
+    if image.format != "JPEG":
+        return None
+    kept, at = [data[:2]], 2
+    while data[at + 1] != 0xDA:  # the pixels begin (ITU T.81, B.1.1.3)
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        kept += [] if data[at + 1] in _TELLING else [data[at:end]]
+        at = end
+    bare = b"".join(kept) + data[at : data.index(b"\xff\xd9", at) + 2]
+    with Image.open(io.BytesIO(bare), formats=["JPEG"]) as same:
+        return bare if same.tobytes() == image.tobytes() else None
+
+
+def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The picture in the colours that are meant where no profile is; as it is, if that fails."""
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        plain = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, own, plain, outputMode=image.mode) or image
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+
+
+def _shrunk(image: Image.Image, size: tuple[int, int], mode: Mode) -> Image.Image:
+    """Shrink a picture that is far larger than is wanted, so that its copies are small, too."""
+    sides = [have // want for have, want in zip(image.size, size, strict=True)]
+    times = (max if mode == "contain" else min)(sides) // 2
+    return image.reduce(times) if times > 1 and image.mode in ("RGB", "RGBA", "L") else image
 
 
 def _is_plain(image: Image.Image) -> bool:
@@ -141,10 +189,9 @@ def _to_rgb(image: Image.Image, named: str) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    ground = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(ground, layer).convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
+    ground = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
 
 
 def _cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -154,9 +201,9 @@ def _cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _contain(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     scale = min(size[0] / image.width, size[1] / image.height)
     width, height = (max(1, round(side * scale)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS)
     frame = Image.new("RGB", size, "black")
-    corner = ((size[0] - width) // 2, (size[1] - height) // 2)
-    frame.paste(image.resize((width, height), Image.Resampling.LANCZOS), corner)
+    frame.paste(small, ((size[0] - width) // 2, (size[1] - height) // 2))
     return frame
 
 

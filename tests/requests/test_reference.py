@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import struct
+import subprocess
 import sys
 import threading
 import zlib
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 
 import fsspec
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from prefect_sora.errors import ReferenceImageError, redaction
 from prefect_sora.renders.images.pictures import sendable
@@ -401,10 +402,101 @@ def test_metadata_does_not_survive_a_change() -> None:
     assert b"at home" not in fit(source, (32, 32))[0]
 
 
-def test_a_colour_profile_survives_a_change() -> None:
-    data, *_ = fit(encoded(plain(), icc_profile=b"display p3"), (32, 32))
+def swapped_inks() -> bytes:
+    """A profile of colours by which what is written as red is green."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = (profile.index(tag, 128) + 4 for tag in (b"rXYZ", b"gXYZ"))
+    profile[red : red + 8], profile[green : green + 8] = (
+        profile[green : green + 8],
+        profile[red : red + 8],
+    )
+    return bytes(profile)
 
-    assert opened(data).info["icc_profile"] == b"display p3"
+
+@pytest.mark.parametrize("size", [(64, 48), (32, 24)], ids=["right size", "another size"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_colours_of_a_profile_survive_and_the_profile_does_not(
+    kind: str, size: tuple[int, int]
+) -> None:
+    quality = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    image = Image.new("RGB", (64, 48), (200, 30, 30))
+    data, *_ = fit(encoded(image, kind, icc_profile=swapped_inks(), **quality), size)
+
+    red, green, _ = opened(data).convert("RGB").getpixel((8, 8))  # type: ignore[misc]  # a colour
+    assert green > 150 > 80 > red
+    assert "icc_profile" not in opened(data).info
+    none = fit(encoded(plain(), icc_profile=b"no profile"), size)[0]
+    assert b"no profile" not in none
+
+
+def place_of_a_photograph() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010E] = "canary: at home"
+    exif.get_ifd(0x8825)[1] = "N-canary"
+    return exif
+
+
+def words() -> PngImagePlugin.PngInfo:
+    told = PngImagePlugin.PngInfo()
+    told.add_text("Author", "canary")
+    told.add_itxt("Comment", "canary", zip=False)
+    told.add(b"prVt", b"canary", after_idat=True)
+    return told
+
+
+TELLING = [
+    ("JPEG", {"exif": place_of_a_photograph()}),
+    ("JPEG", {"comment": b"canary"}),
+    ("JPEG", {"xmp": b"<x:canary/>"}),
+    ("PNG", {"exif": place_of_a_photograph()}),
+    ("PNG", {"pnginfo": words()}),
+    ("WEBP", {"exif": place_of_a_photograph(), "lossless": True}),
+    ("WEBP", {"xmp": b"<x:canary/>", "lossless": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "told"), TELLING)
+@pytest.mark.parametrize("size", [None, (64, 48), (32, 32)])
+def test_a_picture_tells_nothing_but_its_pixels(
+    kind: str, told: dict[str, Any], size: tuple[int, int] | None
+) -> None:
+    source = encoded(stripes().resize((64, 48)), kind, **told)
+    assert b"canary" in source
+
+    data, *_ = fit(source, size)
+
+    assert b"canary" not in data
+    if size != (32, 32):
+        was, now = (opened(each).convert("RGB") for each in (source, data))
+        assert was.tobytes() == now.tobytes(), "its pixels are as they were"
+    assert fit(source, size)[0] == data
+    sent, *_ = sendable(source)
+    assert b"canary" not in sent
+
+
+MEMORY = """
+import sys
+from prefect_sora.requests.reference import fit
+data = sys.stdin.buffer.read()
+def most():
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+before = most()
+fit(data, (1280, 720))
+print((most() - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it so")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_small_file_of_many_pixels_takes_twice_its_pixels_at_most(mode: str) -> None:
+    source = encoded(Image.new(mode, (8190, 8190), "red"))
+    assert len(source) < 400_000
+    command = [sys.executable, "-c", MEMORY]
+    ended = subprocess.run(command, input=source, capture_output=True, check=True)
+    once = 8190 * 8190 * 4 // 2**20
+    assert int(ended.stdout) < 2.4 * once, "it was five times"
 
 
 def test_a_colour_profile_of_other_inks_does_not() -> None:

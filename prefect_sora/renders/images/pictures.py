@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from prefect_sora.errors import CorruptVideoError, ReferenceImageError
 from prefect_sora.limits import limits
-from prefect_sora.requests.reference import allowed, readable
+from prefect_sora.requests.reference import allowed, bare_jpeg, in_srgb, readable, tells_more
 
 _SUFFIXES: Final = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif"}
 _TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -80,7 +80,9 @@ def sheet_of(pictures: Sequence[Picture]) -> bytes:
 def sendable(data: bytes, what: str = "picture to change") -> tuple[bytes, str, str]:
     """Return a picture as an image server takes it, its content type and its suffix.
 
-    PNG, JPEG and WebP pass unchanged, transparency and all; other kinds are written as PNG.
+    PNG, JPEG and WebP that tell nothing but their pixels pass unchanged, transparency and all.
+    Others are written anew, upright, in sRGB and without what they tell besides: JPEG as JPEG,
+    all else as PNG.
 
     Raises:
         ReferenceImageError: It is no whole picture of a kind that is read, or is too large.
@@ -121,12 +123,19 @@ def _whole(data: bytes, kinds: tuple[str, ...]) -> Image.Image:
 
 
 def _as_sent(data: bytes, image: Image.Image) -> tuple[bytes, str, str]:
-    if image.format in _TYPES:
+    if image.format in _TYPES and not tells_more(image):
         return data, _TYPES[image.format], _SUFFIXES[image.format]
-    upright = ImageOps.exif_transpose(image)
+    profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    if not (turned or profile) and (bare := bare_jpeg(data, image)):
+        return bare, _TYPES["JPEG"], _SUFFIXES["JPEG"]
+    upright = in_srgb(ImageOps.exif_transpose(image), profile)
+    kind = "JPEG" if image.format == "JPEG" else "PNG"
+    plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    plain.info = {}  # Pillow would write its comment
     out = io.BytesIO()
-    upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(out, "PNG")
-    return out.getvalue(), _TYPES["PNG"], _SUFFIXES["PNG"]
+    plain.save(out, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    return out.getvalue(), _TYPES[kind], _SUFFIXES[kind]
 
 
 def check_mask(mask: bytes, first: bytes) -> None:
