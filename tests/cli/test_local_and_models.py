@@ -25,6 +25,17 @@ def test_the_renderer_says_where_it_answers_and_ends_with_ctrl_c(cli: Cli) -> No
     assert f"already runs at {address['base_url']}" in already.out
 
 
+def test_the_renderer_names_the_variable_that_holds_its_key_and_never_the_key(cli: Cli) -> None:
+    cli.environment["PREFECT_SORA_LOCAL_KEY"] = "sk-canary-of-the-renderer"
+    running = cli.start("local")
+    running.until_it_says("Ctrl-C stops it.")
+    running.send(signal.SIGINT)
+    ended = running.end(15)
+
+    assert "OPENAI_API_KEY=$PREFECT_SORA_LOCAL_KEY" in ended.err
+    assert "canary" not in ended.err + ended.out
+
+
 def test_the_renderer_speaks_the_dialect_that_is_named(cli: Cli) -> None:
     running = cli.start("local", "--json", "--dialect", "tensorrt-llm", "--models", "ours")
     running.until_it_says("Ctrl-C stops it.")

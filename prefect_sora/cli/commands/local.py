@@ -101,7 +101,8 @@ def _announce(
     like = HOSTED.get(options.dialect)
     key = str(like.key_variable) if like else "OPENAI_API_KEY"
     screen.note(f"Point any client of {like.name if like else 'OpenAI'}'s video protocol at it:")
-    screen.note(f"  export {key.replace('_API_KEY', '_BASE_URL')}={address.base_url} {key}=none")
+    value = f"${KEY_VARIABLE}" if options.api_key else "none"
+    screen.note(f"  export {key.replace('_API_KEY', '_BASE_URL')}={address.base_url} {key}={value}")
     named = f" --provider {like.name} --model MODEL" if like else ""
     screen.note(f'  prefect-sora render "a red kite over a park"{named}')
     if not already:
