@@ -208,6 +208,13 @@ def test_the_dev_group_and_the_dev_extra_are_one_list() -> None:
     assert project["dependency-groups"]["dev"] == project["project"]["optional-dependencies"]["dev"]
 
 
+def test_every_dependency_has_an_upper_bound() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    open_ended = [one for each in lists for one in each if "<" not in one]
+    assert [one for one in open_ended if not one.startswith("types-")] == []
+
+
 def test_every_dependency_has_its_reason_in_the_docs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     reasons = (ROOT / "docs" / "dependencies.md").read_text()

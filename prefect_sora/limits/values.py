@@ -29,6 +29,9 @@ class Limits:
     document_max_bytes: int = 512 * _KIB  # YAML or JSON: a thousand shots; it takes ten seconds
     document_max_values: int = 500_000  # with its aliases written out
     template_max_bytes: int = 256 * _KIB  # eight times the longest prompt
+    template_files: int = 50  # that one refers to, one through another
+    template_seconds: float = 10.0  # to write a prompt
+    template_memory_bytes: int = 256 * _MIB  # for that
     template_max_characters: int = 1_000_000  # written by a template that never ends
     table_max_bytes: int = 256 * _MIB  # some hundred thousand long prompts
     audio_max_bytes: int = 256 * _MIB  # a film's sound: twenty minutes as WAV, hours as MP3

@@ -6,15 +6,17 @@ render is paid for.
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, TemplateError, TemplateSyntaxError, meta, nodes
 from pydantic import ValidationError
 
 from prefect_sora.errors import InvalidRequestError, PromptTemplateError
 from prefect_sora.limits import limits
+from prefect_sora.limits.guarded import GuardedError, call
 from prefect_sora.requests import documents, files
 from prefect_sora.requests.problems import in_words
 from prefect_sora.requests.shots import TEMPLATES, ShotPrompt, prose, sandbox
@@ -48,8 +50,10 @@ async def written(prompt: str | ShotPrompt, template: str | Path | None = None) 
         return prompt.text()
     source = shipped(named) or named
     variables = prompt.variables()
-    sandboxed, main = await _loaded(source, variables)
-    text = prose(await asyncio.to_thread(_rendered, sandboxed, main, variables, _named(source)))
+    texts, main, called = await _loaded(source)
+    # A template of this package is known to end.
+    make = _made if shipped(named) else _made_in_bounds
+    text = prose(await asyncio.to_thread(make, texts, main, variables, called))
     if not text:
         raise PromptTemplateError(
             f"{_named(source)} renders to nothing.", next_step="Let it write at least the subject."
@@ -95,47 +99,92 @@ async def read_shot(source: str | Path) -> ShotPrompt:
     )
 
 
-async def _loaded(source: str | Path, variables: Mapping[str, str]) -> tuple[Environment, str]:
-    """Read a template and all that it refers to; they are checked before any is rendered."""
+async def _loaded(source: str | Path) -> tuple[dict[str, str], str, dict[str, str]]:
+    """Read a template and all that it refers to: their texts, its name, what errors call them."""
     main = Path(str(source).partition("?")[0].partition("::")[0]).name
     texts: dict[str, str] = {}
     sandboxed = sandbox(texts)
     wanted: list[tuple[str, str | Path]] = [(main, source)]
-    trees: dict[str, nodes.Template] = {}
-    places: dict[str, str | Path] = {}
+    called: dict[str, str] = {}
     while wanted:
         name, place = wanted.pop()
-        if name in trees:
+        if name in called:
             continue
+        if len(called) >= limits().template_files:
+            raise PromptTemplateError(
+                f"{_named(source)} refers to more than {limits().template_files} others.",
+                next_step=_CORRECT,
+            )
         if place != source and (TEMPLATES / name).is_file():
             place = TEMPLATES / name
-        places[name] = place
+        called[name] = _named(place)
         texts[name] = data = await _read(place)
         try:
-            trees[name] = sandboxed.parse(data)
+            tree = sandboxed.parse(data)
+        except RecursionError:
+            problem = "is nested too deeply"
+            raise PromptTemplateError(f"{_named(place)} {problem}.", next_step=_CORRECT) from None
         except TemplateSyntaxError as error:
             problem = str(error.message).rstrip(".")
             raise PromptTemplateError(
                 f"{_named(place)} has an error in line {error.lineno}: {problem}.",
                 next_step=_CORRECT,
             ) from None
-        for other in meta.find_referenced_templates(trees[name]):
+        for other in meta.find_referenced_templates(tree):
             if other is None or "/" in other or "\\" in other:
                 raise PromptTemplateError(
                     f"{_named(place)} refers to a template that is not in its own folder.",
                     next_step="Name one that is, in quotes.",
                 )
             wanted.append((other, files.beside(source, other)))
+    return texts, main, called
+
+
+def _made_in_bounds(
+    texts: dict[str, str], main: str, variables: dict[str, str], called: dict[str, str]
+) -> str:
+    """Write the prompt in a child process: to write it can take any time, and all memory."""
+    try:
+        (answer,) = call(
+            f"{__name__}:_told",
+            *(texts, main, variables, called),
+            within_seconds=limits().template_seconds,
+            memory_bytes=limits().template_memory_bytes,
+        )
+    except GuardedError as error:
+        raise PromptTemplateError(
+            f"{called[main]} cannot be rendered: {str(error).rstrip('.')}.", next_step=_CORRECT
+        ) from None
+    told = json.loads(answer)
+    if "error" in told:
+        raise PromptTemplateError(told["error"], next_step=told["next_step"])
+    return str(told["text"])
+
+
+def _told(*asked: Any) -> bytes:
+    """What `_made` makes, or what it raises, as JSON."""
+    try:
+        return json.dumps({"text": _made(*asked)}).encode()
+    except PromptTemplateError as error:
+        return json.dumps({"error": error.message, "next_step": error.next_step}).encode()
+
+
+def _made(
+    texts: dict[str, str], main: str, variables: dict[str, str], called: dict[str, str]
+) -> str:
+    """Write the prompt, once it is seen that each name in the templates is known."""
+    sandboxed = sandbox(texts)
+    trees = {name: sandboxed.parse(text) for name, text in texts.items()}
     given = {*variables, *sandboxed.globals}
     given |= {name.name for tree in trees.values() for name in tree.find_all(nodes.Name)
               if name.ctx == "store"}  # fmt: skip
     for name, tree in trees.items():
         if unknown := sorted(meta.find_undeclared_variables(tree) - given):
             raise PromptTemplateError(
-                f"{_named(places[name])} uses {', '.join(unknown)}, which a shot does not have.",
+                f"{called[name]} uses {', '.join(unknown)}, which a shot does not have.",
                 next_step=f"It has {', '.join(variables)}.",
             )
-    return sandboxed, main
+    return _rendered(sandboxed, main, variables, called[main])
 
 
 async def _read(place: str | Path) -> str:
@@ -165,7 +214,14 @@ def _rendered(sandboxed: Environment, main: str, variables: Mapping[str, str], c
                 raise _too_long(called)
     except PromptTemplateError:
         raise
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (
+        TemplateError,
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise PromptTemplateError(
             f"{called} cannot be rendered: {error}.", next_step=_CORRECT
         ) from None

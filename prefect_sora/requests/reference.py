@@ -269,8 +269,7 @@ async def prepare(
     original = await load_source(source, options=options)
     named = f"The reference image {shown(source)}"
     data, content_type, suffix = await asyncio.to_thread(fit, original, size, mode, named=named)
-    digest = hashlib.sha256(original).hexdigest()
-    return Reference(data, content_type, f"reference{suffix}", digest)
+    return Reference(data, content_type, f"reference{suffix}", hashlib.sha256(original).hexdigest())
 
 
 async def load_source(
@@ -290,9 +289,8 @@ async def load_source(
         ReferenceImageError: It is missing, unreadable, empty, too large or too slow.
     """
     try:
-        return await files.load(
-            source, max_bytes=limits().picture_max_bytes, options=options, private=False
-        )
+        most = limits().picture_max_bytes
+        return await files.load(source, max_bytes=most, options=options, private=False)
     except files.UnreadableError as error:
         problem = str(error)
     raise ReferenceImageError(

@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 
-from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors import InvalidRequestError, PromptTemplateError
 from prefect_sora.renders.batches import results
 from prefect_sora.requests import files, prompts, storyboard
 from prefect_sora.requests.image import ImageRequest
+from prefect_sora.requests.shots import ShotPrompt
 from prefect_sora.requests.table import Row, read_table, rows_of
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.server import remote
 from prefect_sora.store.identity import fingerprint
+from tests.support.limits import Limit
 
 SERVER = remote("http://127.0.0.1:9/v1")
 
@@ -213,3 +216,42 @@ def test_what_no_server_can_read_is_no_request(extra: dict[str, Any]) -> None:
     for kind in (VideoRequest, ImageRequest):
         with pytest.raises(InvalidRequestError, match="extra"):
             kind.of(prompt="a", extra=extra)
+
+
+ENDLESS = [
+    "{{ 'a' * 9999999999 }}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x",
+    "{{ 'a'|center(9999999999) }}",
+    "{{ '%9999999999d' % 1 }}",
+    "{{ '{:>9999999999}'.format(1) }}",
+    "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}x",
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
+    "{{ 9 ** (9 ** 9) }}",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ENDLESS, ids=range(len(ENDLESS)))
+async def test_a_template_without_end_is_refused_within_its_bounds(
+    tmp_path: Path, limit: Limit, text: str
+) -> None:
+    limit(template_seconds=3.0, template_memory_bytes=64 * 2**20)
+    path = tmp_path / "own.j2"
+    path.write_text(text)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with asyncio.timeout(60):
+        with pytest.raises(PromptTemplateError, match=r"own\.j2"):
+            await prompts.written(ShotPrompt(subject="a kite"), path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+    path.write_text("{{ subject }}")
+    assert await prompts.written(ShotPrompt(subject="a kite"), path) == "a kite"
+
+
+async def test_templates_that_refer_to_ever_more_others_end(tmp_path: Path, limit: Limit) -> None:
+    limit(template_files=3)
+    for number in range(5):
+        (tmp_path / f"{number}.j2").write_text(f"{{% include '{number + 1}.j2' %}}")
+    with pytest.raises(PromptTemplateError, match="more than 3 others"):
+        await prompts.written(ShotPrompt(subject="a kite"), tmp_path / "0.j2")
