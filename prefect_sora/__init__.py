@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         ModelInformation,
         model_information,
     )
+    from prefect_sora.renders.recovery.webhooks.receiver import WebhookReceiver
     from prefect_sora.requests.image import ImageRequest
     from prefect_sora.requests.shots import ShotPrompt
     from prefect_sora.requests.storyboard import Shot, Storyboard
@@ -166,6 +167,7 @@ _HOME = {
     "renders.inventory.costs": ("StoreCosts", "store_costs"),
     "renders.inventory.entries": ("StoreAttempt", "StoreEntry"),
     "renders.inventory.inventory": ("iterate_store",),
+    "renders.recovery.webhooks.receiver": ("WebhookReceiver",),
     "requests.shots": ("ShotPrompt",),
     "requests.storyboard": ("Shot", "Storyboard"),
     "tasks.video": (
@@ -230,6 +232,7 @@ __all__ = [
     "VideoNotFoundError",
     "VideoRequest",
     "VideoStore",
+    "WebhookReceiver",
     "__version__",
     "cancel_video",
     "clean_up",

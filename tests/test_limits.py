@@ -237,6 +237,7 @@ NO_LIMITS = {
     "options.BASE_CLIP_SECONDS": "the clip that `deadline_seconds` is for",
     "records.UNSAID_LEASE_SECONDS": "what a record means that does not say it",
     "records.UNSAID_SEND_SECONDS": "the same",
+    "schemes.TOLERANCE_SECONDS": "OpenRouter's own",
     "match.WORST_CLOCK_SECONDS": "how far the times of the earth lie apart",
     "expiry.USUAL_LIFE_SECONDS": "what OpenAI's guide says",
     "automations.SHORTEST_HEARTBEAT_SECONDS": "Prefect's own",

@@ -1,6 +1,7 @@
 """Providers: who renders, as blocks: any server of the protocol, Azure's, the local renderer."""
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from pydantic import Field, SecretStr
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.redaction import usable
 from prefect_sora.servers.access.tokens import entra_tokens, given_token
+from prefect_sora.servers.access.webhooks import URL_VARIABLE, Webhooks
 from prefect_sora.servers.local import ensure_running
 from prefect_sora.servers.profiles import AUTO, HOSTED
 from prefect_sora.servers.profiles import Name as ProfileName
@@ -98,7 +100,15 @@ class OpenAICredentials(_Connects, Block):
     webhook_secret: SecretStr | None = Field(
         default=None,
         title="Webhook secret",
-        description="Signing secret of the server's webhooks, whsec_ and what follows.",
+        description="Signing secret of the server's webhooks, whsec_ and what follows; while it is "
+        "replaced, the old and the new one with a space between.",
+    )
+    webhook_url: str | None = Field(
+        default=None,
+        title="Webhook URL",
+        description="Where the server reaches `prefect-sora webhooks`; without it "
+        "PREFECT_SORA_WEBHOOK_URL, if that is set.",
+        examples=["https://hooks.example.com/webhooks"],
     )
     profile: ProfileName | str | dict[str, Any] = Field(
         default="auto",
@@ -115,7 +125,8 @@ class OpenAICredentials(_Connects, Block):
 
     async def describe(self) -> Server:
         """Describe the server; what it can do is not looked up."""
-        return remote(
+        webhook_url = self.webhook_url or os.environ.get(URL_VARIABLE)
+        described = remote(
             self.base_url,
             api_key=usable(self.api_key, "api_key"),
             organization=self.organization,
@@ -123,6 +134,7 @@ class OpenAICredentials(_Connects, Block):
             profile=AUTO,
             prices=read_prices(self.prices),
         )
+        return replace(described, webhooks=Webhooks.of(webhook_url, self.webhook_secret))
 
     async def get_server(self) -> Server:
         """Describe the server, which is asked what it can do where its profile is `auto`."""

@@ -44,6 +44,7 @@ _COMMANDS = {
     "mend": "Give files in an object store the content types that they lack.",
     "automate": "Have deployed runs come back by themselves after a crash.",
     "doctor": "Check versions, provider, server, store and Prefect.",
+    "webhooks": "Receive webhooks until Ctrl-C: what they tell of comes home at once.",
     "local": "Run the local renderer until Ctrl-C.",
     "estimate": "Say what requests will cost, by model; nothing is sent.",
     "models": "List the known models, their sizes and prices; or tell all that is known of one.",

@@ -128,6 +128,9 @@ class Limits:
     absent_pause_seconds: float = 5.0  # the longest between two such questions
     estimate_tick_seconds: float = 2.0  # between two moves of an estimated progress
     estimate_renders: int = 10  # that the usual length is, about, the mean of
+    closed_look_disk_seconds: float = 1.0
+    """Between two looks, of one process that waits for webhooks, at which renders are open."""
+    closed_look_seconds: float = 5.0  # the same in an object store, which charges for each
     cancel_seconds: float = 5.0  # for a cancelled wait to delete its job: who stops us gives more
 
     # What a server says that a render cost.
@@ -206,6 +209,16 @@ class Limits:
     look_at_all_seconds: float = 7 * 86_400.0  # between looks for renders of before there were any
     sweeps_at_once: int = 4  # videos that a sweep fetches, and doubts that it looks up
     sweep_looks_at_once: int = 8  # jobs that it asks for, to see which are forgotten soonest
+
+    # Webhooks.
+    webhook_max_bytes: int = 64 * _KIB  # of one: an event names a job, and takes less than 1 KiB
+    webhook_seconds: float = 10.0  # for it to arrive
+    webhooks_at_once: int = 100  # that are read; who comes beyond them is told to come back
+    webhook_wait_seconds: float = 60.0  # for the server to say of the job what its event said
+    webhook_looks_seconds: tuple[float, ...] = (1.0, 5.0, 20.0)
+    """Pauses between looks for a render that nothing is recorded of yet: an event may come before
+    the answer to its create."""
+    webhooks_unknown: int = 1_000  # that are looked for so at once; others jobs' events come, too
 
     # What people see.
     progress_seconds: float = 2.0  # between updates of the UI: each costs its server some 20 ms

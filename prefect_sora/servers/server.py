@@ -13,6 +13,7 @@ from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers.access import accounts
 from prefect_sora.servers.access.addresses import azure_address, clean_url, is_azures
 from prefect_sora.servers.access.tokens import TokenSource
+from prefect_sora.servers.access.webhooks import Webhooks
 from prefect_sora.servers.costs.catalogue import Offer, known, wanted_of
 from prefect_sora.servers.costs.pricing_keys import Wanted
 from prefect_sora.servers.local.launch.address import RendererAddress
@@ -39,6 +40,7 @@ class Server:
         local: The local renderer is the server, so a render costs nothing.
         prices: Its own prices, in place of the published ones.
         token: Gives bearer tokens, in place of a key.
+        webhooks: Where it tells of a job's end, and how that is signed.
 
     Raises:
         InvalidRequestError: No header can carry the key or the account.
@@ -58,6 +60,7 @@ class Server:
     local: bool = False
     prices: Prices = ()
     token: TokenSource | None = None
+    webhooks: Webhooks | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the HTTP library cannot send: its errors and logs would quote the text."""
@@ -298,6 +301,7 @@ def local_server(address: RendererAddress) -> Server:
         api_key=_stripped(SecretStr(key)) if key else None,
         profile=LOCAL,
         local=True,
+        webhooks=Webhooks.of_environment(),
     )
 
 

@@ -18,7 +18,7 @@ record that a later version of this package wrote is an error.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from time import time
 
@@ -32,6 +32,7 @@ from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.backends.refusals import plain_url
 from prefect_sora.store.claims import TORN, Claims
 from prefect_sora.store.identity import KEY_DIGITS, is_key, key_of
+from prefect_sora.store.open_markers import closings_of
 from prefect_sora.store.open_renders import Left, Openings
 from prefect_sora.store.payments import Cost
 from prefect_sora.store.reading import Reading, path_of
@@ -105,6 +106,20 @@ class Ledger(Claims, Reading):
         folders = await self.find(key) if key and key != TORN else []
         states = [await self.state(folder) for folder in folders]
         return max(states, key=lambda one: (one.is_kept, one.is_on_its_way), default=None)
+
+    async def open_folders(self) -> list[str]:
+        """List the folders of the renders that are open, or may be; one look at their markers.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return await self._openings.marked()
+
+    def told_of_closing(
+        self, folder: str, tell: Callable[[], object]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Call `tell` when another process, too, has kept a render or closed it as failed."""
+        return closings_of(self.store).told(folder, tell)
 
     async def unfinished(
         self, slug: str | None = None, *, tidy: bool = False, left: Left | None = None

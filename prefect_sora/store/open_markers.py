@@ -8,23 +8,31 @@
 
 Every open attempt has a marker, whenever any process died. A marker of a closed attempt does no
 harm, and a sweep removes it. Each marker is named after one reservation, so that removing it
-never removes the marker of another.
+never removes the marker of another. Whoever waits for a render can hear that its marker is gone.
 """
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import time
 from typing import Final
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
+from prefect_sora.errors import StorageError
 from prefect_sora.limits import limits
 from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.filesystems import on_disk
 from prefect_sora.store.backends.walk import names_starting
 from prefect_sora.store.identity import KEY_DIGITS
 from prefect_sora.store.reading import is_render
 from prefect_sora.store.records import SCHEMA, Reserved, read_record
+
+log = logging.getLogger(__name__)
 
 FOLDER: Final = ".open"
 
@@ -129,3 +137,59 @@ class _Look(BaseModel):
 def _path(folder: str, reservation: Reserved) -> str:
     begun = f"{reservation.at:.0f}-{reservation.owner.token[:8]}"
     return f"{FOLDER}/{folder}~{reservation.attempt}~{begun}"
+
+
+class Closings:
+    """Tells those who wait here that a render was closed, whichever process did that.
+
+    One list of the markers serves all of them; without anybody who waits there is none.
+    """
+
+    def __init__(self, store: VideoFolder) -> None:
+        self._store, self._markers = store, Markers(store)
+        self._waiting: dict[str, list[Callable[[], object]]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def told(self, folder: str, tell: Callable[[], object]) -> Iterator[None]:
+        """Call `tell` once when no attempt of a render is open any more."""
+        self._waiting.setdefault(folder, []).append(tell)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        try:
+            yield
+        finally:
+            told = self._waiting.get(folder, [])
+            if tell in told:
+                told.remove(tell)
+            if not told:
+                self._waiting.pop(folder, None)
+            if not self._waiting:
+                self._looking.cancel()
+
+    async def _look(self) -> None:
+        near = on_disk(self._store.root) is not None
+        while self._waiting:
+            now = limits()
+            await asyncio.sleep(now.closed_look_disk_seconds if near else now.closed_look_seconds)
+            waited = [*self._waiting]
+            try:
+                open_now = await self._markers.all()
+            except StorageError as error:
+                log.debug("The markers of open renders cannot be read now: %s", error)
+                continue
+            for folder in waited:
+                if folder not in open_now:
+                    for tell in self._waiting.pop(folder, []):
+                        tell()
+
+
+_closings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[VideoFolder, Closings]] = (
+    WeakKeyDictionary()
+)
+
+
+def closings_of(store: VideoFolder) -> Closings:
+    """Return this event loop's one of a store."""
+    there = _closings.setdefault(asyncio.get_running_loop(), {})
+    return there.setdefault(store, Closings(store))

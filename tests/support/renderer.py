@@ -19,6 +19,7 @@ import pytest
 
 from prefect_sora.servers.local import (
     KEY_VARIABLE,
+    WEBHOOK_SECRET_VARIABLE,
     DialectName,
     RendererAddress,
     RendererOptions,
@@ -88,6 +89,8 @@ class Renderer:
         environment = {k: v for k, v in os.environ.items() if k != KEY_VARIABLE}
         if self.options.api_key:
             environment[KEY_VARIABLE] = self.options.api_key
+        if self.options.webhook_secret:
+            environment[WEBHOOK_SECRET_VARIABLE] = self.options.webhook_secret
         log_path = self.folder / "renderer.log"
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [

@@ -10,14 +10,17 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, Flag, Shown
 from prefect_sora.cli.run import run_command
 from prefect_sora.cli.screen import Screen
+from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment import local_folder
 from prefect_sora.servers.local import (
     KEY_VARIABLE,
+    WEBHOOK_SECRET_VARIABLE,
     DialectName,
     RendererAddress,
     RendererOptions,
     serve,
 )
+from prefect_sora.servers.local.launch.options import SIGNING
 from prefect_sora.servers.profiles import HOSTED
 
 
@@ -35,6 +38,8 @@ def local(
     dialect: DialectName = "openai",
     models: str | None = None,
     cloud: Flag = False,
+    webhook: str | None = None,
+    webhook_secret: str | None = None,
     idempotency: Flag = False,
     control: Annotated[bool, Parameter(negative="", show=False)] = False,
     faults: Annotated[str | None, Parameter(show=False)] = None,
@@ -42,7 +47,8 @@ def local(
 ) -> int:
     """Run the local renderer until Ctrl-C: OpenAI's video protocol with real MP4 files.
 
-    PREFECT_SORA_LOCAL_KEY sets a key that its clients must send.
+    PREFECT_SORA_LOCAL_KEY sets a key that its clients must send, and
+    PREFECT_SORA_LOCAL_WEBHOOK_SECRET what its webhooks are signed with.
 
     Args:
         folder: Where its jobs are kept; PREFECT_SORA_LOCAL_FOLDER or ~/.prefect-sora/renderer.
@@ -58,6 +64,8 @@ def local(
         models: Names of the models it serves, with commas; else the dialect's own.
         cloud: Finished videos lie at URLs of their own, as in SGLang's cloud storage mode, or
             where OpenRouter has kept a copy.
+        webhook: A URL to tell of each job's end, as OpenAI and OpenRouter do.
+        webhook_secret: What that is signed with: whsec_ and base64, or for openrouter any word.
         idempotency: Honour a repeated Idempotency-Key.
         control: For tests: /faults, /requests and /reset.
         faults: For tests: scripted faults, as JSON or a file of it.
@@ -65,6 +73,11 @@ def local(
     """
 
     def body(screen: Screen) -> int:
+        if webhook and dialect not in SIGNING:
+            raise InvalidRequestError(
+                f"The server that {dialect} is like sends no webhooks.",
+                next_step=f"Those that do: {', '.join(SIGNING)}.",
+            )
         options = RendererOptions(
             host=host,
             port=port,
@@ -77,6 +90,8 @@ def local(
             dialect=dialect,
             models=models,
             cloud=cloud,
+            webhook=webhook,
+            webhook_secret=webhook_secret or os.environ.get(WEBHOOK_SECRET_VARIABLE) or None,
             idempotency=idempotency,
             control=control,
             faults=faults,

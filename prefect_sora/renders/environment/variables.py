@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from prefect_sora.errors import InvalidRequestError
 from prefect_sora.renders.environment.providers import Described
 from prefect_sora.servers.access.addresses import is_azures, taken_version
 from prefect_sora.servers.access.tokens import entra_tokens, given_token, has_identity
+from prefect_sora.servers.access.webhooks import Webhooks
 from prefect_sora.servers.profiles import HOSTED, Profile, read_profile
 from prefect_sora.servers.server import azure_server, remote
 from prefect_sora.servers.video_prices import by_model, prices_from_json
@@ -112,7 +114,17 @@ def _as_block(
 ) -> Described:
     own = prices_from_json(environ.get(PRICES_VARIABLE), PRICES_VARIABLE)
     server = remote(**cast(Any, fields), profile=read_profile(profile), prices=own)
-    return Described(name, server, {**fields, "profile": profile, "prices": by_model(own)})
+    variable = f"{name.upper()}_WEBHOOK_SECRET" if name.isalpha() else None
+    webhooks = Webhooks.of_environment(variable, environ)
+    told = webhooks or Webhooks()
+    as_block = {
+        **fields,
+        "profile": profile,
+        "prices": by_model(own),
+        "webhook_url": told.url,
+        "webhook_secret": told.secret,
+    }
+    return Described(name, replace(server, webhooks=webhooks), as_block)
 
 
 def _profile(text: str) -> str | dict[str, Any]:

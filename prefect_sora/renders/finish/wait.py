@@ -4,7 +4,8 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from time import time
 from typing import Final
 
@@ -71,14 +72,15 @@ async def wait(
             return _rendered(job)
         try:
             async with estimating(job, client, ledger, on_progress) as hear:
-                video = await watcher_of(client).wait(
-                    job.video_id,
-                    timeout_seconds=_limit(job, options),
-                    poll_interval_seconds=options.poll_interval_seconds,
-                    max_poll_attempts=options.max_poll_attempts,
-                    stall_seconds=options.stall_seconds,
-                    on_progress=hear,
-                )
+                with _hearing(job, client, ledger):
+                    video = await watcher_of(client).wait(
+                        job.video_id,
+                        timeout_seconds=_limit(job, options),
+                        poll_interval_seconds=options.poll_interval_seconds,
+                        max_poll_attempts=options.max_poll_attempts,
+                        stall_seconds=options.stall_seconds,
+                        on_progress=hear,
+                    )
         except asyncio.CancelledError as error:
             deletes = options.on_cancel == "delete"
             said = await give_up(job, client, ledger, by_person) if deletes else left(job, ledger)
@@ -100,6 +102,14 @@ async def wait(
     keeps_s = client.server.profile.keeps_seconds
     until = video.expires_at or (job.submitted_at + keeps_s if keeps_s else None)
     return _rendered(job, until, is_kept=False, told=_told(job, video))
+
+
+def _hearing(job: VideoJob, client: VideoClient, ledger: Ledger) -> AbstractContextManager[None]:
+    """Ask at once for what another process has closed: the receiver of webhooks is quick."""
+    webhooks = client.server.webhooks
+    if webhooks is None or webhooks.url is None:
+        return nullcontext()
+    return ledger.told_of_closing(job.folder, partial(watcher_of(client).ask_now, job.video_id))
 
 
 def _limit(job: VideoJob, options: WaitOptions) -> float:

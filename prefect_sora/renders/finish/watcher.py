@@ -122,6 +122,13 @@ class Watcher:
                 waiter.asking.cancel()
             self._news.set()
 
+    def ask_now(self, video_id: str) -> None:
+        """Ask for a job at once, unless its server has asked for a pause."""
+        for waiter in self._waiters:
+            if waiter.video_id == video_id and waiter.asking is None:
+                waiter.due = asyncio.get_running_loop().time()
+                waiter.asking = asyncio.create_task(self._ask_for_one(waiter))
+
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiters:

@@ -25,6 +25,7 @@ from prefect_sora.requests.files import as_written, may_change
 from prefect_sora.requests.reference import Reference
 from prefect_sora.requests.video import VideoRequest
 from prefect_sora.servers import request_checks
+from prefect_sora.servers.access.webhooks import mark
 from prefect_sora.servers.estimates import price
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.servers.protocol.send_times import Departure
@@ -135,8 +136,16 @@ class VideoSender(Sender[PreparedVideo, Video, VideoJob]):
     def request(self, attempt: Attempt) -> Callable[[Departure], Awaitable[Video]]:
         """The create, under a key of this attempt's own."""
         prepared, key = self.prepared, f"{self.prepared.fingerprint}-{attempt.number}"
-        request, reference, named = prepared.request, prepared.reference, prepared.key
-        return partial(self.client.submit, request, reference, key, render_key=named)
+        webhooks = self.client.server.webhooks
+        named = mark(attempt.key, attempt.number, attempt.reserved.owner.token)
+        return partial(
+            self.client.submit,
+            prepared.request,
+            prepared.reference,
+            key,
+            render_key=prepared.key,
+            callback_url=webhooks.callback(named) if webhooks else None,
+        )
 
     async def record(self, attempt: Attempt, answer: Video, sent_at: float) -> VideoJob:
         """Claim the id for this render, and write it down."""

@@ -12,6 +12,7 @@ from prefect_sora.servers.local.launch.on_demand import ensure_running
 from prefect_sora.servers.local.launch.options import (
     KEY_VARIABLE,
     ON_DEMAND,
+    WEBHOOK_SECRET_VARIABLE,
     DialectName,
     RendererOptions,
 )
@@ -19,6 +20,7 @@ from prefect_sora.servers.local.launch.options import (
 __all__ = [
     "KEY_VARIABLE",
     "ON_DEMAND",
+    "WEBHOOK_SECRET_VARIABLE",
     "DialectName",
     "RendererAddress",
     "RendererOptions",

@@ -5,7 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from prefect_sora.servers.local import KEY_VARIABLE, RendererAddress, RendererOptions, serve
+from prefect_sora.servers.local import (
+    KEY_VARIABLE,
+    WEBHOOK_SECRET_VARIABLE,
+    RendererAddress,
+    RendererOptions,
+    serve,
+)
 from prefect_sora.servers.local.launch.options import DIALECTS
 
 
@@ -29,9 +35,15 @@ def parse(words: Sequence[str] | None = None) -> tuple[str, RendererOptions]:
     )
     parser.add_argument("--models", help="names of the models it serves, with commas")
     parser.add_argument("--cloud", action="store_true", help="videos lie at URLs of their own")
+    parser.add_argument("--webhook", help="a URL to tell of each job's end")
+    parser.add_argument(
+        "--webhook-secret", help=f"what signs that; better: ${WEBHOOK_SECRET_VARIABLE}"
+    )
     parser.add_argument("--api-key", help=f"demand this key; better: ${KEY_VARIABLE}")
     given = vars(parser.parse_args(words))
     given["api_key"] = given["api_key"] or os.environ.get(KEY_VARIABLE) or None
+    secret = given["webhook_secret"] or os.environ.get(WEBHOOK_SECRET_VARIABLE)
+    given["webhook_secret"] = secret or None
     folder: str = given.pop("folder")
     return folder, RendererOptions(**given)
 

@@ -14,6 +14,7 @@ _TEXT, _BOOL, _OBJECT = ExtraField(), ExtraField(type="bool"), ExtraField(type="
 OPENAI: Final = Profile(
     name="openai",
     variants=_STILLS,
+    webhook_scheme="standard",
     delete_stops=False,
     prompt_verbatim=True,
 )
@@ -150,6 +151,7 @@ LOCAL: Final = Profile(
     submit_grace_s=0.5,
     longest_create_s=2.0,
     lost_after_s=0.5,  # one process, whose jobs are on its disk
+    webhook_scheme="standard",
 )
 GENERIC: Final = Profile(name="generic")
 AUTO: Final = Profile(name="auto", keeps_catalogue=False)

@@ -50,6 +50,7 @@ OPENROUTER: Final = Profile(
     content_route="last",
     content_query={"index": "0"},
     callback_field="callback_url",
+    webhook_scheme="openrouter",
     transient_402=("openrouter_in_flight_budget",),
     refusing_statuses=(503,),  # no provider can take it
     can_list=False,

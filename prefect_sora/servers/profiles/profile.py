@@ -124,6 +124,9 @@ class Profile(BaseModel):
         description="The field that names the URL to be told of a job's end; {key} in that becomes "
         "the render's key.",
     )
+    webhook_scheme: Literal["standard", "openrouter"] | None = Field(
+        default=None, description="How it signs its webhooks; None: it sends none."
+    )
     id_keys: tuple[str, ...] = Field(
         default=("id", "task_id"), description="Where a job's id may stand."
     )

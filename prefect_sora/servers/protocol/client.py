@@ -57,6 +57,7 @@ class VideoClient(Transport):
         departure: Departure | None = None,
         *,
         render_key: str = "{key}",
+        callback_url: str | None = None,
     ) -> Video:
         """Send the one request that costs money.
 
@@ -67,6 +68,7 @@ class VideoClient(Transport):
             departure: Until when it may leave; tells afterwards when it left.
             render_key: Takes the place of {key} in the URL that is told of the job's end: what
                 arrives there settles the render, though the answer was lost.
+            callback_url: The URL to tell of it, unless the request says one.
 
         Raises:
             ApiError: Refused, so nothing was paid, except `UnavailableError`
@@ -76,7 +78,7 @@ class VideoClient(Transport):
         if departure:
             departure.begin()
         source_url = await self._source_url(request)
-        asked = order(request, server, reference, source_url)
+        asked = order(request, server, reference, source_url, callback_url)
         told_of = server.profile.callback_field
         if told_of and isinstance(url := asked.fields.get(told_of), str):
             asked.fields[told_of] = url.replace("{key}", render_key)

@@ -72,6 +72,7 @@ def order(
     server: Server,
     reference: Reference | None = None,
     source_url: str | None = None,
+    callback_url: str | None = None,
 ) -> Order:
     """Write a create request as the server's profile says it; without one, in OpenAI's form.
 
@@ -82,6 +83,7 @@ def order(
         server: Who is asked.
         reference: The picture that it starts from.
         source_url: Where the source's file lies, for a profile that names it by that.
+        callback_url: Where to tell of the job's end, for a profile that has a field for it.
 
     Raises:
         InvalidRequestError: The server has no such size.
@@ -105,6 +107,8 @@ def order(
     if reference and can.image_transport != "file":
         url = str(request.reference) if can.image_transport == "https" else reference.data_url
         fields = merged(fields, _filled(can.image_fields, {"{image}": url}))
+    if can.callback_field and callback_url:
+        fields[can.callback_field] = callback_url
     given = merged(fields, request.extra)
     return Order(
         path=path_of(can, route, str(request.source_video_id)),

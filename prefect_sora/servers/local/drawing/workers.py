@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
@@ -31,10 +32,16 @@ class Cancelled(Exception):  # noqa: N818 - a way out of a drawing loop, not an 
 
 @dataclass
 class Workers:
-    """Render up to `options.parallel` jobs at once, the oldest first."""
+    """Render up to `options.parallel` jobs at once, the oldest first.
+
+    Attributes:
+        ended: Hears of each job that has ended.
+        rendering: What is being drawn, and how to stop it.
+    """
 
     jobs: Jobs
     options: RendererOptions
+    ended: Callable[[Job], object] | None = None
     rendering: dict[str, Event] = field(default_factory=dict)
     _closing: bool = False
 
@@ -73,6 +80,8 @@ class Workers:
     async def _see_through(self, job: Job, task: "asyncio.Future[dict[str, str] | None]") -> None:
         try:
             await self.jobs.finish(job, await task)
+            if self.ended and self.jobs.get(job.id):
+                self.ended(job)
         except Cancelled:
             pass
         except Exception:  # the disk may refuse the record: the next start tries again

@@ -23,6 +23,7 @@ from prefect_sora.servers.local.http.gate import Gate
 from prefect_sora.servers.local.http.idempotency import Idempotency
 from prefect_sora.servers.local.http.image_routes import ImageRoutes
 from prefect_sora.servers.local.http.video_routes import CharacterRoutes, VideoRoutes
+from prefect_sora.servers.local.http.webhooks import Webhooks
 from prefect_sora.servers.local.launch.options import RendererOptions
 from prefect_sora.servers.local.requests.refusals import Refusal
 from prefect_sora.servers.local.state.characters import Characters
@@ -40,6 +41,7 @@ class Renderer:
     options: RendererOptions
     about: dict[str, Any]
     dialect: Dialect
+    webhooks: Webhooks = field(init=False)
     workers: Workers = field(init=False)
     gate: Gate = field(init=False)
     characters: Characters = field(init=False)
@@ -48,7 +50,8 @@ class Renderer:
     open_requests: int = 0
 
     def __post_init__(self) -> None:
-        self.workers = Workers(self.jobs, self.options)
+        self.webhooks = Webhooks(self.options)
+        self.workers = Workers(self.jobs, self.options, self.webhooks.tell)
         self.gate = Gate(self.jobs, self.dialect, Faults.read(self.options.faults))
         self.characters = Characters(self.jobs.home)
         self.characters.load()
@@ -75,6 +78,7 @@ class Renderer:
                     task.cancel()
                 with suppress(asyncio.CancelledError):
                     await asyncio.gather(*tasks)
+                await self.webhooks.close()
 
         routes = [*self._protocol(), Route("/health", self.health)]
         if self.options.control:

@@ -131,9 +131,12 @@ class VideoRoutes:
         fate = getattr(request.state, "fate", None)
 
         async def make(key: str | None) -> Job:
-            video_id = self.dialect.new_id()
             return await self.jobs.accept(
-                video_id=video_id, idempotency_key=key, fate=fate, **order
+                video_id=self.dialect.new_id(),
+                idempotency_key=key,
+                fate=fate,
+                callback_url=getattr(request.state, "callback_url", None),
+                **order,
             )
 
         job = await self.idempotency.once(request, self.jobs.by_idempotency_key, make)

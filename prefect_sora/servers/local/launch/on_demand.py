@@ -10,7 +10,12 @@ from time import monotonic
 from prefect_sora.errors import UnavailableError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.servers.local.launch.address import RendererAddress, find_running
-from prefect_sora.servers.local.launch.options import KEY_VARIABLE, ON_DEMAND, RendererOptions
+from prefect_sora.servers.local.launch.options import (
+    KEY_VARIABLE,
+    ON_DEMAND,
+    WEBHOOK_SECRET_VARIABLE,
+    RendererOptions,
+)
 
 _LOG = "renderer.log"
 _LOG_LIMIT_BYTES = 1_000_000
@@ -65,6 +70,8 @@ def _start(home: Path, options: RendererOptions, until: float) -> RendererAddres
     environment = {**os.environ}
     if options.api_key:
         environment[KEY_VARIABLE] = options.api_key
+    if options.webhook_secret:
+        environment[WEBHOOK_SECRET_VARIABLE] = options.webhook_secret
     command = [sys.executable, "-m", "prefect_sora.servers.local", "--folder", str(home)]
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell

@@ -1,9 +1,11 @@
 """Options: how a renderer behaves, as one value that also travels on a command line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, get_args
 
 KEY_VARIABLE = "PREFECT_SORA_LOCAL_KEY"
+WEBHOOK_SECRET_VARIABLE = "PREFECT_SORA_LOCAL_WEBHOOK_SECRET"  # noqa: S105 - a variable's name
 
 DialectName = Literal[
     "openai",
@@ -30,6 +32,12 @@ _KEPT_SECONDS: Final = {"azure": 24 * _HOUR, "xai": 24 * _HOUR}
 _IN_MEMORY: Final = frozenset({"sglang", "vllm-omni", "fastvideo", "tensorrt-llm"})
 """Servers that keep jobs for as long as their process runs."""
 
+SIGNING: Final[Mapping[str, Literal["standard", "openrouter"]]] = {
+    "openai": "standard",
+    "openrouter": "openrouter",
+}
+"""Servers that send webhooks, and how they sign them."""
+
 
 @dataclass(frozen=True)
 class RendererOptions:
@@ -54,7 +62,9 @@ class RendererOptions:
         models: Names of the models it serves, with commas; None: the dialect's own.
         cloud: Finished videos lie at a URL of their own, as in SGLang's cloud storage mode,
             or where OpenRouter has kept a copy.
-        api_key: Bearer key that `/v1` demands. It travels in the environment only.
+        webhook: The URL to tell of each job's end; None: only the one that a create names.
+        webhook_secret: What that is signed with; without it no URL of a create is called.
+        api_key: Bearer key that `/v1` demands. It and the secret travel in the environment only.
     """
 
     host: str = "127.0.0.1"
@@ -71,6 +81,8 @@ class RendererOptions:
     dialect: str = "openai"
     models: str | None = None
     cloud: bool = False
+    webhook: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +99,11 @@ class RendererOptions:
             return 10 * 365 * 24 * _HOUR
         return _KEPT_SECONDS.get(self.dialect, _HOUR)
 
+    @property
+    def webhook_scheme(self) -> Literal["standard", "openrouter"] | None:
+        """How webhooks are signed; None for a server that sends none."""
+        return SIGNING.get(self.dialect)
+
     def pace_seconds(self, video_seconds: int) -> float:
         """How long a job of so many seconds takes at least."""
         simulated = video_seconds * 10 / self.speed if self.speed else 0.0
@@ -97,7 +114,7 @@ class RendererOptions:
         words: list[str] = []
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name == "api_key" or value == option.default:
+            if option.name in ("api_key", "webhook_secret") or value == option.default:
                 continue
             words.append("--" + option.name.replace("_", "-"))
             if value is not True:

@@ -30,6 +30,7 @@ class Job:
         scene: What goes on after the last frame, for an extension: see `renderer`.
         fate: How it ends by a scripted fault: `fail`, `moderate` or `stall`.
         extras: What its dialect shows of it besides.
+        callback_url: Where to tell of its end.
         forgotten: Deleted, though it is still rendered.
     """
 
@@ -55,6 +56,7 @@ class Job:
     error: dict[str, str] | None = None
     idempotency_key: str | None = None
     extras: dict[str, Any] = field(default_factory=dict)
+    callback_url: str | None = None
     forgotten: bool = False
 
     def __post_init__(self) -> None:

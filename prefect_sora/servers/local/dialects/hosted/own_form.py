@@ -51,6 +51,8 @@ class OwnForm(Dialect):
         given = {name: value for name, value in wanted.items() if value is not None}
         request.state.fields = Fields({"model": model, **given})
         request.state.verb = verb
+        callback = fields.values.get("callback_url")
+        request.state.callback_url = callback if isinstance(callback, str) else None
         return verb
 
     async def order(self, request: Request) -> VideoOrder:
