@@ -129,11 +129,21 @@ def _copy(source: Path, target: Path) -> None:
         made.backup(copy)
 
 
+def _send_what_waits() -> None:
+    """Send logs and events while the server answers: at its exit Prefect tries for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
+
+
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API's URL of a real Prefect server, empty at the session's start."""
     with serving(tmp_path_factory.mktemp("prefect-server")) as url:
         yield url
+        _send_what_waits()
 
 
 @pytest.fixture
