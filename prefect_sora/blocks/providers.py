@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect.blocks.core import Block
+from prefect.types import SecretDict
 from pydantic import Field, SecretStr
 
+from prefect_sora.blocks.addresses import QUERY, take_secrets, with_secrets
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.errors.redaction import usable
 from prefect_sora.servers.access.tokens import entra_tokens, given_token
@@ -116,9 +118,11 @@ class OpenAICredentials(_Connects, Block):
         "or URL of a file that says it; or what differs from a kind, as in "
         '{"base": "generic", "can_list": false}.',
     )
+    query: SecretDict | None = QUERY
     prices: PriceList = None
 
     def __init__(self, **fields: Any) -> None:
+        take_secrets(fields, "base_url")
         if not fields.get("base_url") and (at := _known_address(fields.get("profile"))):
             fields["base_url"] = at
         super().__init__(**fields)
@@ -127,7 +131,7 @@ class OpenAICredentials(_Connects, Block):
         """Describe the server; what it can do is not looked up."""
         webhook_url = self.webhook_url or os.environ.get(URL_VARIABLE)
         described = remote(
-            self.base_url,
+            with_secrets(self.base_url, self.query),
             api_key=usable(self.api_key, "api_key"),
             organization=self.organization,
             project=self.project,
@@ -208,7 +212,12 @@ class AzureOpenAICredentials(_Connects, Block):
         description="Sent as api-version; where this is empty, the one in the endpoint's URL, "
         "unless it is a date and Azure itself is asked, whose v1 API takes none.",
     )
+    query: SecretDict | None = QUERY
     prices: PriceList = None
+
+    def __init__(self, **fields: Any) -> None:
+        take_secrets(fields, "endpoint")
+        super().__init__(**fields)
 
     async def describe(self) -> Server:
         """Describe the server."""
@@ -222,7 +231,7 @@ class AzureOpenAICredentials(_Connects, Block):
             )
         fetched = given_token(token.get_secret_value().strip()) if token else None
         return azure_server(
-            self.endpoint,
+            with_secrets(self.endpoint, self.query),
             deployment=self.deployment,
             image_deployment=self.image_deployment,
             api_key=api_key,

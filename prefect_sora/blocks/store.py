@@ -10,6 +10,7 @@ from pydantic import Field
 from prefect_sora.blocks.providers import DOCS, FOLDER_LOGO
 from prefect_sora.errors.redaction import is_mask, masked
 from prefect_sora.store.backends import VideoFolder
+from prefect_sora.store.backends.refusals import without_password
 from prefect_sora.store.ledger import Ledger
 
 
@@ -74,6 +75,8 @@ class VideoStore(Block):
             fields["storage_options"] = storage_options
         if isinstance(fields.get("url"), Path):
             fields["url"] = str(fields["url"])
+        if isinstance(fields.get("url"), str):
+            without_password(fields["url"])
         super().__init__(**fields)
 
     @property

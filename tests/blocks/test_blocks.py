@@ -1,6 +1,7 @@
 """Blocks: what Prefect asks of a block type, what stays secret, and `python blocks`."""
 
 import json
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,7 @@ from prefect_sora import (
     VideoStore,
     text_to_video,
 )
+from prefect_sora.store.backends import VideoFolder
 from tests.support import processes
 from tests.support.prefect_server import prefect_home
 
@@ -300,20 +302,22 @@ async def test_any_form_of_an_azure_endpoint_leads_to_one_address(
 
 
 @pytest.mark.parametrize(
-    "block",
+    "make",
     [
-        OpenAICredentials(base_url=f"https://me:{CANARY}@video.example/v1"),
-        OpenAICredentials(base_url=f"https://{CANARY}@video.example/v1"),
-        AzureOpenAICredentials(endpoint=f"https://me:{CANARY}@clips.openai.azure.com"),
+        lambda: OpenAICredentials(base_url=f"https://me:{CANARY}@video.example/v1"),
+        lambda: OpenAICredentials(base_url=f"https://{CANARY}@video.example/v1"),
+        lambda: AzureOpenAICredentials(endpoint=f"https://me:{CANARY}@clips.openai.azure.com"),
+        lambda: VideoStore(f"s3://me:{CANARY}@bucket/clips"),
+        lambda: VideoFolder(f"s3://me:{CANARY}@bucket/clips"),
     ],
-    ids=["user and password", "a user alone", "Azure"],
+    ids=["user and password", "a user alone", "Azure", "a store", "a folder"],
 )
-async def test_credentials_in_the_address_are_refused_and_not_repeated(
-    block: OpenAICredentials | AzureOpenAICredentials,
+def test_credentials_in_an_address_are_refused_at_once_and_not_repeated(
+    make: Callable[[], Any],
 ) -> None:
-    with pytest.raises(InvalidRequestError, match="carries credentials") as caught:
-        await block.get_client()
-    assert CANARY not in str(caught.value)
+    with pytest.raises(InvalidRequestError, match=r"carries (credentials|a password)") as caught:
+        make()
+    assert CANARY not in f"{caught.value!r}"
 
 
 def test_a_store_is_made_of_a_path_or_a_url(tmp_path: Path) -> None:
@@ -405,3 +409,24 @@ def document(prefect_api: str, name: str) -> dict[str, Any]:
     )
     found: dict[str, Any] = answer.raise_for_status().json()
     return found
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        OpenAICredentials(base_url="https://gw.example/v1?key=gw-canary-1&api-version=2"),
+        AzureOpenAICredentials(
+            endpoint="https://gw.example/x?key=gw-canary-1&api-version=2", deployment="d"
+        ),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+async def test_a_key_in_an_address_is_moved_out_of_what_prefect_shows(block: Any) -> None:
+    assert "gw-canary-1" not in f"{block!r}{block.model_dump()}{block.model_dump_json()}"
+    described = await block.describe()
+    assert dict(described.query) == {"key": "gw-canary-1", "api-version": "2"}
+    again = type(block)(**{**block.model_dump(), "query": block.query})
+    assert (await again.describe()).query == described.query
+    masked_block = type(block)(**{**block.model_dump(), "query": {"key": "********"}})
+    with pytest.raises(InvalidRequestError, match="query is a row of asterisks"):
+        await masked_block.describe()

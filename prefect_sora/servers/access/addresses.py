@@ -2,9 +2,10 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from prefect_sora.errors import InvalidRequestError
 
@@ -113,6 +114,33 @@ def _one(in_url: str, given: str | None, name: str) -> str:
             next_step="Name it once.",
         )
     return in_url
+
+
+def without_secrets(address: str) -> tuple[str, dict[str, str]]:
+    """Take out of an address what may be a gateway's key: its query, without the api-version.
+
+    Raises:
+        InvalidRequestError: It carries a user or a password.
+    """
+    try:
+        parts = urlsplit(address.strip())
+    except ValueError:  # it is refused where it is used
+        return address, {}
+    if parts.username or parts.password:
+        clean_url(address)
+    query = dict(parse_qsl(parts.query))
+    taken = {name: value for name, value in query.items() if name != "api-version"}
+    if not taken:
+        return address, {}
+    plain = {name: value for name, value in query.items() if name not in taken}
+    return urlunsplit(parts._replace(query=urlencode(plain))), taken
+
+
+def with_query(address: str, query: Mapping[str, Any]) -> str:
+    """Put what was taken out of an address back."""
+    if not query:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
 
 
 def clean_url(base_url: str) -> tuple[str, Query]:

@@ -25,7 +25,7 @@ from prefect_sora.store.backends.filesystems import (
     place_of,
     url_of_root,
 )
-from prefect_sora.store.backends.refusals import refusal
+from prefect_sora.store.backends.refusals import refusal, without_password
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,7 @@ class VideoFolder:
 
     def __post_init__(self) -> None:
         """Stay at one place: a relative path would move with the process's folder."""
-        object.__setattr__(self, "root", on_disk(self.root) or self.root)
+        object.__setattr__(self, "root", on_disk(self.root) or without_password(self.root))
 
     def url(self, name: str) -> str:
         """The full URL of a name below the root."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from prefect_sora.errors import StorageError
+from prefect_sora.errors import InvalidRequestError, StorageError
 
 _MISSING = (
     "the bucket or container does not exist",
@@ -229,3 +229,18 @@ def _values(options: Any, key: str = "") -> Iterator[str]:
         # Hiding "1" or "eu" would protect nothing and make the message unreadable.
         if len(text) > 3:
             yield text
+
+
+def without_password(root: str) -> str:
+    """Return an address, unless it has a password in it.
+
+    Raises:
+        InvalidRequestError: It has one.
+    """
+    if re.match(r"[^/?#]*://[^/?#@]*:[^/?#]*@", root):
+        raise InvalidRequestError(
+            "The store's address carries a password: addresses end up in logs and records.",
+            next_step="Take it out; give it as storage options, in VideoStore(url, {...}), or as "
+            "the driver's own variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
+    return root
