@@ -100,3 +100,10 @@ def test_all_that_is_known_of_a_model_is_told(cli: Cli) -> None:
     assert (told["kind"], told["usd_per_picture"]["low"]["1024x1024"]) == ("image", 0.009)
     own = cli("models", "wan", "--json", PREFECT_SORA_PRICES='{"wan": 0.25}').json
     assert (own["listed"], own["prices"][0]["usd_per_clip"]["8"]) == (False, 2.0)
+
+
+def test_a_renderer_for_other_machines_has_a_key(cli: Cli) -> None:
+    ended = cli("local", "--host", "0.0.0.0", "--folder", "never")  # noqa: S104 - refused
+    assert ended.code != 0
+    assert "Set PREFECT_SORA_LOCAL_KEY" in ended.err
+    assert "Traceback" not in ended.err

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -20,8 +21,8 @@ from filelock import FileLock, Timeout
 
 from prefect_sora.errors import StorageError, UnavailableError
 from prefect_sora.servers.local.dialects import dialect_of
-from prefect_sora.servers.local.faults.injection import DroppableProtocol
 from prefect_sora.servers.local.http.application import Renderer
+from prefect_sora.servers.local.http.door import ImpatientProtocol
 from prefect_sora.servers.local.launch.address import (
     RendererAddress,
     ServerRecord,
@@ -37,6 +38,17 @@ _FOREIGN_START_SECONDS = 10.0
 _SHUTDOWN_SECONDS = 1
 
 
+@contextmanager
+def _nobody_elses() -> Iterator[None]:
+    """Make files that no other user of this machine reads: prompts and pictures."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@_nobody_elses()
 def serve(
     folder: str | PathLike[str],
     options: RendererOptions,
@@ -147,7 +159,7 @@ class _Server(uvicorn.Server):
 async def _run(renderer: Renderer, options: RendererOptions, listener: socket.socket) -> None:
     config = uvicorn.Config(
         renderer.app(),
-        http=DroppableProtocol,
+        http=ImpatientProtocol,
         ws="none",
         loop="asyncio",
         lifespan="on",

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from prefect_sora.servers.local.dialects import Dialect
 from prefect_sora.servers.local.drawing.workers import Workers
 from prefect_sora.servers.local.faults.rules import FaultError, Faults
+from prefect_sora.servers.local.http.door import Door
 from prefect_sora.servers.local.http.gate import Gate
 from prefect_sora.servers.local.http.idempotency import Idempotency
 from prefect_sora.servers.local.http.image_routes import ImageRoutes
@@ -84,7 +85,8 @@ class Renderer:
         if self.options.control:
             routes += _ControlRoutes(self.gate, self._forget).routes()
         errors = {HTTPException: self._http_error, Exception: self._internal_error}
-        return self._counted(Starlette(routes=routes, lifespan=lifespan, exception_handlers=errors))
+        inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=errors)
+        return self._counted(Door(inner, self.options))
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500

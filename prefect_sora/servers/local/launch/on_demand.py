@@ -50,7 +50,7 @@ def ensure_running(
 
     until = monotonic() + timeout_seconds
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(home / "start.lock", timeout=timeout_seconds):
             return find_running(home) or _start(home, options, until)
     except Timeout:
@@ -73,6 +73,7 @@ def _start(home: Path, options: RendererOptions, until: float) -> RendererAddres
     if options.webhook_secret:
         environment[WEBHOOK_SECRET_VARIABLE] = options.webhook_secret
     command = [sys.executable, "-m", "prefect_sora.servers.local", "--folder", str(home)]
+    log.touch(mode=0o600)
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             [*command, *options.arguments()],

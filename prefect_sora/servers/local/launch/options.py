@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from typing import Final, Literal, get_args
+
+from prefect_sora.errors import InvalidRequestError
 
 KEY_VARIABLE = "PREFECT_SORA_LOCAL_KEY"
 WEBHOOK_SECRET_VARIABLE = "PREFECT_SORA_LOCAL_WEBHOOK_SECRET"  # noqa: S105 - a variable's name
@@ -44,7 +47,7 @@ class RendererOptions:
     """How a renderer behaves; `python -m prefect_sora.servers.local` has a switch for each field.
 
     Attributes:
-        host: Where to listen. Loopback unless said otherwise.
+        host: Where to listen. Loopback unless said otherwise, which takes an `api_key`.
         port: Port; 0 takes the folder's last port if it is free, else any.
         speed: Simulated pace: a job takes ten times its seconds divided by this. None: as fast
             as it is drawn.
@@ -65,6 +68,10 @@ class RendererOptions:
         webhook: The URL to tell of each job's end; None: only the one that a create names.
         webhook_secret: What that is signed with; without it no URL of a create is called.
         api_key: Bearer key that `/v1` demands. It and the secret travel in the environment only.
+
+    Raises:
+        InvalidRequestError: Other machines would reach it, and it has no key.
+        ValueError: There is no such dialect.
     """
 
     host: str = "127.0.0.1"
@@ -86,6 +93,12 @@ class RendererOptions:
     api_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if not self.api_key and not is_loopback(self.host):
+            raise InvalidRequestError(
+                f"On {self.host} everybody who reaches this machine could use the local renderer.",
+                next_step=f"Set {KEY_VARIABLE}, and give its clients that as their API key; or "
+                "leave --host out: then this machine alone reaches it.",
+            )
         if self.dialect not in DIALECTS:
             known = ", ".join(DIALECTS)
             raise ValueError(f"there is no dialect {self.dialect!r}; there are {known}")
@@ -120,6 +133,14 @@ class RendererOptions:
             if value is not True:
                 words.append(str(value))
         return words
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 ON_DEMAND = RendererOptions(idle_exit=900.0)
