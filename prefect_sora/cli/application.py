@@ -4,6 +4,7 @@ A command is imported when it is called, and imports what it needs only then:
 `--help` loads neither Prefect nor a codec.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, get_args
@@ -79,9 +80,13 @@ _KINDS: Final[dict[Any, str]] = {float: "a number", int: "a whole number"}
 _BOUNDS: Final = {"Must be > ": "more than {}", "Must be >= ": "{} or more"}
 
 
-def run_words(words: Sequence[str]) -> int:
+def run_words(words: list[str]) -> int:
     """Run one command and return its exit code."""
     on_sigterm()
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    elif words == ["version"]:
+        words = ["--version"]
     # For errors that come before a command has read its own arguments.
     shown = Shown(json="--json" in words, debug="--debug" in words)
     screen = Screen(shown, pays=_PLACES.get("".join(words[:1]), "").startswith("making."))
@@ -112,11 +117,20 @@ def _wrong(error: CycloptsError, typed: str) -> str:
     if isinstance(error, UnknownCommandError):
         said = f'There is no command "{unused[0]}".'
         if unused[0].startswith("-"):
-            said = f"{unused[0]} comes after a command, as in `prefect-sora render`."
+            others = " ".join([*error.unused_tokens[1:], unused[0]]) if error.unused_tokens else ""
+            said = (
+                f"{unused[0]} comes after a command: `prefect-sora {shlex.join(others.split())}`."
+            )
         return said + _like(unused[0], _COMMANDS)
     if isinstance(error, UnknownOptionError):
         names = [name for one in error.argument_collection for name in one.names]
-        return f"`{typed}` has no option {option}." + _like(option, names)
+        wrong = option or unused[0]
+        said = f"`{typed}` has no option {wrong}."
+        if typed.endswith(" resume") and wrong == "--all":
+            return f"{said} Without a key it resumes all."
+        if "ratio" in wrong and "--aspect-ratio" in names:
+            return f"{said} Did you mean --aspect-ratio?"
+        return said + _like(wrong, names)
     if isinstance(error, UnusedCliTokensError):
         said = f'"{unused[0]}" is one word too many for `{typed}`.'
         return f"{said} Words that belong together stand in quotes."
@@ -131,7 +145,7 @@ def _wrong(error: CycloptsError, typed: str) -> str:
         wanted = " or ".join(filter(None, [", ".join(choices[:-1]), *choices[-1:]]))
         if kind is bool:
             return f"{option} takes no value."
-        return f'{option} is {wanted or _KINDS.get(kind, kind)}, not "{token.value}".'
+        return f'{option} must be {wanted or _KINDS.get(kind, kind)}, not "{token.value}".'
     if isinstance(error, CoercionError) and token is not None:
         return f"{option}: {error.msg}"
     if isinstance(error, ValidationError) and argument and argument.tokens:
@@ -139,7 +153,7 @@ def _wrong(error: CycloptsError, typed: str) -> str:
         for begin, words in _BOUNDS.items():
             if said.startswith(begin):
                 wanted = words.format(said.removeprefix(begin))
-                return f'{given.keyword or name} is {wanted}, not "{given.value}".'
+                return f'{given.keyword or name} must be {wanted}, not "{given.value}".'
     return " ".join(str(error).split())
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from mimetypes import guess_type
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -114,9 +115,9 @@ def _refuse_what_is_no_folder(name: str) -> None:
         )
     if guess_type(name)[0]:
         raise InvalidRequestError(
-            f"{name} is a file's name, and no folder is called so.",
-            next_step="--store names a folder; -o clip.mp4 writes a clip besides, -o a.png a "
-            "picture.",
+            f"{name} is a file's name, and a store is a folder.",
+            next_step="For a clip besides, -o needs a name that ends in .mp4, such as -o "
+            f"{Path(name).stem}.mp4; for a picture one in .png, .jpg or .webp.",
         )
 
 

@@ -259,7 +259,7 @@ def _typed_names(said: str) -> str:
 _FLAGS: Final = {
     "allow_unlisted sends": "--allow-unlisted sends",
     "max_cost_usd": "--max-cost",
-    "base_url": "the address of --provider",
+    "base_url": "the server's address",
     "timeout_seconds": "--timeout",
     "stall_seconds": "--stall",
     "skip_bad_rows": "--skip-bad-rows",

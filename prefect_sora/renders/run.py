@@ -86,7 +86,8 @@ async def retried(step: Callable[[], Awaitable[T]]) -> T:
         except SoraError as error:
             if not error.retryable:
                 raise
-            log.warning("In %.0f s it is tried again: %s", pause_seconds, error.message)
+            soon = f" in {pause_seconds:.0f} s" if pause_seconds >= 1 else ""
+            log.warning("Trying again%s: %s", soon, error.message)
         await asyncio.sleep(pause_seconds)
     return await step()
 

@@ -37,7 +37,9 @@ async def read(source: str | Path, what: str, *, options: Mapping[str, Any] | No
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = f"is neither YAML nor JSON{where}: {error.problem}"
+        ends = "stream end" in str(error.problem)
+        why = "it ends in the middle of something" if ends else error.problem
+        problem = f"is neither YAML nor JSON{where}: {why}"
     except (yaml.YAMLError, RecursionError) as error:
         next_step = "Write it as YAML or JSON."
         problem = f"is neither YAML nor JSON: {' '.join(str(error).split())}"

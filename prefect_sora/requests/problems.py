@@ -98,26 +98,26 @@ def reason(error: Any, known: Iterable[str] = ()) -> str:
     match kind:
         case "extra_forbidden":
             like = get_close_matches(str(error["loc"][0]), [*known], n=1) * (len(error["loc"]) == 1)
-            return f"is not one of its fields{f': did you mean {like[0]}?' if like else ''}"
+            return f"is an unknown field{f': did you mean {like[0]}?' if like else ''}"
         case "missing":
             return "is missing"
         case "literal_error":
-            return f"is {_shown(given)}; it is one of {context['expected']}"
+            return f"must be one of {context['expected']}, not {_shown(given)}"
         case "tuple_type" | "list_type":
-            return "should be a list"
+            return "must be a list"
         case "model_type" | "dict_type":
-            return "should be fields with their names"
+            return "must be fields with their names"
         case "string_too_short" if context["min_length"] == 1:
             return "is empty"
         case "string_too_long":
-            return f"has {len(given):,} characters; it has {context['max_length']:,} at most"
+            return f"has {len(given):,} characters; {context['max_length']:,} at most"
         case "too_long":
-            return f"holds {context['actual_length']}; it holds {context['max_length']} at most"
+            return f"holds {context['actual_length']}; {context['max_length']} at most"
     if kind in _WANTED:
-        return f"is {_shown(given)}; it is {_WANTED[kind]}"
+        return f"must be {_WANTED[kind]}, not {_shown(given)}"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"is {_shown(given)}; it is {words.format(context[name])}"
+        return f"must be {words.format(context[name])}, not {_shown(given)}"
     return re.sub(r"^\w+ should ", "should ", message)  # "Input", "String", "List"
 
 

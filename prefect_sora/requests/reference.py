@@ -87,7 +87,7 @@ def fit(
         raise _too_many_pixels(named, "far too many") from error
     except UnidentifiedImageError as error:
         raise ReferenceImageError(
-            f"{named} is not an image we read: it is {_looks_like(data)}. {allowed()}",
+            f"{named} is no picture that can be read: it is {_looks_like(data)}. {allowed()}",
             next_step="Save it as PNG or JPEG.",
         ) from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, …

@@ -136,7 +136,10 @@ def _rows(data: bytes, suffix: str, source: str | Path, named: str, defaults: Fi
         for number, (where, fields) in enumerate(found, 1)
     ]
     if not rows:
-        raise InvalidRequestError(f"{named} has no rows.", next_step="Write a row for each video.")
+        raise InvalidRequestError(
+            f"{named} has no rows.",
+            next_step="Write a first line such as prompt,seconds,size, then one row per clip.",
+        )
     return rows
 
 

@@ -228,8 +228,9 @@ def resolve_size(size: str | None, aspect_ratio: str | None) -> str:
             f"nor one of {', '.join(SIZES_BY_NAME)}"
         )
     width, height = int(match[1]), int(match[2])
-    if not (16 <= width <= 8192 and 16 <= height <= 8192):
-        raise ValueError(f"size {size!r}: each side has 16 to 8192 pixels")
+    if min(width, height) < 16 or max(width, height) > 8192:
+        most = "16 pixels or more" if min(width, height) < 16 else "8192 pixels at most"
+        raise ValueError(f"size {size!r}: each side has {most}")
     if aspect_ratio and not _is_of(width, height, aspect_ratio):
         raise ValueError(
             f"size {width}x{height} is not {aspect_ratio}, the aspect_ratio beside it: leave out "

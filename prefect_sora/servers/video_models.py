@@ -53,7 +53,7 @@ _ENDED: Final[Mapping[Service, date]] = {
 }
 
 _LIMITS: Final = (
-    "at OpenAI: none on the free tier, {} requests a minute on tier 1 to {} on tier 5 "
+    "at OpenAI: not available on the free tier, {} requests a minute on tier 1 to {} on tier 5 "
     "(a third party's table, 2026-01)"
 )
 

@@ -37,7 +37,7 @@ def test_without_a_prefect_server_it_says_which_it_would_be_and_starts_none(
     assert ended.code == exits.OK
     prefect = ended.json["checks"][-1]
     assert prefect["ok"]
-    assert "temporary server" in prefect["found"]
+    assert "not configured; commands run without it" in prefect["found"]
     assert not (cli.folder / "prefect" / "prefect.db").exists()
 
 

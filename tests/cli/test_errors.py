@@ -199,7 +199,7 @@ ROWS = [
         "no",
         "Raise it",
         jobs(),
-        words=("--max-cost", "0.3"),
+        words=("--max-cost", "0.3", "--scope", "s"),
         options={"budget": Budget(run_usd=0.3)},
         request={"model": "sora-2", "size": "1280x720", "seconds": 4},
     ),

@@ -62,7 +62,7 @@ def test_a_refused_key_appears_in_no_output_and_in_no_log_of_prefect(
     )
 
     assert ended.code == 3
-    assert "answered 401 to create" in ended.err
+    assert "refused the key (401)" in ended.err
     assert "Traceback" in ended.err
     assert CANARY not in ended.out + ended.err
     newest = {"limit": 200, "sort": "TIMESTAMP_DESC"}
@@ -93,7 +93,7 @@ def test_the_doctor_names_the_trouble_and_not_the_key(
     ended = cli(*words, "--store", store, OPENAI_BASE_URL=echo, OPENAI_API_KEY=CANARY)
 
     assert ended.code == exits.FAILED
-    assert "answered 401" in ended.out
+    assert "refused the key (401)" in ended.out
     assert CANARY not in ended.out + ended.err
 
 
@@ -158,7 +158,7 @@ def test_without_debug_the_same_failure_is_one_paragraph(
     assert CANARY not in ended.out + ended.err
     assert "Traceback" not in ended.err
     assert "Encountered exception" not in ended.err
-    assert ended.err.count("answered 401") == 1
+    assert ended.err.count("refused the key (401)") == 1
 
 
 def test_a_logged_traceback_is_redacted_down_to_the_first_cause() -> None:

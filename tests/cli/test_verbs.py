@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_sora.cli import exits
-from prefect_sora.cli.commands.server.delete import _is_kept
+from prefect_sora.cli.commands.server.delete import _kept
 from prefect_sora.errors import InvalidRequestError
 from prefect_sora.servers.protocol.client import VideoClient
 from prefect_sora.store.identity import key_of
@@ -165,9 +165,9 @@ async def test_a_video_whose_acceptance_a_crash_left_unrecorded_is_not_deleted_b
     folder = await left_in_doubt(client, disk)
     await disk.claim(client.server.identity, "video_1", key_of(folder))
     with pytest.raises(InvalidRequestError, match="paid for video video_1"):
-        await _is_kept("video_1", client.server, disk, unkept=False)
-    assert not await _is_kept("video_1", client.server, disk, unkept=True)
-    assert not await _is_kept("video_2", client.server, disk, unkept=False)  # nobody's here
+        await _kept("video_1", client.server, disk, unkept=False)
+    assert not await _kept("video_1", client.server, disk, unkept=True)
+    assert not await _kept("video_2", client.server, disk, unkept=False)  # nobody's here
 
 
 def test_what_is_kept_is_deleted_only_when_told_to_and_stays_kept(

@@ -61,7 +61,7 @@ async def test_where_no_clip_is_accepted_the_rest_is_not_tried(
 
     outcomes = {name: one.outcome for name, one in found.items()}
     assert outcomes.pop("create from text") == "failed"
-    assert "answered 400" in found["create from text"].said
+    assert "(400)" in found["create from text"].said
     assert outcomes.pop("unknown id") == "held"
     assert {*outcomes.values()} == {"not tried"}
     assert len(renderer.requests("create")) == 1

@@ -27,17 +27,17 @@ def board(*shots: dict[str, Any], **fields: Any) -> Storyboard:
     [
         pytest.param({"shots": []}, "It has no shots: it needs one at least", id="no shots"),
         pytest.param({"shots": [A] * 201}, "It has 201 shots; 200 are the most", id="too many"),
-        pytest.param({"shots": "a kite"}, "shots: should be a list", id="no list"),
+        pytest.param({"shots": "a kite"}, "shots: must be a list", id="no list"),
         pytest.param({"shots": [A, {}]}, "Shot 2, prompt: is missing", id="no prompt"),
         pytest.param({"shots": [A, {"prompt": 3}]}, "Shot 2, prompt: is text, or", id="a number"),
         pytest.param(
             {"shots": [A, {"prompt": {"subject": "x", "lense": "y"}}]},
-            "Shot 2, prompt.lense: is not one of its fields",
+            "Shot 2, prompt.lense: is an unknown field",
             id="a misspelt field of a shot",
         ),
         pytest.param(
             {"shots": [A, {**B, "takes": 0}]},
-            "Shot 2, takes: is 0; it is 1 or more",
+            "Shot 2, takes: must be 1 or more, not 0",
             id="no takes",
         ),
         pytest.param({"shots": [{**A, "takes": 21}]}, "Shot 1, takes", id="many takes"),
@@ -55,7 +55,7 @@ def board(*shots: dict[str, Any], **fields: Any) -> Storyboard:
         pytest.param({"shots": [A], "aspect_ratio": "2:1"}, "is not one of 16:9", id="no ratio"),
         pytest.param(
             {"shots": [A], "chain": "loop"},
-            "chain: is 'loop'; it is one of 'last_frame' or 'parallel'",
+            "chain: must be one of 'last_frame' or 'parallel', not 'loop'",
             id="no such chain",
         ),
         pytest.param(
@@ -75,7 +75,7 @@ def board(*shots: dict[str, Any], **fields: Any) -> Storyboard:
             id="two first frames, by the shot",
         ),
         pytest.param({"shots": [A], "title": " "}, "title: is empty", id="no title"),
-        pytest.param({"shots": [A], "fps": 24}, "fps: is not one of its fields", id="a typo"),
+        pytest.param({"shots": [A], "fps": 24}, "fps: is an unknown field", id="a typo"),
     ],
 )
 def test_what_cannot_be_filmed_says_which_shot_and_field(fields: dict[str, Any], said: str) -> None:
@@ -86,14 +86,14 @@ def test_what_cannot_be_filmed_says_which_shot_and_field(fields: dict[str, Any],
 
 
 def test_a_list_is_no_storyboard() -> None:
-    with pytest.raises(InvalidRequestError, match="It should be fields with their names"):
+    with pytest.raises(InvalidRequestError, match="It must be fields with their names"):
         Storyboard.of([A])
 
 
 def test_several_errors_are_told_at_once() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         board({}, {**A, "takes": 0}, chain="loop")
-    for said in ("Shot 1, prompt", "Shot 2, takes", "chain: is 'loop'"):
+    for said in ("Shot 1, prompt", "Shot 2, takes", "not 'loop'"):
         assert said in caught.value.message
 
 

@@ -103,13 +103,13 @@ async def test_all_broken_rows_are_told_with_row_and_column(tmp_path: Path) -> N
     assert problems(found) == [
         "row 2 (line 3): column prompt: is missing",
         "row 3 (line 4): column size: size 'huge' is neither WIDTHxHEIGHT in pixels, such as "
-        "1280x720, nor one of 720p, 1024p, 1080p, column seconds: is 'x'; it is a whole "
-        "number",
+        "1280x720, nor one of 720p, 1024p, 1080p, column seconds: must be a whole "
+        "number, not 'x'",
         "row 4 (line 5): column extra: it is no JSON: Expecting property name enclosed in double "
         "quotes: line 1 column 2 (char 1)",
         "row 5 (line 6): it has 2 cells, and the header has 6",
-        "row 6 (line 7): column kind: is 'remux'; it is one of 'create', 'remix', 'edit', "
-        "'extend' or 'existing'",
+        "row 6 (line 7): column kind: must be one of 'create', 'remix', 'edit', 'extend' "
+        "or 'existing', not 'remux'",
         "row 7 (line 8): kind='remix' needs source_video_id, the finished video",
     ]
     with pytest.raises(InvalidRequestError, match="6 of 7 rows cannot be rendered") as caught:

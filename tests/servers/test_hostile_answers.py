@@ -104,7 +104,7 @@ async def test_a_reason_phrase_that_repeats_the_key_is_shown_without_it(
     )
     with pytest.raises(SoraError) as caught:
         await client.retrieve("v1")
-    assert "answered 400 to retrieve: ********" in str(caught.value)
+    assert "could not say how the video stands (400): ********" in str(caught.value)
     assert KEY not in caplog.text
 
 

@@ -57,7 +57,7 @@ def automate(
 async def _work(tag: str, runs: int, heartbeat: int, remove: bool) -> "Installed":
     if not prefect_start.is_configured():
         raise InvalidRequestError(
-            "No Prefect server is named, and a temporary one would forget it.",
+            "automate needs a Prefect server that goes on running, and none is named.",
             next_step="Set PREFECT_API_URL, such as to http://127.0.0.1:4200/api.",
         )
     from prefect import get_client

@@ -158,6 +158,8 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
         return [_trouble("server", error)]
     client = connect(server)
     about = _profile(server.profile)
+    has_key = server.api_key is not None or server.token is not None
+    key = " and takes the key" if has_key else ", without a key"
     listed = unlisted = None
     models: list[ServedModel] = []
     try:
@@ -169,12 +171,12 @@ async def _asked(server: Server, model: str | None) -> list[Finding]:
         more = f" and {len(models) - 4} more" if len(models) > 4 else ""
         names = ", ".join(one.id for one in models[:4])
         named = f"models: {names}{more}" if models else "it names no models"
-        answers = Finding("server", True, f"answers and takes the key; {named}")
+        answers = Finding("server", True, f"answers{key}; {named}")
     except SoraError as error:
         # Few servers other than OpenAI's have that list; jobs are what matters.
         has_none = isinstance(error, (RejectedError, VideoNotFoundError))
         if listed is not None and has_none:
-            answers = Finding("server", True, "answers and takes the key; it names no models")
+            answers = Finding("server", True, f"answers{key}; it names no models")
         elif has_none and isinstance(unlisted, RejectedError):
             answers = Finding("server", True, "answers; a create alone can tell what it can do")
         else:
@@ -249,7 +251,7 @@ async def _store(named: NamedStore) -> Finding:
     except SoraError as error:
         return _trouble("store", error)
     store, said = named.folder.root, f" ({named.folder.root})" if named.block else ""
-    good = f"{named.name}{said}: writes, reads, lists, and lets one writer win"
+    good = f"{named.name}{said}: writes, reads and lists; two runs cannot overwrite each other"
     if (path := on_disk(store)) and (kind := shared_kind(path)):
         return Finding(
             "store",
@@ -264,14 +266,14 @@ async def _store(named: NamedStore) -> Finding:
 async def _prefect() -> Finding:
     if prefect_start.is_plain():
         home = prefect_start.home()
-        return Finding("prefect", True, f"a temporary server per command, with its data in {home}")
+        return Finding("prefect", True, f"not configured; commands run without it (data in {home})")
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_ENABLED
 
     url = PREFECT_API_URL.value()
     if not url and PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         home = PREFECT_HOME.value()
-        return Finding("prefect", True, f"a temporary server per command, with its data in {home}")
+        return Finding("prefect", True, f"not configured; commands run without it (data in {home})")
     if not url:
         step = "prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api"
         return Finding("prefect", False, "no API, and temporary servers are forbidden", step)

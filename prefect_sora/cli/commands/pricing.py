@@ -59,9 +59,8 @@ def agree(usd_: float | None, ask_above: float, max_cost: float | None) -> None:
         return
     if agrees(f"This costs {usd(usd_)}. Go on?") is False:
         raise InvalidRequestError(
-            f"Nobody agreed to pay {usd(usd_)}.",
-            next_step=f"Nothing was sent. --max-cost {usd_:g} agrees; --ask-above says from what "
-            "price on you are asked.",
+            f"You did not agree to pay {usd(usd_)}, so nothing was sent.",
+            next_step=f"To skip the question: --max-cost {usd_:g}.",
         )
 
 

@@ -15,6 +15,8 @@ from prefect_sora.cli.screen import Screen, describe
 from prefect_sora.errors import (
     AuthenticationError,
     InvalidRequestError,
+    ModerationError,
+    RenderFailedError,
     SoraError,
     UnavailableError,
 )
@@ -58,8 +60,8 @@ def resume(
         where: See above.
         adopt: Take this video of the server as the render's outcome.
         resubmit: Send, and pay for, a render that is in doubt or has failed once more.
-        max_cost: With --resubmit: see above; without it, what the render was sent under.
-        daily_budget: With --resubmit: what the store's renders of one UTC day may cost, in USD;
+        max_cost: What --resubmit may cost, in USD; without it, what the render was sent under.
+        daily_budget: What the store's renders of one UTC day may cost, in USD, with --resubmit;
             without it, what the render was sent under.
         waiting: See above.
         shown: See above.
@@ -89,6 +91,7 @@ def resume(
             lambda display: _resumed(keys, ledger, origins, way, display),
         )
         for outcome in outcomes:
+            _nothing_left(outcome.error)
             if isinstance(outcome.error, SoraError):
                 outcome.error.known(store=where.store, provider=where.provider)
         screen.document({"renders": [_as_json(outcome) for outcome in outcomes]})
@@ -195,7 +198,8 @@ def _not_again(state: RenderState, way: _Way, video_id: str | None) -> InvalidRe
         key=state.key,
         video_id=video_id,
         paid="yes",
-        next_step="For another one render it anew, with a further --take.",
+        next_step="For another one: your `prefect-sora render` command with --take 2 and the same "
+        "--scope.",
     )
 
 
@@ -239,6 +243,13 @@ async def _folder(key: str, ledger: Ledger) -> str:
             next_step="Give more of the key.",
         )
     return found[0]
+
+
+def _nothing_left(error: Exception | None) -> None:
+    """Say of a render that has failed that to resume it again is of no use."""
+    if isinstance(error, RenderFailedError) and not isinstance(error, ModerationError):
+        again = [step for step in error.steps if step.kind == "resubmit"]
+        error.advise("There is nothing to bring home.", *again)
 
 
 def _tell(screen: Screen, outcome: "Swept") -> None:

@@ -66,7 +66,7 @@ def serve(
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{home} cannot be a folder of the local renderer: {error.strerror or error}.",
+            f"{home} cannot be made a folder of the local renderer: {error.strerror or error}.",
             next_step="Name another folder.",
         ) from None
     lock = FileLock(home / "server.lock")

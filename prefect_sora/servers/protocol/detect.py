@@ -45,7 +45,8 @@ from prefect_sora.servers.server import Server
 log = logging.getLogger(__name__)
 
 NAME_ANOTHER: Final = (
-    "--profile, PREFECT_SORA_PROFILE or the block's profile names its kind, and nothing is asked."
+    "To name its kind: --profile openai, such as it is, or PREFECT_SORA_PROFILE, or the block's "
+    "profile."
 )
 
 _OWNERS: Final = {
@@ -103,7 +104,7 @@ async def recognised(server: Server) -> Server:
         _known[server] = found.profile
         if found.profile == GENERIC:
             log.warning(
-                "%s tells nothing of its kind: it is taken for a generic server. %s",
+                "%s does not say what it is: it is treated as a generic server. %s",
                 server.base_url,
                 NAME_ANOTHER,
             )
@@ -260,8 +261,8 @@ def _refuse_what_is_no_answer(
         raise RejectedError(
             f"The address {client.server.base_url} answers with a page, not as an API.",
             status=response.status_code,
-            next_step="Point base_url at the API itself, such as https://host/v1; a proxy that "
-            "asks for a login stands before it otherwise.",
+            next_step="Point base_url at the API itself, such as https://host/v1. Or a login page "
+            "stands in front of it.",
         )
 
 

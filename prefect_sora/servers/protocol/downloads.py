@@ -259,7 +259,9 @@ async def _steady(server: Server, response: httpx2.Response, clock: _Clock) -> A
 def _cut_off(server: Server, url: httpx2.URL, error: httpx2.HTTPError) -> UnavailableError:
     if _is_own(server, url):
         return no_answer(server, error)
-    return UnavailableError(f"{_place(server, url)} gave no whole answer ({type(error).__name__}).")
+    return UnavailableError(
+        f"{_place(server, url)} broke the connection too early ({type(error).__name__})."
+    )
 
 
 def _is_own(server: Server, url: httpx2.URL) -> bool:

@@ -43,6 +43,17 @@ _NEVER_SENT: Final = (
     httpx2.InvalidURL,
 )
 
+_DONE: Final = {
+    "create": "take the request",
+    "retrieve": "say how the video stands",
+    "list": "list its videos",
+    "content": "send the video",
+    "delete": "delete the video",
+    "character": "make the character",
+    "models": "list its models",
+}
+"""What a verb of the protocol asks a server to do."""
+
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 """A count as headers hold it: more digits than any time has are nonsense. Ours."""
 
@@ -78,14 +89,18 @@ def no_answer(
     quotable = isinstance(cause, httpx2.HTTPError) or isinstance(cause, openai.APIError)  # noqa: SIM101 - the SDK is imported for the second
     quotable &= not isinstance(cause, httpx2.LocalProtocolError)
     said = server.redacted(str(cause)) if quotable else ""
-    steps: Advice = ("Check base_url and that the server runs.", NextStep("doctor"))
+    steps: Advice = ("Check base_url, and that the server runs.", NextStep("doctor"))
     if isinstance(cause, httpx2.ProxyError):
         steps = (
             "The proxy of HTTPS_PROXY or ALL_PROXY did not let it through: NO_PROXY, or another."
         )
+    if said == "All connection attempts failed":
+        said = "nobody listens there"
+    what = "cannot be reached" if never_sent else "broke the connection before it had answered"
+    if isinstance(cause, httpx2.TimeoutException):
+        what = "cannot be reached in time" if never_sent else "did not answer in time"
     return UnavailableError(
-        f"{_named(server)} {'cannot be reached' if never_sent else 'gave no whole answer'} "
-        f"({type(cause).__name__}{f': {said}' if said else ''}).",
+        f"{_named(server)} {what}: {said or type(cause).__name__}.",
         never_sent=never_sent,
         next_step=steps,
     )
@@ -146,7 +161,7 @@ def status_error(
         "request_id": response.headers.get("x-request-id", "")[:200] or None,
         "video_id": video_id,
     }
-    message = f"{_named(server)} answered {status} to {verb}: {said[:500]}"
+    message = f"{_named(server)} {_refusal(status, verb, video_id)} ({status}): {said[:500]}"
     asks_for_a_video = verb == "create" or verb in DERIVED
     costs = asks_for_a_video or verb == "character"
     unclear = costs and status not in REFUSED and is_an_api
@@ -182,7 +197,7 @@ def status_error(
     about_a_video = verb in ("retrieve", "content", "delete") or verb in DERIVED
     if about_a_video and (status in (404, 410) or failure.is_unknown_video):
         about["next_step"] = (
-            f"Check the source's id, and that this server has {verb}."
+            f"Check the video's id, and that this server has {verb}."
             if verb in DERIVED
             else "Check the id, and that this is the server that it was made on."
         )
@@ -199,14 +214,27 @@ def status_error(
     return RejectedError(message, **about)
 
 
+def _refusal(status: int, verb: str, video_id: str | None) -> str:
+    """Say in plain words what the server did not do."""
+    if status == 401:
+        return "refused the key"
+    if status in (404, 410) and video_id and verb in ("retrieve", "content", "delete"):
+        return f"does not know {video_id}"
+    return f"could not {_DONE.get(verb, f'do this {verb}')}"
+
+
 def _instead(status: int, verb: str, server: Server) -> str:
     if status in (301, 302, 303, 307, 308):
         return "The address leads elsewhere: name the place itself as the server's address."
     if status not in (404, 405):
         return "Change the request as the server says."
+    if verb == "create" and server.base_url.endswith("/v1"):
+        return f"There is no video service at {server.base_url}: ask its owner for the address."
     if verb == "create":
-        such = "" if server.base_url.endswith("/v1") else f", such as {server.base_url}/v1"
-        return f"This place takes no such requests: the address of most servers ends in /v1{such}."
+        return (
+            f"There is no video service at {server.base_url}: the address of most servers ends in "
+            f"/v1, such as {server.base_url}/v1."
+        )
     return f"This server has no {verb}."
 
 

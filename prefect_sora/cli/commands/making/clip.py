@@ -26,6 +26,7 @@ from prefect_sora.cli.screen import Screen, place, usd
 from prefect_sora.errors import (
     InvalidRequestError,
     SoraError,
+    VideoNotFoundError,
 )
 from prefect_sora.handles import StoredVideo
 from prefect_sora.renders.environment import NamedProvider
@@ -109,7 +110,16 @@ def carry_out(order: Order, screen: Screen) -> int:
         prompt=None if order.request.kind in DERIVED else order.request.prompt,
         phase="looking" if had else "submitting",
     )
-    video = make(screen, making, order.prefect)
+    try:
+        video = make(screen, making, order.prefect)
+    except VideoNotFoundError as error:
+        if order.source:
+            error.advise(
+                f"The server no longer has this video; your store has, at {place(order.source.url)}"
+                f". {_NOUNS[order.request.kind].capitalize()} needs the server's copy: render "
+                "again, or start from a picture of it with --image."
+            )
+        raise
     screen.document(video.model_dump())
     already = video.created_at < began
     if already and shared.anew:

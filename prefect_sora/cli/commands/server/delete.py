@@ -1,5 +1,6 @@
 """`prefect-sora delete`: frees the server of videos; what the store has kept stays."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -7,7 +8,7 @@ from prefect_sora.cli import exits
 from prefect_sora.cli.options import SHOWN, WHERE, Flag, Shown, Where
 from prefect_sora.cli.run import chosen_by, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
-from prefect_sora.cli.screen import Screen, agrees, describe
+from prefect_sora.cli.screen import Screen, agrees, describe, place
 from prefect_sora.errors import InvalidRequestError, SoraError, VideoNotFoundError
 from prefect_sora.errors.next_steps import NextStep
 from prefect_sora.renders.finish.cancel import id_of
@@ -81,7 +82,7 @@ def _delete_named(
         return [await _looked(video_id, client, ledger, unkept) for video_id in ids]
 
     looked = with_client(server, look)
-    lost = [one for one in looked if one.video and not one.is_kept]
+    lost = [one for one in looked if one.video and not one.kept]
     if lost and not (unkept or yes):
         _agreed(lost, store, server)
 
@@ -91,7 +92,13 @@ def _delete_named(
     ended = with_client(server, delete)
     for one in ended:
         if one.error is None:
-            screen.result(f"✓ {one.video_id} is deleted at {server.label}", style="green")
+            said = f"✓ {one.video_id} is deleted at {server.label}"
+            if one.kept:
+                said += (
+                    f"; yours stays at {place(one.kept)}. remix, edit and extend of it are no "
+                    "longer possible."
+                )
+            screen.result(said, style="green")
         else:
             screen.trouble(one.error)
     screen.document(
@@ -111,24 +118,24 @@ class _Looked:
 
     Attributes:
         video: As the server shows it; None where it has none.
-        is_kept: Whether the store has it.
+        kept: Where the store has it; None where it has not.
         error: Why it is not deleted.
     """
 
     video_id: str
     video: "Video | None" = None
-    is_kept: bool = False
+    kept: str | None = None
     error: SoraError | None = None
 
 
 async def _looked(video_id: str, client: "VideoClient", ledger: Ledger, unkept: bool) -> _Looked:
-    is_kept = await _is_kept(video_id, client.server, ledger, unkept)
+    kept = await _kept(video_id, client.server, ledger, unkept)
     try:
         video = await client.retrieve(video_id)
     except VideoNotFoundError as error:
         error.advise("There is nothing to delete there; `prefect-sora list` shows what there is.")
         return _Looked(video_id, error=error)
-    return _Looked(video_id, video, is_kept)
+    return _Looked(video_id, video, kept)
 
 
 async def _deleted(one: _Looked, client: "VideoClient") -> _Looked:
@@ -162,8 +169,8 @@ def _agreed(lost: list[_Looked], store: NamedStore, server: Server) -> None:
     )
 
 
-async def _is_kept(video_id: str, server: Server, ledger: Ledger, unkept: bool) -> bool:
-    """Whether the store has a video.
+async def _kept(video_id: str, server: Server, ledger: Ledger, unkept: bool) -> str | None:
+    """Where the store has a video; None where it has not.
 
     Raises:
         InvalidRequestError: A render of the store has paid for it and not kept it, and it is not
@@ -179,8 +186,10 @@ async def _is_kept(video_id: str, server: Server, ledger: Ledger, unkept: bool) 
         )
     for folder in await ledger.find(key) if key and key != TORN else []:
         attempts = await ledger.attempts(folder)
-        if any(one.stored and one.stored.video.video_id == video_id for one in attempts):
-            return True
+        here = (one.stored.video for one in attempts if one.stored)
+        url = next((one.url for one in here if one.video_id == video_id), None)
+        if url:
+            return url
         closed = any(
             one.failed and one.accepted and one.accepted.job.video_id == video_id
             for one in attempts
@@ -193,7 +202,7 @@ async def _is_kept(video_id: str, server: Server, ledger: Ledger, unkept: bool) 
                 paid="yes",
                 next_step=_LOSE_NOTHING,
             )
-    return False
+    return None
 
 
 def _delete_kept(server: Server, store: NamedStore, hours: float, yes: bool, screen: Screen) -> int:
@@ -211,9 +220,15 @@ def _delete_kept(server: Server, store: NamedStore, hours: float, yes: bool, scr
         elif one.verdict == "failed":
             screen.result(f"✗ {one.video.video_id}: {one.why}", style="red")
     shown = sum(one.verdict == "kept" for one in found) if not yes else 0
-    left = sum(one.verdict not in ("kept", "deleted", "failed") for one in found)
+    left = Counter(one.verdict for one in found)
+    whys = {"too young": f"younger than {hours:g} h", "not kept": "not kept here"}
+    said = [
+        f"{count} {whys.get(verdict, verdict)}"
+        for verdict, count in left.items()
+        if verdict not in ("kept", "deleted", "failed")
+    ]
     screen.result(
-        f"{left} left alone: younger than {hours:g} h, unfinished, or not kept here."
+        f"Left alone: {', '.join(said) or 'none'}."
         + (f" --yes deletes the {shown} above." if shown else "")
     )
     screen.document({"dry_run": not yes, "videos": [_as_json(one) for one in found]})

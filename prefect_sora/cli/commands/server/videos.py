@@ -19,7 +19,7 @@ from prefect_sora.cli.options import (
 from prefect_sora.cli.run import chosen_by, run_command, with_client
 from prefect_sora.cli.saved import NamedStore, store_named
 from prefect_sora.cli.screen import Screen, place, usd
-from prefect_sora.errors import InvalidRequestError
+from prefect_sora.errors import InvalidRequestError, VideoNotFoundError
 from prefect_sora.handles import RemoteVideo
 from prefect_sora.renders.finish.stills import Variant
 from prefect_sora.servers.server import Server
@@ -50,7 +50,13 @@ def retrieve(video: Video, *, where: Where = WHERE, shown: Shown = SHOWN) -> int
             from prefect_sora.servers.protocol.listing import remote_video
 
             video_id = await id_of(video, Ledger(store.folder))
-            return remote_video(await client.retrieve(video_id), server.label)
+            try:
+                return remote_video(await client.retrieve(video_id), server.label)
+            except VideoNotFoundError as error:
+                key, kept = await _kept(video_id, server, store)
+                if kept:
+                    error.advise(f"It is kept at {place(kept)} (render {key}).")
+                raise
 
         found = with_client(server, work)
         key, kept = signals.run(lambda: _kept(found.video_id, server, store))
@@ -89,12 +95,20 @@ def cancel(video: Video, *, where: Where = WHERE, shown: Shown = SHOWN) -> int:
         job = with_client(server, work)
         screen.document({"video_id": job.video_id, "key": job.key, "status": "cancelled"})
         screen.result(
-            f"✓ {job.video_id} is cancelled at {server.label}; render {job.key} is closed",
+            f"✓ {job.video_id} is cancelled at {server.label}; render {job.key} is closed. "
+            + _charged(job.cost_usd),
             style="green",
         )
         return exits.OK
 
     return run_command(shown, body, where.store, where.provider)
+
+
+def _charged(cost_usd: float | None) -> str:
+    if cost_usd == 0:
+        return "It was free."
+    its = "what it costs" if cost_usd is None else f"its {usd(cost_usd)}"
+    return f"Whether the server charges {its} is not known."
 
 
 def download(

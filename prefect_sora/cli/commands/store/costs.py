@@ -66,8 +66,8 @@ def costs(
 
 def _table(paid: "StoreCosts") -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    columns = (paid.by, "renders paid", "estimated", "real", "told for", "cost")
-    for column in (*columns, "of it for failed ones", "price unknown", "no answer"):
+    columns = (paid.by, "renders", "estimated", "real", "price told by server", "cost")
+    for column in (*columns, "of this, failed", "price unknown", "in doubt"):
         table.add_column(column, justify="left" if column == paid.by else "right", no_wrap=True)
     for name, one in {**paid.groups, "all": paid.total}.items():
         real = (usd(one.actual_usd), f"{one.told}") if one.told else ("", "")
