@@ -1,5 +1,6 @@
 """Options that several commands share, each said once, and what their words mean."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -273,19 +274,27 @@ async def find_source(word: str, store: "NamedStore") -> "tuple[str, StoredVideo
     """Find the server's id of a video, and its clip where the store has it.
 
     Args:
-        word: The server's id, or the key of a render that the store has kept.
+        word: The server's id, or the key of a render that the store has kept, or how it begins.
         store: Where it may be kept.
 
     Raises:
-        InvalidRequestError: A key of a render that is not kept.
-        StorageError: The store cannot be read.
+        SoraError: It is no such word, or not kept, or the store cannot be read.
     """
-    from prefect_sora.store.identity import is_key  # what --help need not wait for
+    from prefect_sora.store.identity import is_key, key_of  # what --help need not wait for
     from prefect_sora.store.ledger import Ledger
 
+    if " " in word or names_a_file(word):
+        raise InvalidRequestError(
+            f"{word!r} is neither a render's key nor a video's id.",
+            next_step="`prefect-sora clips` shows the keys. The video comes first, then the words.",
+        )
+    ledger = Ledger(store.folder)
+    if re.fullmatch(r"[0-9a-f]{4,11}", word):  # how one key of the store begins, perhaps
+        found = await ledger.find(word)
+        word = key_of(found[0]) if len(found) == 1 else word
     if not is_key(word):
         return word, None
-    state = await Ledger(store.folder).named(word)
+    state = await ledger.named(word)
     if state and state.stored:
         return state.stored.video.video_id, state.stored.video
     if state and state.is_on_its_way:

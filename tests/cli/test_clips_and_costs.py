@@ -70,7 +70,7 @@ def test_what_a_store_has_paid_is_summed_up(
         }
     ]
     table = cli("costs", "--store", store).out.splitlines()
-    assert table[0].split()[:3] == ["day", "renders", "paid"]
+    assert table[0].split()[:3] == ["day", "renders", "estimated"]
     assert table[-1].split()[0] == "all"
 
 
@@ -184,7 +184,7 @@ def test_estimate_and_real_cost_stand_side_by_side_at_the_terminal(cli: Cli, sto
     assert "cost $0.10 estimated, $0.12 real" in ended.out
     assert "$0.10 estimated, $0.12 real" in cli("clips", "--store", store).out
     table = [line.split() for line in cli("costs", "--store", store).out.splitlines()]
-    assert table[0][1:8] == ["renders", "paid", "estimated", "real", "told", "for", "cost"]
+    assert table[0][1:5] == ["renders", "estimated", "real", "price"]
     assert table[-1] == ["all", "1", "$0.10", "$0.12", "1", "$0.12"]
     header, row = cli("costs", "--store", store, "--by", "scope", "--csv").out.splitlines()
     assert dict(zip(header.split(","), row.split(","), strict=True)) == {

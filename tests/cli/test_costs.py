@@ -205,7 +205,7 @@ def test_on_a_terminal_a_person_is_asked_before_much_is_paid(
     assert (f"This costs ${asked}. Go on? [y/N]" in said) is bool(asked), said
     assert server.posts() == (0 if asked else 1)
     assert (process.returncode == exits.USAGE) is bool(asked)
-    assert (" agrees; --ask-above says" in said) is bool(asked)
+    assert ("To skip the question: --max-cost" in said) is bool(asked)
 
 
 def test_in_a_script_nobody_is_asked(cli: Cli, store: str) -> None:

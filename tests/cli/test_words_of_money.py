@@ -112,6 +112,28 @@ def test_a_budget_without_a_price_is_refused_before_anything_begins(
     assert "submitting" not in told.said
 
 
+@pytest.mark.parametrize("word", ["kite.mp4", "renders/kite/video.mp4", "make it green"])
+def test_what_is_no_video_is_said_before_a_server_is_asked(tell: Tell, word: str) -> None:
+    told = tell("remix", word, "make it green", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert told.code == exits.USAGE
+    assert f"{word!r} is neither a render's key nor a video's id. Nothing was paid." in flat(told)
+
+
+def test_a_batch_whose_bad_rows_were_left_out_on_purpose_is_kept_in_both_places(
+    tell: Tell, tmp_path: Path, renderer: Renderer
+) -> None:
+    (tmp_path / "some.csv").write_text("prompt,model,take\na kite,m,1\na fox,m,x\n")
+    told = tell(
+        *("batch", "some.csv", "--skip-bad-rows", *TINY),
+        OPENAI_BASE_URL=renderer.base_url,
+        **PRICED,
+    )
+    assert (told.code, "1 of 2 kept, 1 left out" in told.said) == (exits.OK, True)
+    (batch,) = json.loads(tell("clips", "--kind", "batch", "--json").said)["clips"]
+    assert batch["state"] == "kept"
+    assert "1 of 2 kept, 1 left out" in tell("clips").said
+
+
 def test_what_a_local_render_would_cost_is_nothing_also_where_it_fails() -> None:
     error = SoraError("Off.", paid="unknown")
     error.free = True

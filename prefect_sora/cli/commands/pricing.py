@@ -59,7 +59,7 @@ def agree(usd_: float | None, ask_above: float, max_cost: float | None) -> None:
         return
     if agrees(f"This costs {usd(usd_)}. Go on?") is False:
         raise InvalidRequestError(
-            f"You did not agree to pay {usd(usd_)}, so nothing was sent.",
+            f"Not sent: you did not agree to pay {usd(usd_)}.",
             next_step=f"To skip the question: --max-cost {usd_:g}.",
         )
 

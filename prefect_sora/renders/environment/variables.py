@@ -47,7 +47,8 @@ def openai(environ: Mapping[str, str]) -> Described:
     key, url = environ.get("OPENAI_API_KEY"), environ.get("OPENAI_BASE_URL")
     if not url and not key:
         raise InvalidRequestError(
-            "The provider openai needs OPENAI_API_KEY, or OPENAI_BASE_URL for another server.",
+            "The provider openai needs OPENAI_BASE_URL for a server that still renders, or "
+            "OPENAI_API_KEY for OpenAI's own.",
             next_step="Set it in the environment.",
         )
     return _described("openai", url or OPENAI_URL, key, environ)

@@ -30,6 +30,8 @@ from prefect_sora.store.records import RenderState, read_record
 
 BATCHES: Final = "batches"
 
+_FAILED: Final = ("failed", "not_started")
+
 
 class HasFolder(Protocol):
     """A store as a block holds it."""
@@ -195,7 +197,8 @@ async def _batch(name: str, ledger: Ledger) -> StoreEntry | None:
     made = [row for row in rows if row.outcome == "kept"]
     return StoreEntry(
         kind="batch",
-        state="kept" if all(row.outcome in ("kept", "duplicate") for row in rows) else "failed",
+        # A row that was left out, as somebody asked, is no failure of the others.
+        state="failed" if not made or any(row.outcome in _FAILED for row in rows) else "kept",
         key=key_of(folder),
         folder=folder,
         title=record.name if record else name.rpartition("-")[0] or name,

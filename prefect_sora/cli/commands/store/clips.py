@@ -75,11 +75,16 @@ def _table(entries: "list[StoreEntry]") -> Table:
 
 def _what(entry: "StoreEntry") -> str:
     if entry.batch:
-        return f"{entry.batch.kept} of {entry.batch.rows} kept"
+        left_out = f", {entry.batch.broken} left out" if entry.batch.broken else ""
+        return f"{entry.batch.kept} of {entry.batch.rows} kept{left_out}"
     if entry.film:
         return f"{entry.film.film.shots} shots · {entry.film.film.duration_seconds:g} s"
     size, seconds = entry.request.get("size"), entry.request.get("seconds")
     length = f"{seconds} s" if seconds and entry.kind == "video" else None
+    if entry.request.get("kind", "create") != "create":  # its size and length are its source's
+        video = entry.video
+        size = f"{video.width}x{video.height}" if video else None
+        length = f"{video.duration_seconds:.2f} s" if video and video.duration_seconds else None
     return " · ".join(str(one) for one in (entry.model, size, length) if one)
 
 
