@@ -72,7 +72,10 @@ async def test_a_table_becomes_a_reel_and_a_rerun_of_its_day_pays_nothing(
         ("name,claim,mood\n", "films.csv: holds no product."),
         ("name,claim\na kettle,boils\n", "row 1.mood is missing."),
         ("name,claim,mood\na,b,c\na kettle, ,calm\n", "row 2.claim is empty."),
-        ("name,claim,mood\na kettle,boils,calm,fast\n", "row 1.a cell too many is not one"),
+        (
+            "name,claim,mood\na kettle,boils,calm,fast\n",
+            "row 1.a cell too many is an unknown field",
+        ),
         ("name,claim,mood\na  lamp,b,c\na lamp,d,e\n", "films.csv: names a product twice."),
     ],
 )

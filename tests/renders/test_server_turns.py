@@ -112,7 +112,8 @@ class Gallery:
 
 
 @pytest.fixture
-def gallery() -> Any:
+def gallery(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("PREFECT_SORA_PRIVATE_HOSTS", "127.0.0.1")
     shown = Gallery()
     yield shown
     shown.http.stop()
