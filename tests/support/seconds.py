@@ -1,4 +1,4 @@
-"""Seconds: `python -m pytest -n 2 -p tests.support.seconds` tells what each file of tests costs.
+"""Seconds: `python -m pytest -n 3 -p tests.support.seconds` tells what each file of tests costs.
 
 What a file costs is what its worker and all processes below it have used while its tests ran:
 servers that are started for all tests count where they are started, and where they work.
