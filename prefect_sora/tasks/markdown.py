@@ -91,8 +91,9 @@ def plain(text: str) -> str:
     text = re.sub(r"([\\`*_{}\[\]()<>#!~&])", r"\\\1", one_line(text))
     # Readers make links of what looks like an address, too.
     text = re.sub(r"(:)(?=//)|(?<=www)(\.)|(?<=\w)(@)(?=\w)", r"\\\g<0>", text, flags=re.IGNORECASE)
-    # How many backslashes before a bar keep it in its cell is not the same in all readers.
-    text = text.replace("|", "&#124;")
+    # Two backslashes before a bar keep it in its cell in some readers alone; an entity does in
+    # all, but one of the UI's shows it as typed.
+    text = re.sub(r"(?<!\\)\|", r"\|", text).replace("\\\\|", "\\\\&#124;")
     return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", text)  # at the start they begin a list or a rule
 
 

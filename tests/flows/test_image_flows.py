@@ -52,7 +52,7 @@ async def test_a_prompt_becomes_a_kept_picture_that_the_ui_shows(
         body = {"artifacts": {"key": {"any_": [f"image-{image.key}"]}}}
         (artifact,) = (await http.post(f"{prefect}/artifacts/filter", json=body)).json()
     assert "](data:image/webp;base64," in artifact["data"]
-    assert "a paper &#124; lantern" in artifact["data"]
+    assert "a paper \\| lantern" in artifact["data"]
     assert image.url in artifact["data"]
     assert renderer.counts()["images"] == 1
 

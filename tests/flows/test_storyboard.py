@@ -233,7 +233,7 @@ async def test_a_file_names_the_run_and_the_ui_shows_the_film(
     filters = {"artifacts": {"key": {"any_": [f"film-{film.key}"]}}}
     (artifact,) = httpx2.post(f"{prefect}/artifacts/filter", json=filters).json()
     page = artifact["data"]
-    assert "## Kites &#124; \\& \\<b\\>" in page
+    assert "## Kites \\| \\& \\<b\\>" in page
     assert "data:image/jpeg;base64," in page
     assert "<video controls" in page
     assert "| 1 | a \\*kite\\* | 0.00 s | 1.00 s | cut | 1 of 1 |" in page

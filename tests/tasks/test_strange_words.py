@@ -145,7 +145,7 @@ def test_words_stay_in_their_cell_of_a_page(said: str, written: Any) -> None:
     lines = table([("Video id", written(said)), ("Cost", "$1")]).splitlines()
     assert len(lines) == 3
     cell = lines[0].removeprefix("| Video\N{NO-BREAK SPACE}id | ").removesuffix(" |")
-    assert "|" not in cell
+    assert re.search(r"(?<!\\)\||\\\\\|", cell) is None
     inside_code = cell.startswith("`") and cell.count("`") == 2
     if not inside_code:
         assert re.search(r"(?<!\\)[!\[<`]", cell) is None
