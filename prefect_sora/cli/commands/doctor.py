@@ -263,17 +263,19 @@ async def _store(named: NamedStore) -> Finding:
     return Finding("store", True, good)
 
 
+def _no_prefect(home: object) -> Finding:
+    return Finding("prefect", True, f"not configured; commands run without it (data in {home})")
+
+
 async def _prefect() -> Finding:
     if prefect_start.is_plain():
-        home = prefect_start.home()
-        return Finding("prefect", True, f"not configured; commands run without it (data in {home})")
+        return _no_prefect(prefect_start.home())
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_ENABLED
 
     url = PREFECT_API_URL.value()
     if not url and PREFECT_SERVER_EPHEMERAL_ENABLED.value():
-        home = PREFECT_HOME.value()
-        return Finding("prefect", True, f"not configured; commands run without it (data in {home})")
+        return _no_prefect(PREFECT_HOME.value())
     if not url:
         step = "prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api"
         return Finding("prefect", False, "no API, and temporary servers are forbidden", step)

@@ -87,10 +87,7 @@ def batch(
     defaults = pricing.row_defaults(model, size, seconds)
 
     def body(screen: Screen) -> int:
-        renderer, store = (
-            chosen_by(where),
-            store_named(where.store),
-        )
+        renderer, store = chosen_by(where), store_named(where.store)
         shared = scope or (uuid4().hex if anew else _scope_of(file))
         planned = _planned(file, defaults, renderer, max_cost, skip_bad_rows, shared, store)
         for warning in planned.warnings:

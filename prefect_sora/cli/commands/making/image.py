@@ -104,10 +104,7 @@ def image(
             allow_unlisted=allow_unlisted,
         )
 
-        renderer, store = (
-            chosen_by(where),
-            store_named(where.store),
-        )
+        renderer, store = chosen_by(where), store_named(where.store)
 
         async def check(renderer: NamedProvider | None) -> None:
             if renderer is not None:

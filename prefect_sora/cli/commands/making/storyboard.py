@@ -83,10 +83,7 @@ def storyboard(
                 next_step="Give 1 or more.",
             )
         board = asyncio.run(storyboards.read(file))
-        renderer, store = (
-            chosen_by(where),
-            store_named(where.store),
-        )
+        renderer, store = chosen_by(where), store_named(where.store)
         shared = scope or f"storyboard {board.title}"
 
         async def flow(flows: ModuleType, block: Any, folder: Any) -> "StoredFilm":
